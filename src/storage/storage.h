@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_STORAGE_STORAGE_H
+#define COHUE_STORAGE_STORAGE_H
+
+#include "base/bytes.h"
+
+/*
+ * The store's driver: one table of functions, so that SQLite (default), an in-memory
+ * driver (tests) and later PostgreSQL serve alike. All values are ciphertext or random
+ * names; a driver never holds a key. One writer, no threads.
+ *
+ * All writes happen between begin() and commit(). An operation that returns an error other
+ * than ERR_IO, ERR_FULL, ERR_MEMORY has changed nothing, and the transaction goes on (each
+ * operation is atomic in itself: a savepoint or a check before the first write). After
+ * ERR_IO, ERR_FULL or ERR_MEMORY the caller must rollback(). commit() returns ERR_OK only
+ * when all of it is on disk.
+ */
+
+enum {
+	ACCOUNT_ID_LEN = 16,
+	UNIT_ID_LEN = 16,
+	BLOB_NAME_LEN = 16,
+	ADDRESS_KEY_LEN = 32,
+	HEAD_LEN = 32,
+	STORAGE_BLOB_CHUNK_MAX = 65536 + 64, /* bytes of one stored chunk */
+	STORAGE_RECORD_MAX = 512 * 1024,     /* bytes of one log record's body */
+	STORAGE_VALUE_MAX = 64 * 1024,       /* directory entries, spool states, keys */
+};
+
+/* Kinds of log records, in clear beside each record (also in its associated data). */
+enum record_kind {
+	RECORD_ARRIVAL = 1, /* sealed box, placed at release */
+	RECORD_SESSION = 2, /* operations sealed by a session */
+};
+
+struct storage_head {
+	uint64_t n; /* of the last record; 0: empty log, head all zero */
+	uint8_t head[HEAD_LEN];
+	uint64_t used; /* bytes of blobs and records counted against the quota */
+};
+
+struct storage_record {
+	uint64_t n;
+	uint8_t before[HEAD_LEN]; /* h(n-1) */
+	uint8_t kind;
+	struct bytes body; /* lent until the callback returns */
+};
+
+/* Called per row; anything but ERR_OK stops the walk and is returned from it. */
+typedef enum err (*storage_record_fn)(void *arg, const struct storage_record *record);
+typedef enum err (*storage_row_fn)(void *arg, struct bytes key, uint32_t part, struct bytes value);
+
+struct storage; /* a driver's state; each driver embeds what it needs */
+
+struct storage_driver {
+	const char *name;
+
+	enum err (*begin)(struct storage *s);
+	enum err (*commit)(struct storage *s);
+	void (*rollback)(struct storage *s);
+
+	/* Directory. put replaces; get appends to ret_value; ERR_NOT_FOUND. create: ERR_EXISTS. */
+	enum err (*directory_get)(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN],
+				  struct buf *ret_value);
+	enum err (*directory_put)(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN], struct bytes value);
+	enum err (*directory_create)(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN],
+				     struct bytes value);
+	enum err (*directory_delete)(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN]);
+	enum err (*directory_walk)(struct storage *s, storage_row_fn fn, void *arg);
+
+	/* Logs. head: ERR_OK with n = 0 for an unknown account. */
+	enum err (*log_head)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
+			     struct storage_head *ret);
+	/*
+	 * Appends `count` session records after the head `expected` (ERR_CONFLICT if it is another), adds
+	 * `used_delta` to the bytes in use (clipped at 0), claims the named pending blobs (ERR_NOT_FOUND if one is neither
+	 * pending nor there). Gives the new head.
+	 */
+	enum err (*log_append)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
+			       const uint8_t expected[HEAD_LEN], const struct bytes *bodies, size_t count,
+			       int64_t used_delta, const uint8_t (*claims)[BLOB_NAME_LEN], size_t claim_count,
+			       struct storage_head *ret);
+	/* Records from n on, ascending. */
+	enum err (*log_read)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t from,
+			     storage_record_fn fn, void *arg);
+	/* One record; ERR_NOT_FOUND. */
+	enum err (*log_read_one)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
+				 storage_record_fn fn, void *arg);
+	/* Deletes single records (superseded ones, after a snapshot); the head stays. */
+	enum err (*log_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], const uint64_t *ns,
+			       size_t count);
+	/* Everything of a removed account but its blobs (they are deleted by name by its last session). */
+	enum err (*account_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
+	/* account ids as keys, part = 0, value = head (32) */
+	enum err (*account_walk)(struct storage *s, storage_row_fn fn, void *arg);
+
+	/* Snapshot: replaces the older one (whose blob is deleted), claims the blob. */
+	enum err (*snapshot_put)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
+				 const uint8_t blob[BLOB_NAME_LEN]);
+	enum err (*snapshot_get)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t *ret_n,
+				 uint8_t ret_blob[BLOB_NAME_LEN]);
+
+	/* Blobs. A new blob is pending until claimed; pending ones are deleted by open(). */
+	enum err (*blob_put)(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk,
+			     struct bytes data);
+	enum err (*blob_get)(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk,
+			     struct buf *ret_data);
+	enum err (*blob_delete)(struct storage *s, const uint8_t name[BLOB_NAME_LEN]);
+	enum err (*blob_walk)(struct storage *s, storage_row_fn fn, void *arg); /* value empty */
+
+	/*
+	 * Spool. put: a new unit with its parts, claims its blobs; `accounts`/`sizes`/`quotas`, count entries: for each account the
+	 * bytes that this unit adds; ERR_QUOTA (nothing written) where used + size > quota (quota 0: none).
+	 * The bytes count as used from then on.
+	 */
+	enum err (*spool_put)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], struct bytes state,
+			      const struct bytes *parts, size_t part_count,
+			      const uint8_t (*claims)[BLOB_NAME_LEN], size_t claim_count,
+			      const uint8_t (*accounts)[ACCOUNT_ID_LEN], const uint64_t *sizes,
+			      const uint64_t *quotas, size_t account_count);
+	enum err (*spool_state)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], struct bytes state);
+	enum err (*spool_part_get)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
+				   struct buf *ret_body);
+	/* Replaces the body of a part (a retry with fewer recipients). */
+	enum err (*spool_part_put)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
+				   struct bytes body);
+	/* Moves a part to the account's log as RECORD_ARRIVAL and deletes it from the spool; gives the new head.
+	 * ERR_NOT_FOUND if the part is gone already (a repeated release changes nothing). */
+	enum err (*spool_release)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
+				  const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret);
+	/* Moves a part to another (perhaps new) unit, whose state is given: a local part that begins its arrivals' wait. */
+	enum err (*spool_move)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
+			       const uint8_t to_unit[UNIT_ID_LEN], struct bytes to_state);
+	enum err (*spool_part_delete)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part);
+	/* Deletes the unit and what parts it still has (not their blobs). */
+	enum err (*spool_delete)(struct storage *s, const uint8_t unit[UNIT_ID_LEN]);
+	enum err (*spool_walk)(struct storage *s, storage_row_fn fn, void *arg); /* units: value = state */
+	enum err (*spool_part_walk)(struct storage *s, storage_row_fn fn, void *arg); /* value = body */
+
+	enum err (*spool_key_put)(struct storage *s, uint32_t epoch, struct bytes value);
+	enum err (*spool_key_delete)(struct storage *s, uint32_t epoch);
+	enum err (*spool_key_walk)(struct storage *s, storage_row_fn fn, void *arg); /* part = epoch */
+
+	/* Small named values (format version, the mixer's durable counters, sealed by their owners). */
+	enum err (*meta_get)(struct storage *s, const char *name, struct buf *ret_value);
+	enum err (*meta_put)(struct storage *s, const char *name, struct bytes value);
+
+	/* Cheap upkeep when idle: WAL checkpoint with truncation, so that deleted pages are gone. */
+	enum err (*upkeep)(struct storage *s);
+	/* What can be verified without keys: the database's own integrity, chains, orphans. Reports lines. */
+	enum err (*check)(struct storage *s, void (*report)(void *arg, const char *what, uint64_t count),
+			  void *arg);
+	void (*destroy)(struct storage **s);
+};
+
+struct storage {
+	const struct storage_driver *driver;
+};
+
+/*
+ * Opens (and creates, where `create`) the database in `folder`. Holds an exclusive lock: ERR_EXISTS where
+ * another process has it. ERR_UNSUPPORTED: made by a newer program. ERR_DAMAGED: not a database.
+ * `read_only` for `cohue check` beside a running service.
+ */
+COHUE_MUST_USE enum err storage_sqlite_open(const char *folder, bool create, bool read_only,
+					    struct storage **ret);
+COHUE_MUST_USE enum err storage_memory_create(struct storage **ret);
+
+/* h(n) = BLAKE2b-256(h(n-1) || kind || body), n counted by the caller. */
+void storage_chain(const uint8_t before[HEAD_LEN], uint8_t kind, struct bytes body, uint8_t ret[HEAD_LEN]);
+
+#endif
