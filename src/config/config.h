@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_CONFIG_CONFIG_H
+#define COHUE_CONFIG_CONFIG_H
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "law/law.h"
+
+/*
+ * HOME/cohue.conf: `key = value` lines, # comments, UTF-8, at most 64 KiB. One table
+ * (config_table.c) drives parsing, printing, the template and the manual page. Pure: reads no file;
+ * whether a named file exists is for the supervisor to see.
+ *
+ * Use: config_defaults, config_load (the file), config_set (each --set), config_check (all of it
+ * together); then config_encode for the roles.
+ */
+
+enum {
+	CONFIG_FILE_MAX = 64 * 1024,
+	CONFIG_NAME_MAX = 254, /* a domain name with its NUL */
+	CONFIG_PATH_MAX = 1024,
+	CONFIG_TEXT_MAX = 512,
+	CONFIG_ADDRESS_MAX = 8, /* addresses in a list */
+	CONFIG_ADDRESS_TEXT = 64,
+	CONFIG_ENCODED_MAX = 32 * 1024,
+};
+
+enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };
+enum config_outbound { CONFIG_OUTBOUND_REQUIRE = 0, CONFIG_OUTBOUND_PREFER = 1 };
+enum config_tls_minimum { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
+
+/* A numeric address, checked, as text; NUL-terminated. */
+struct config_address {
+	char address[CONFIG_ADDRESS_TEXT];
+	bool is_ipv6;
+};
+
+/* Of the resolver: whom to ask, for which zone. */
+struct config_upstream {
+	char zone[CONFIG_NAME_MAX]; /* "." for all */
+	char address[CONFIG_ADDRESS_TEXT];
+	uint16_t port;
+	char tls_name[CONFIG_NAME_MAX]; /* forward_tls: name in the certificate */
+};
+
+/* All texts are NUL-terminated; an empty one means "not set". */
+struct config {
+	char domain[CONFIG_NAME_MAX];   /* of the members' addresses; A-label form, lower case */
+	char hostname[CONFIG_NAME_MAX]; /* of this machine: EHLO, certificate, MX */
+	struct config_address listen[CONFIG_ADDRESS_MAX];
+	size_t listen_count;
+	uint32_t port_offset; /* added to 25, 465, 587, 993 */
+
+	struct law_config leave;
+	struct law_config arrive;
+
+	char resolver_trust_anchor
+	    [CONFIG_PATH_MAX]; /* a file's path (begins with '/') or a DS or DNSKEY text; "": root */
+	struct config_upstream resolver_stub[CONFIG_ADDRESS_MAX]; /* authoritative servers of a zone */
+	size_t resolver_stub_count;
+	struct config_upstream resolver_forward[CONFIG_ADDRESS_MAX]; /* recursive servers */
+	size_t resolver_forward_count;
+	struct config_upstream resolver_forward_tls[CONFIG_ADDRESS_MAX]; /* the same, over TLS */
+	size_t resolver_forward_tls_count;
+
+	enum config_tls_minimum tls_member_minimum;
+	enum config_outbound tls_outbound;
+	enum config_inbound_clear tls_inbound_clear;
+	/* "": HOME's own, made by `cohue init` */
+	char tls_mx_certificate[CONFIG_PATH_MAX];
+	char tls_mx_key[CONFIG_PATH_MAX];
+	char tls_member_certificate[CONFIG_PATH_MAX];
+	char tls_member_key[CONFIG_PATH_MAX];
+
+	char smarthost[CONFIG_NAME_MAX]; /* name or numeric address; "": deliver directly */
+	uint16_t smarthost_port;
+	char smarthost_user[CONFIG_TEXT_MAX];
+	char smarthost_password_file[CONFIG_PATH_MAX];
+
+	uint64_t message_size;        /* bytes, as transferred */
+	uint64_t quota;               /* bytes a member, unless set otherwise for her; 0: none */
+	uint32_t recipients;          /* of one message */
+	uint32_t gate_mx_connections; /* at once, per worker */
+	uint32_t gate_member_connections;
+	uint32_t gate_mx_workers;
+	uint32_t gate_member_workers;
+	uint32_t session_workers;
+	uint32_t courier_connections; /* to other servers at once */
+	msec smtp_idle;               /* silence after which a connection is ended */
+	msec imap_idle;
+	msec retry_warn;    /* the sender hears that her message still waits */
+	msec retry_give_up; /* and that it is given up */
+};
+
+struct config_error {
+	unsigned line; /* 0: no line (from --set, or the whole) */
+	/* "cohue.conf:7: port_offest is not a key of this file. Remedy: did you mean port_offset?" */
+	char text[1024];
+};
+
+void config_defaults(struct config *c);
+/*
+ * Reads a whole file's content into *c (over what is there: start from config_defaults). `name` is the
+ * file's name for messages. All or nothing: on ERR_FORMAT *c is unchanged and *ret says what to do.
+ */
+COHUE_MUST_USE enum err config_load(struct config *c, struct bytes text, const char *name,
+				    struct config_error *ret);
+/* One "KEY=VALUE" of --set, over the file's. ERR_FORMAT as above. */
+COHUE_MUST_USE enum err config_set(struct config *c, struct bytes assignment, struct config_error *ret);
+/* What no single line shows: missing domain, a key without a certificate, impossible pairs. ERR_FORMAT. */
+COHUE_MUST_USE enum err config_check(const struct config *c, const char *name, struct config_error *ret);
+
+/* One key's value as the file would have it ("15 m"). ERR_NOT_FOUND. */
+COHUE_MUST_USE enum err config_get(const struct config *c, const char *key, struct buf *out);
+/* A new file for `cohue init`: each key with a comment, defaults commented out. */
+COHUE_MUST_USE enum err config_write_template(struct buf *out, const char *domain, const char *hostname,
+					      uint32_t port_offset);
+/* The keys as man-page entries (roff .TP). */
+COHUE_MUST_USE enum err config_describe(struct buf *out);
+
+/* To the roles and back. decode: ERR_FORMAT, ERR_UNSUPPORTED. */
+COHUE_MUST_USE enum err config_encode(const struct config *c, struct buf *out);
+COHUE_MUST_USE enum err config_decode(struct bytes data, struct config *ret);
+
+#endif
