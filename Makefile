@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+# Short names for what is built and run elsewhere.
+FUZZ_SECONDS ?= 60
+
+.PHONY: all check run bench demo fuzz format clean
+all:
+	. dist/packages.sh && need_packages $$build_packages && build_tree build gcc
+check:
+	./check
+run:
+	./run
+bench:
+	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
+	build_tree build-release gcc -Dbuildtype=release
+	python3 bench/bench.py $(BENCH)
+demo:
+	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
+	build_tree build-release gcc -Dbuildtype=release
+	python3 demo/demo.py
+# Every fuzz target for FUZZ_SECONDS each, from its seed corpus; findings land in build-fuzz/findings.
+fuzz:
+	. dist/packages.sh && need_packages $$build_packages $$check_packages && \
+	build_tree build-fuzz clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+	python3 test/harness/fuzz.py build-fuzz $(FUZZ_SECONDS) $(FUZZ)
+format:
+	find src test bench -name '*.[ch]' -exec clang-format -i {} +
+clean:
+	rm -rf build build-clang build-asan build-release build-fuzz build-bench build-peers
