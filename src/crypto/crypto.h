@@ -40,8 +40,6 @@ struct crypto_hasher {
 /* key may be NULL (unkeyed). */
 void crypto_hasher_init(struct crypto_hasher *h, const uint8_t key[CRYPTO_KEY_LEN]);
 void crypto_hasher_update(struct crypto_hasher *h, struct bytes data);
-/* Goes on after it where `h` is wanted further: hashes what came so far. */
-void crypto_hasher_peek(const struct crypto_hasher *h, uint8_t ret[CRYPTO_HASH_LEN]);
 void crypto_hasher_final(struct crypto_hasher *h, uint8_t ret[CRYPTO_HASH_LEN]);
 
 /*
