@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [idle] [mailbox] [login]: Cohue against Postfix + Dovecot,
+in one run on one machine. Prints a table; the figures as JSON go to build-bench/result.json. See bench/README.md."""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from measure import cpu_seconds, pss_bytes, settle_cpu  # noqa: E402
+from systems import DOMAIN, USERS, House, Peers  # noqa: E402
+
+OUT = HERE.parent / "build-bench"
+results: dict = {}
+
+
+def build() -> None:
+    OUT.mkdir(exist_ok=True)
+    for name in ("smtpload", "imapload"):
+        sources = [HERE / f"{name}.c", HERE / "client.c"]
+        subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", *sources, "-o",
+                        OUT / name, "-lssl", "-lcrypto", "-lm", "-lpthread"], check=True)
+
+
+def smtp_load(port: int, messages: int, *options: str) -> dict:
+    ran = subprocess.run([OUT / "smtpload", "--port", str(port), "--domain", DOMAIN, "--messages", str(messages),
+                          "--users", str(USERS), *options], capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise AssertionError(f"smtpload: {ran.stderr}")
+    return json.loads(ran.stdout)
+
+
+def imap_load(system, accounts, *arguments: str) -> list[dict]:
+    stdin = "".join(f"{name} {password}\n" for name, password in accounts) + "\n"
+    ran = subprocess.run([OUT / "imapload", "127.0.0.1", str(system.imap_port), *arguments], input=stdin,
+                         capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise AssertionError(f"imapload: {ran.stderr}")
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+# name, messages for the peers, for Cohue, options. More for the faster one, so that both run for seconds.
+ARRIVALS = [
+    ("4 kB, one a connection, 10 connections", 1500, 6000, ("--connections", "10")),
+    ("4 kB, one a connection, 1 connection", 200, 1000, ("--connections", "1")),
+    ("4 kB, 100 a connection, 10 connections", 2000, 10000, ("--connections", "10", "--per-connection", "100")),
+    ("lognormal, mean 30 kB, one a connection, 10", 1000, 3000, ("--connections", "10", "--lognormal")),
+]
+
+
+def arrive(systems: list, quick: bool) -> None:
+    for make in systems:
+        with make() as system:
+            done = system.arrived()
+            for name, few, many, options in ARRIVALS:
+                count = (many if system.name == "Cohue" else few) // (5 if quick else 1)
+                smtp_load(system.smtp_port, 40, *options)  # warm
+                system.wait_arrived(done + 40)
+                done += 40
+                before = settle_cpu(system.roots())
+                start = time.monotonic()
+                load = smtp_load(system.smtp_port, count, *options)
+                system.wait_arrived(done + count)
+                wall = time.monotonic() - start
+                done += count
+                cpu = settle_cpu(system.roots()) - before
+                note("arrive", name, system.name, {
+                    "messages": count, "per_second": round(count / wall, 1), "cpu_ms": round(cpu / count * 1e3, 3),
+                    "accepted_per_second": load["per_second"], "p50_ms": load["p50_ms"], "p99_ms": load["p99_ms"],
+                    "mean_bytes": load["mean_bytes"]})
+            arrived = system.arrived()
+            if arrived != done:
+                raise AssertionError(f"{system.name}: {done} were answered with 250, {arrived} are there")
+
+
+def idle_growth(system, count: int) -> dict:
+    stdin = "".join(f"{name} {password}\n" for name, password in system.accounts) + "\n"
+    # One connection of each account first: what a member costs is not what a connection costs.
+    first = hold(system, stdin, len(system.accounts))
+    settle_cpu(system.roots(), quiet=2.5)
+    before = pss_bytes(system.roots())
+    second = hold(system, stdin, count)
+    settle_cpu(system.roots(), quiet=2.5)
+    after = pss_bytes(system.roots())
+    for client in (first, second):
+        client.stdin.close()
+        client.wait(60)
+    return {"connections": count, "kib_per_connection": round((after - before) / count / 1024, 1),
+            "pss_before_mib": round(before / 2**20, 1), "pss_after_mib": round(after / 2**20, 1)}
+
+
+def hold(system, stdin: str, count: int) -> subprocess.Popen:
+    client = subprocess.Popen([OUT / "imapload", "127.0.0.1", str(system.imap_port), "idle", str(count)], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    client.stdin.write(stdin)
+    client.stdin.flush()
+    if client.stdout.readline() != "ready\n":
+        client.kill()
+        raise AssertionError(f"{system.name}: idle connections failed")
+    return client
+
+
+def idle(systems: list, quick: bool) -> None:
+    for make, label, count in systems:
+        count = count // (5 if quick else 1)
+        with make() as system:
+            note("idle", f"{count} idle connections", label or system.name, idle_growth(system, count))
+
+
+def mailbox(systems: list, quick: bool) -> None:
+    count = 4000 if quick else 20000
+    for make in systems:
+        with make() as system:
+            user = system.accounts[:1]
+            lmtp = getattr(system, "lmtp_port", 0)
+            port, options = (lmtp, ("--lmtp",)) if lmtp else (system.smtp_port, ())
+            load = smtp_load(port, count, "--users", "1", "--connections", "10", "--per-connection", "100", *options)
+            system.wait_arrived(count)
+            settle_cpu(system.roots())
+            envelopes = "FETCH 1:* (FLAGS ENVELOPE)"
+            for label, command in (("first ENVELOPE", envelopes), ("ENVELOPE again", envelopes),
+                                   ("all bodies", "FETCH 1:* (BODY.PEEK[])"), ("one body", "FETCH 777 (BODY.PEEK[])")):
+                before = cpu_seconds(system.roots())
+                login, select, fetch = imap_load(system, user, "run", "SELECT INBOX", command)
+                cpu = settle_cpu(system.roots()) - before
+                note("mailbox", f"{count} messages: {label}", system.name, {
+                    "seconds": fetch["seconds"], "with_login": round(login["seconds"] + select["seconds"] +
+                                                                      fetch["seconds"], 4),
+                    "cpu_s": round(cpu, 3), "bytes": fetch["bytes"]})
+            note("mailbox", f"{count} messages: filling", system.name, {"per_second": load["per_second"]})
+
+
+def login(systems: list, quick: bool) -> None:
+    count = 200 if quick else 1000
+    for make in systems:
+        with make() as system:
+            cost = {}
+            for mode in ("handshake", "login"):
+                imap_load(system, system.accounts, mode, str(len(system.accounts)))
+                before = settle_cpu(system.roots())
+                imap_load(system, system.accounts, mode, str(count))
+                cost[mode] = (settle_cpu(system.roots()) - before) / count * 1e3
+            note("login", "login beyond the handshake", system.name, {
+                "cpu_ms": round(cost["login"] - cost["handshake"], 3),
+                "handshake_cpu_ms": round(cost["handshake"], 3)})
+
+
+def note(group: str, name: str, system: str, figures: dict) -> None:
+    results.setdefault(group, {}).setdefault(name, {})[system] = figures
+    shown = "  ".join(f"{key} {value}" for key, value in figures.items())
+    print(f"{group:8} {name:46} {system:30} {shown}", flush=True)
+
+
+def ratios() -> None:
+    """Peers' figure over Cohue's, wherever both are there: above 1 means that Cohue is better."""
+    print()
+    for group, rows in results.items():
+        for name, by_system in rows.items():
+            ours = by_system.get("Cohue")
+            for other, theirs in by_system.items():
+                if not isinstance(ours, dict) or other == "Cohue":
+                    continue
+                told = []
+                for key in ("per_second", "cpu_ms", "cpu_s", "seconds", "kib_per_connection"):
+                    a, b = ours.get(key), theirs.get(key)
+                    if a and b and a > 0 and b > 0:
+                        told.append(f"{key} {a / b if key == 'per_second' else b / a:.1f} x")
+                print(f"{group:8} {name:46} Cohue against {other}: {', '.join(told)}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a fifth of everything: to see that it runs")
+    parser.add_argument("--peers-only", action="store_true")
+    parser.add_argument("--cohue-only", action="store_true")
+    parser.add_argument("what", nargs="*", help="arrive, idle, mailbox, login (all, where none is named)")
+    chosen = parser.parse_args()
+    build()
+    os.environ.setdefault("COHUE_BIN", next((str(p) for p in (HERE.parent / "build-release").rglob("cohue")
+                                             if p.is_file() and os.access(p, os.X_OK)), ""))
+    ours = [] if chosen.peers_only else [House]
+    theirs = not chosen.cohue_only
+    what = chosen.what or ["arrive", "login", "idle", "mailbox"]
+    results["machine"] = {"cpu": {"is": {"model": platform.processor() or platform.machine(),
+                                         "cores": os.cpu_count()}}}
+    try:
+        if "arrive" in what:
+            arrive([*([lambda: Peers(True), lambda: Peers(False)] if theirs else []), *ours], chosen.quick)
+        if "login" in what:
+            login([*([lambda: Peers(True, postfix=False)] if theirs else []), *ours], chosen.quick)
+        if "idle" in what:
+            peers = [(lambda: Peers(True, "", postfix=False), "Dovecot, default", 250),
+                     (lambda: Peers(True, postfix=False), "Dovecot, shared login processes", 1000),
+                     (lambda: Peers(True, hibernate=True, postfix=False), "Dovecot, hibernated", 1000)]
+            idle([*(peers if theirs else []), *((make, "", 1000) for make in ours)], chosen.quick)
+        if "mailbox" in what:
+            mailbox([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
+                     *ours], chosen.quick)
+    except unittest.SkipTest as reason:
+        print(f"bench: {reason}", file=sys.stderr)
+        return 1
+    finally:
+        (OUT / "result.json").write_text(json.dumps(results, indent=1) + "\n")
+    ratios()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

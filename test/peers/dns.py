@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Knot as an authoritative server for a whole small DNS: a signed root, signed TLDs and zones below, chained by DS
+records, with the root's DS as trust anchor. It answers a stub resolver directly, and a validating one as its root."""
+
+import os
+import pathlib
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+
+from harness.wait import free_port, wait_until
+
+
+def query(address: str, port: int, name: str, kind: int = 6, timeout: float = 1.0) -> bytes:
+    """One UDP question without recursion; the raw answer."""
+    labels = b"".join(bytes([len(p)]) + p.encode() for p in name.rstrip(".").split(".") if p) + b"\0"
+    packet = struct.pack(">HHHHHH", 0x4321, 0, 1, 0, 0, 0) + labels + struct.pack(">HH", kind, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(timeout)
+        s.sendto(packet, (address, port))
+        return s.recv(4096)
+
+
+class Knot:
+    """`zones`: name -> record lines (relative owner names, without SOA and NS). Parents up to the root are made up
+    as needed. `unsigned`: zones without DNSSEC (no DS in the parent); `bogus`: zones whose DS in the parent is wrong.
+    """
+
+    def __init__(self, zones: dict[str, list[str]], address: str = "127.0.0.1", port: int | None = None,
+                 unsigned: set[str] | None = None, bogus: set[str] | None = None, net: int | None = None,
+                 directory: str | None = None) -> None:
+        knotd = shutil.which("knotd", path="/usr/sbin:/usr/bin:/sbin:/bin")
+        if knotd is None:
+            import unittest
+            raise unittest.SkipTest("knot is not installed")
+        self.knotd = knotd
+        self.keymgr = shutil.which("keymgr", path="/usr/sbin:/usr/bin") or "keymgr"
+        self.address = address
+        self.port = port or free_port()
+        self.net = net
+        self.unsigned = unsigned or set()
+        self.bogus = bogus or set()
+        self.zones = {name.rstrip(".") + "." if name != "." else ".": list(lines) for name, lines in zones.items()}
+        for name in list(self.zones):
+            while name != ".":
+                name = name.partition(".")[2] or "."
+                self.zones.setdefault(name, [])
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cohue-knot-", dir=directory))
+        self.process: subprocess.Popen | None = None
+        self.anchor = ""
+        try:
+            self.prepare()
+        except BaseException:
+            shutil.rmtree(self.directory)
+            raise
+
+    def signed(self, zone: str) -> bool:
+        return zone.rstrip(".") not in {z.rstrip(".") for z in self.unsigned}
+
+    def parent(self, zone: str) -> str:
+        """The closest enclosing zone."""
+        name = zone
+        while True:
+            name = name.partition(".")[2] or "."
+            if name in self.zones:
+                return name
+
+    def prepare(self) -> None:
+        d = self.directory
+        (d / "zones").mkdir()
+        (d / "run").mkdir()
+        (d / "db").mkdir()
+        config = (f"server:\n    rundir: {d}/run\n    listen: {self.address}@{self.port}\n"
+                  f"log:\n  - target: {d}/log\n    any: info\n"
+                  f"database:\n    storage: {d}/db\n"
+                  "policy:\n  - id: signing\n    algorithm: ecdsap256sha256\n    manual: on\n"
+                  "template:\n  - id: default\n"
+                  f"    storage: {d}/zones\n    zonefile-load: difference-no-serial\n    zonefile-sync: -1\n"
+                  "    journal-content: all\nzone:\n")
+        for zone in self.zones:
+            config += f"  - domain: {zone}\n    file: {self.file_of(zone)}\n"
+            if self.signed(zone):
+                config += "    dnssec-signing: on\n    dnssec-policy: signing\n"
+        (d / "knot.conf").write_text(config)
+        ds: dict[str, list[str]] = {zone: [] for zone in self.zones}
+        for zone in self.zones:
+            if self.signed(zone):
+                self.key("generate", zone, "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
+                lines = [l for l in self.key("ds", zone).splitlines() if " 13 2 " in l]
+                if zone == ".":
+                    self.anchor = lines[0]
+                elif zone.rstrip(".") in {z.rstrip(".") for z in self.bogus}:
+                    ds[zone] = [lines[0][:-8] + "deadbeef"]
+                else:
+                    ds[zone] = lines
+        for zone, lines in self.zones.items():
+            ns = "ns.root-servers.test." if zone == "." else "ns.root-servers.test."
+            text = (f"$ORIGIN {zone}\n$TTL 60\n@ SOA {ns} hostmaster.root-servers.test. 1 3600 600 86400 30\n@ NS {ns}\n")
+            for child in self.zones:
+                if child not in (zone, ".") and self.parent(child) == zone:
+                    text += f"{child} NS {ns}\n" + "".join(f"{line}\n" for line in ds[child])
+            if self.closest("ns.root-servers.test.") == zone:
+                text += f"ns.root-servers.test. A {self.address}\n"
+            elif zone == ".":
+                text += f"ns.root-servers.test. A {self.address}\n"
+            text += "".join(f"{line}\n" for line in lines)
+            (d / "zones" / self.file_of(zone)).write_text(text)
+        (d / "anchor").write_text(self.anchor + "\n")
+
+    def closest(self, name: str) -> str:
+        while name not in self.zones:
+            name = name.partition(".")[2] or "."
+        return name
+
+    @staticmethod
+    def file_of(zone: str) -> str:
+        return "root.zone" if zone == "." else zone + "zone"
+
+    def key(self, command: str, zone: str, *more: str) -> str:
+        return subprocess.run([self.keymgr, "-c", self.directory / "knot.conf", zone, command, *more], check=True,
+                              capture_output=True, text=True).stdout
+
+    def __enter__(self) -> "Knot":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        enter = ["nsenter", f"--net=/proc/{self.net}/ns/net"] if self.net else []
+        with open(self.directory / "output", "ab") as out:
+            self.process = subprocess.Popen([*enter, self.knotd, "-c", self.directory / "knot.conf"], stdout=out,
+                                            stderr=out, stdin=subprocess.DEVNULL)
+        wait_until(self.ready, 20, f"knot answers: {self.log()}", pause=0.05)
+
+    def ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"knot ended: {self.log()}")
+        return self.log().count("next signing") + self.log().count("zone file loaded") > 0 and all(
+            f"[{zone}] loaded" in self.log() or f"[{zone}] zone file" in self.log() for zone in self.zones) \
+            if self.net else all(len(query(self.address, self.port, zone)) > 40 for zone in self.zones)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log(self) -> str:
+        return "".join((self.directory / name).read_text() for name in ("log", "output")
+                       if (self.directory / name).exists())
+
+    def questions(self) -> str:
+        return os.fspath(self.directory / "log")
