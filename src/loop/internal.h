@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_LOOP_INTERNAL_H
+#define COHUE_LOOP_INTERNAL_H
+
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "loop/loop.h"
+#include "loop/tls.h"
+
+/* What the files of this module share. Nobody else includes it. */
+
+enum {
+	LOOP_BATCH = 128,             /* descriptors looked at in one turn */
+	LOOP_READ_BUFFER = 4 * 16384, /* the one read buffer of all streams */
+};
+
+struct task_pool;
+struct stream;
+struct ssl_ctx_st;
+
+struct defer_list {
+	struct defer *first, *last;
+};
+
+struct loop {
+	int epoll;
+	bool stopping;
+	msec now;
+	uint64_t turns;
+	/* Events of the batch being served; data.ptr becomes NULL when its watch stops. */
+	struct epoll_event batch[LOOP_BATCH];
+	int batch_at, batch_count;
+	/* A 4-ary heap: timers[0] is due first. */
+	struct timer **timers;
+	size_t timer_count, timer_cap;
+	struct defer_list deferred, deferred_last;
+	struct defer mark; /* behind the last of those that this turn calls */
+	/* Owned by task.c and stream.c; made when first needed. */
+	struct task_pool *tasks;
+	uint8_t *read_buffer;
+	struct stream *finishing; /* streams handed over by stream_finish */
+};
+
+void task_pool_destroy(struct loop *loop);
+void stream_loop_clear(struct loop *loop);
+
+struct ssl_ctx_st *tls_context_ssl(const struct tls_context *ctx);
+bool tls_context_verifies(const struct tls_context *ctx);
+
+#endif

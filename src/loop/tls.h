@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_LOOP_TLS_H
+#define COHUE_LOOP_TLS_H
+
+#include <stdbool.h>
+
+#include "base/bytes.h"
+
+/*
+ * TLS contexts (OpenSSL 3). No renegotiation, no compression, no early data;
+ * below TLS 1.3 only ECDHE with AEAD ciphers (RFC 9325).
+ *
+ * Session tickets: one per connection in TLS 1.3, stateless (sealed under a
+ * key that only this process holds and that dies with it), no server-side
+ * cache. Resumption saves the signature of a full handshake to clients that
+ * reconnect often (an SMTP peer, a phone); the ticket costs the connection
+ * no memory once sent. TLS 1.2 has no tickets: there they would outlive the
+ * connection's forward secrecy.
+ */
+
+struct tls_context;
+
+enum tls_version { TLS_1_2, TLS_1_3 };
+
+struct tls_server_settings {
+	struct bytes key_pem;   /* PKCS#8 or SEC 1, unencrypted */
+	struct bytes chain_pem; /* leaf first */
+	enum tls_version minimum;
+};
+
+/* ERR_FORMAT: no key or certificate in the bytes; ERR_AUTH: they do not belong together; ERR_MEMORY. */
+COHUE_MUST_USE enum err tls_server_create(const struct tls_server_settings *settings,
+					  struct tls_context **ret_ctx);
+
+/*
+ * For outgoing connections: encrypted, not verified (opportunistic, RFC 7435),
+ * no resumption. With ca_pem, the peer's chain must lead to one of these, and
+ * its name is checked against the SNI. BYTES_EMPTY: no verification.
+ */
+COHUE_MUST_USE enum err tls_client_create(enum tls_version minimum, struct bytes ca_pem,
+					  struct tls_context **ret_ctx);
+/* Streams that use it go on working. Accepts NULL. */
+void tls_context_destroy(struct tls_context **ctx);
+
+/*
+ * A new P-256 key and a self-signed certificate for one host name, valid for
+ * ten years from the day before now_wall (ms since 1970). Appends PEM text.
+ */
+COHUE_MUST_USE enum err tls_make_self_signed(const char *hostname, int64_t now_wall, struct buf *key_pem,
+					     struct buf *cert_pem);
+
+struct tls_info {
+	const char *version; /* "TLSv1.3", static */
+	const char *cipher;  /* IANA name, static */
+	unsigned bits;       /* strength of the symmetric cipher */
+	bool verified;       /* the peer's chain and name were asked for and fit */
+	bool resumed;
+};
+
+#endif
