@@ -10,10 +10,15 @@
  * names; a driver never holds a key. One writer, no threads.
  *
  * All writes happen between begin() and commit(). An operation that returns an error other
- * than ERR_IO, ERR_FULL, ERR_MEMORY has changed nothing, and the transaction goes on (each
- * operation is atomic in itself: a savepoint or a check before the first write). After
- * ERR_IO, ERR_FULL or ERR_MEMORY the caller must rollback(). commit() returns ERR_OK only
- * when all of it is on disk.
+ * than ERR_IO, ERR_FULL, ERR_MEMORY, ERR_DAMAGED has changed nothing, and the transaction
+ * goes on (each operation checks before its first write). After one of these four, also from
+ * commit(), the caller must rollback(). commit() returns ERR_OK only when all of it is on disk.
+ * After a commit() that failed, the transaction may yet be there after a power cut (the peer
+ * was told a temporary failure and tries again).
+ *
+ * Deleting or changing what is not there gives ERR_NOT_FOUND (log_delete: not an error), a
+ * value above its maximum ERR_LIMIT, a write outside of begin() and commit() ERR_STATE.
+ * A callback must not call the driver.
  */
 
 enum {
@@ -25,6 +30,7 @@ enum {
 	STORAGE_BLOB_CHUNK_MAX = 65536 + 64, /* bytes of one stored chunk */
 	STORAGE_RECORD_MAX = 512 * 1024,     /* bytes of one log record's body */
 	STORAGE_VALUE_MAX = 64 * 1024,       /* directory entries, spool states, keys */
+	STORAGE_PARTS_MAX = 4096,            /* parts, and accounts, of one unit */
 };
 
 /* Kinds of log records, in clear beside each record (also in its associated data). */
@@ -89,18 +95,24 @@ struct storage_driver {
 	/* Deletes single records (superseded ones, after a snapshot); the head stays. */
 	enum err (*log_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], const uint64_t *ns,
 			       size_t count);
-	/* Everything of a removed account but its blobs (they are deleted by name by its last session). */
+	/* Everything of a removed account, its snapshot's blob included, but its other blobs (they are
+	 * deleted by name by its last session). */
 	enum err (*account_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
 	/* account ids as keys, part = 0, value = head (32) */
 	enum err (*account_walk)(struct storage *s, storage_row_fn fn, void *arg);
 
-	/* Snapshot: replaces the older one (whose blob is deleted), claims the blob. */
+	/* Snapshot: replaces the older one (whose blob is deleted), claims the blob. ERR_CONFLICT where the
+	 * present one has a higher n, ERR_NOT_FOUND without the blob. get: ERR_NOT_FOUND. */
 	enum err (*snapshot_put)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
 				 const uint8_t blob[BLOB_NAME_LEN]);
 	enum err (*snapshot_get)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t *ret_n,
 				 uint8_t ret_blob[BLOB_NAME_LEN]);
 
-	/* Blobs. A new blob is pending until claimed; pending ones are deleted by open(). */
+	/*
+	 * Blobs. A new blob is pending until claimed; pending ones are deleted by open(). Chunks come in
+	 * order from 0: ERR_STATE where the one before is missing (the store was restarted in between:
+	 * begin anew under a new name), ERR_EXISTS for a chunk, or a claimed blob, that is there.
+	 */
 	enum err (*blob_put)(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk,
 			     struct bytes data);
 	enum err (*blob_get)(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk,
@@ -128,7 +140,8 @@ struct storage_driver {
 	 * ERR_NOT_FOUND if the part is gone already (a repeated release changes nothing). */
 	enum err (*spool_release)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
 				  const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret);
-	/* Moves a part to another (perhaps new) unit, whose state is given: a local part that begins its arrivals' wait. */
+	/* Moves a part, under its number, to another (perhaps new) unit, whose state is given: a local part
+	 * that begins its arrivals' wait. ERR_EXISTS where that unit has a part of this number. */
 	enum err (*spool_move)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
 			       const uint8_t to_unit[UNIT_ID_LEN], struct bytes to_state);
 	enum err (*spool_part_delete)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part);
@@ -147,7 +160,10 @@ struct storage_driver {
 
 	/* Cheap upkeep when idle: WAL checkpoint with truncation, so that deleted pages are gone. */
 	enum err (*upkeep)(struct storage *s);
-	/* What can be verified without keys: the database's own integrity, chains, orphans. Reports lines. */
+	/*
+	 * What can be verified without keys: the database's own integrity, chains, orphans. Reports counts
+	 * ("accounts", "records", …; what begins with "damaged" is reported only when not 0). ERR_DAMAGED.
+	 */
 	enum err (*check)(struct storage *s, void (*report)(void *arg, const char *what, uint64_t count),
 			  void *arg);
 	void (*destroy)(struct storage **s);
@@ -160,7 +176,9 @@ struct storage {
 /*
  * Opens (and creates, where `create`) the database in `folder`. Holds an exclusive lock: ERR_EXISTS where
  * another process has it. ERR_UNSUPPORTED: made by a newer program. ERR_DAMAGED: not a database.
- * `read_only` for `cohue check` beside a running service.
+ * ERR_NOT_FOUND: nothing there yet (and not `create`).
+ * `read_only` for `cohue check` while the service is stopped: it takes the same lock and changes no file
+ * but the lock's. Beside a running service, the store's process itself runs check().
  */
 COHUE_MUST_USE enum err storage_sqlite_open(const char *folder, bool create, bool read_only,
 					    struct storage **ret);

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include <stdlib.h>
+
+#include "law/law_internal.h"
+
+/* Spreads ids that are counted up (splitmix64's finaliser); ids are the house's own, never hostile. */
+static uint32_t
+hash_id(uint64_t id)
+{
+	id ^= id >> 30;
+	id *= 0xbf58476d1ce4e5b9U;
+	id ^= id >> 27;
+	id *= 0x94d049bb133111ebU;
+	id ^= id >> 31;
+	return (uint32_t)id;
+}
+
+/* The table's entry of an id, or the free one where it would go. The table is at most half full. */
+static uint32_t
+table_entry(const struct law_queue *q, uint64_t id)
+{
+	uint32_t at = hash_id(id) & q->table_mask;
+	while (q->table[at] != LAW_NO_SLOT && q->slots[q->table[at]].unit.id != id) {
+		at = (at + 1) & q->table_mask;
+	}
+	return at;
+}
+
+/* Deletion with backward shift: no tombstones, so lookups never degrade. */
+static void
+table_delete(struct law_queue *q, uint32_t hole)
+{
+	uint32_t at = hole;
+	for (;;) {
+		at = (at + 1) & q->table_mask;
+		if (q->table[at] == LAW_NO_SLOT) {
+			break;
+		}
+		uint32_t home = hash_id(q->slots[q->table[at]].unit.id) & q->table_mask;
+		/* Does the entry's home lie at or before the hole (cyclically)? */
+		if (((at - home) & q->table_mask) >= ((at - hole) & q->table_mask)) {
+			q->table[hole] = q->table[at];
+			hole = at;
+		}
+	}
+	q->table[hole] = LAW_NO_SLOT;
+}
+
+static enum err
+grow(struct law_queue *q)
+{
+	uint32_t cap = q->cap == 0 ? 64 : q->cap * 2;
+	if (q->count >= LAW_UNITS_MAX) {
+		return ERR_LIMIT;
+	}
+	uint32_t *table = malloc(2 * (size_t)cap * sizeof(*table));
+	struct law_slot *slots = reallocarray(q->slots, cap, sizeof(*slots));
+	if (slots != NULL) {
+		q->slots = slots;
+	}
+	uint32_t *heap = reallocarray(q->heap, cap, sizeof(*heap));
+	if (heap != NULL) {
+		q->heap = heap;
+	}
+	if (table == NULL || slots == NULL || heap == NULL) {
+		free(table);
+		return ERR_MEMORY;
+	}
+	free(q->table);
+	q->table = table;
+	q->table_mask = 2 * cap - 1;
+	for (uint32_t i = 0; i < 2 * cap; i++) {
+		q->table[i] = LAW_NO_SLOT;
+	}
+	for (uint32_t i = 0; i < q->count; i++) {
+		q->table[table_entry(q, q->slots[q->heap[i]].unit.id)] = q->heap[i];
+	}
+	/* Called only when all slots are taken. */
+	for (uint32_t i = q->cap; i < cap; i++) {
+		q->slots[i].at = i + 1 < cap ? i + 1 : LAW_NO_SLOT;
+	}
+	q->free_slot = q->cap;
+	q->cap = cap;
+	return ERR_OK;
+}
+
+static bool
+goes_before(const struct law_queue *q, uint32_t a, uint32_t b)
+{
+	const struct law_slot *x = &q->slots[a];
+	const struct law_slot *y = &q->slots[b];
+	return x->ready != y->ready ? x->ready < y->ready : x->unit.id < y->unit.id;
+}
+
+static void
+set_heap(struct law_queue *q, uint32_t at, uint32_t slot)
+{
+	q->heap[at] = slot;
+	q->slots[slot].at = at;
+}
+
+static void
+sift_up(struct law_queue *q, uint32_t at)
+{
+	uint32_t slot = q->heap[at];
+	while (at > 0 && goes_before(q, slot, q->heap[(at - 1) / 2])) {
+		set_heap(q, at, q->heap[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+	set_heap(q, at, slot);
+}
+
+static void
+sift_down(struct law_queue *q, uint32_t at)
+{
+	uint32_t slot = q->heap[at];
+	for (;;) {
+		uint32_t child = 2 * at + 1;
+		if (child >= q->count) {
+			break;
+		}
+		if (child + 1 < q->count && goes_before(q, q->heap[child + 1], q->heap[child])) {
+			child++;
+		}
+		if (!goes_before(q, q->heap[child], slot)) {
+			break;
+		}
+		set_heap(q, at, q->heap[child]);
+		at = child;
+	}
+	set_heap(q, at, slot);
+}
+
+enum err
+law_queue_add(struct law_queue *q, const struct law_unit *unit, msec ready)
+{
+	if (law_queue_find(q, unit->id) != NULL) {
+		return ERR_EXISTS;
+	}
+	if (q->count >= LAW_UNITS_MAX) {
+		return ERR_LIMIT;
+	}
+	if (q->count == q->cap) {
+		enum err e = grow(q);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	uint32_t slot = q->free_slot;
+	uint32_t entry = table_entry(q, unit->id);
+	q->free_slot = q->slots[slot].at;
+	q->slots[slot] = (struct law_slot){.unit = *unit, .ready = ready};
+	q->table[entry] = slot;
+	set_heap(q, q->count, slot);
+	q->count++;
+	q->per_class[unit->size_class]++;
+	sift_up(q, q->count - 1);
+	return ERR_OK;
+}
+
+enum err
+law_queue_remove(struct law_queue *q, uint64_t id)
+{
+	if (law_queue_find(q, id) == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	uint32_t entry = table_entry(q, id);
+	uint32_t slot = q->table[entry];
+	uint32_t at = q->slots[slot].at;
+	q->per_class[q->slots[slot].unit.size_class]--;
+	table_delete(q, entry);
+	q->count--;
+	if (at != q->count) {
+		set_heap(q, at, q->heap[q->count]);
+		sift_up(q, at);
+		sift_down(q, at);
+	}
+	q->slots[slot] = (struct law_slot){.at = q->free_slot};
+	q->free_slot = slot;
+	return ERR_OK;
+}
+
+const struct law_slot *
+law_queue_find(const struct law_queue *q, uint64_t id)
+{
+	if (q->count == 0) {
+		return NULL;
+	}
+	uint32_t slot = q->table[table_entry(q, id)];
+	return slot == LAW_NO_SLOT ? NULL : &q->slots[slot];
+}
+
+const struct law_slot *
+law_queue_at(const struct law_queue *q, size_t place)
+{
+	return place < q->count ? &q->slots[q->heap[place]] : NULL;
+}
+
+void
+law_queue_clear(struct law_queue *q)
+{
+	free(q->slots);
+	free(q->heap);
+	free(q->table);
+	*q = (struct law_queue){.free_slot = LAW_NO_SLOT};
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Units and classes: their durable forms, and the ladder of sizes. */
+#include <stdlib.h>
+
+#include "law/law_internal.h"
+
+enum { UNIT_VERSION = 1, CLASS_VERSION = 1, FLAG_COUNTS = 1, FLAG_CAPPED = 2 };
+
+void
+law_unit_init(struct law_unit *unit)
+{
+	*unit = (struct law_unit){
+	    .entered = LAW_UNDRAWN, .due = LAW_UNDRAWN, .weight = 1, .lane = LAW_NORMAL, .counts = true};
+}
+
+enum err
+law_unit_encode(const struct law_unit *unit, struct buf *out)
+{
+	struct wire_writer w;
+	uint8_t flags = (uint8_t)((unit->counts ? FLAG_COUNTS : 0) | (unit->capped ? FLAG_CAPPED : 0));
+	wire_writer_init(&w, out);
+	wire_put_u8(&w, UNIT_VERSION);
+	wire_put_u64(&w, unit->member);
+	wire_put_u64(&w, (uint64_t)unit->entered);
+	wire_put_u64(&w, (uint64_t)unit->due);
+	wire_put_u32(&w, unit->weight);
+	wire_put_u8(&w, unit->size_class);
+	wire_put_u8(&w, unit->lane);
+	wire_put_u8(&w, flags);
+	return wire_done(&w);
+}
+
+void
+law_unit_read(struct wire_reader *r, uint64_t id, struct law_unit *ret)
+{
+	struct law_unit unit = {.id = id};
+	uint8_t version = wire_get_u8(r);
+	if (r->error == ERR_OK && version != UNIT_VERSION) {
+		wire_fail(r, ERR_UNSUPPORTED);
+	}
+	unit.member = wire_get_u64(r);
+	uint64_t entered = wire_get_u64(r);
+	uint64_t due = wire_get_u64(r);
+	unit.weight = wire_get_u32(r);
+	unit.size_class = wire_get_u8(r);
+	unit.lane = wire_get_u8(r);
+	uint8_t flags = wire_get_u8(r);
+	bool due_fits = due <= INT64_MAX || due == (uint64_t)LAW_UNDRAWN;
+	if (r->error == ERR_OK &&
+	    (entered > INT64_MAX || !due_fits || unit.weight == 0 || unit.size_class >= LAW_CLASSES ||
+	     unit.lane > LAW_DUE || (flags & ~(FLAG_COUNTS | FLAG_CAPPED)) != 0)) {
+		wire_fail(r, ERR_FORMAT);
+	}
+	if (r->error != ERR_OK) {
+		return;
+	}
+	unit.entered = (msec)entered;
+	unit.due = due > INT64_MAX ? LAW_UNDRAWN : (msec)due;
+	unit.counts = (flags & FLAG_COUNTS) != 0;
+	unit.capped = (flags & FLAG_CAPPED) != 0;
+	*ret = unit;
+}
+
+enum err
+law_unit_decode(struct bytes data, uint64_t id, struct law_unit *ret)
+{
+	struct wire_reader r;
+	struct law_unit unit;
+	wire_reader_init(&r, data);
+	law_unit_read(&r, id, &unit);
+	enum err e = wire_end(&r);
+	if (e == ERR_OK) {
+		*ret = unit;
+	}
+	return e;
+}
+
+enum err
+law_class_encode(const struct law *law, const struct law_decision *decision, unsigned size_class,
+		 struct buf *out)
+{
+	struct wire_writer w;
+	if (size_class >= LAW_CLASSES) {
+		return ERR_FORMAT;
+	}
+	/* The laws of this build change no counters: before and after are the same. */
+	(void)decision;
+	const struct law_class *c = &law->classes[size_class];
+	wire_writer_init(&w, out);
+	wire_put_u8(&w, CLASS_VERSION);
+	wire_put_u64(&w, c->urgent);
+	wire_put_u32(&w, (uint32_t)c->gone_count);
+	for (size_t i = 0; i < c->gone_count; i++) {
+		wire_put_u64(&w, c->gone[i].member);
+		wire_put_u64(&w, c->gone[i].weight);
+	}
+	return wire_done(&w);
+}
+
+enum err
+law_class_decode(struct law *law, unsigned size_class, struct bytes data)
+{
+	struct wire_reader r;
+	if (size_class >= LAW_CLASSES) {
+		return ERR_FORMAT;
+	}
+	wire_reader_init(&r, data);
+	if (wire_get_u8(&r) != CLASS_VERSION) {
+		return r.error == ERR_OK ? ERR_UNSUPPORTED : r.error;
+	}
+	uint64_t urgent = wire_get_u64(&r);
+	size_t count = wire_get_u32(&r);
+	/* 16 bytes each: a hostile count reserves nothing that is not there. */
+	if (r.error != ERR_OK || r.rest.len != count * 16) {
+		return ERR_FORMAT;
+	}
+	struct law_gone *gone = NULL;
+	if (count > 0 && (gone = calloc(count, sizeof(*gone))) == NULL) {
+		return ERR_MEMORY;
+	}
+	for (size_t i = 0; i < count; i++) {
+		gone[i].member = wire_get_u64(&r);
+		gone[i].weight = wire_get_u64(&r);
+		if (i > 0 && gone[i].member <= gone[i - 1].member) {
+			wire_fail(&r, ERR_FORMAT);
+		}
+	}
+	enum err e = wire_end(&r);
+	if (e != ERR_OK) {
+		free(gone);
+		return e;
+	}
+	struct law_class *c = &law->classes[size_class];
+	free(c->gone);
+	*c = (struct law_class){.urgent = urgent, .gone = gone, .gone_count = count};
+	return ERR_OK;
+}
+
+unsigned
+law_size_class(uint64_t bytes)
+{
+	unsigned c = 0;
+	while (c + 1 < LAW_CLASSES && bytes > law_class_bytes(c)) {
+		c++;
+	}
+	return c;
+}
+
+uint64_t
+law_class_bytes(unsigned size_class)
+{
+	return (uint64_t)65536 << (2 * (size_class < LAW_CLASSES ? size_class : LAW_CLASSES - 1));
+}
