@@ -15,7 +15,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-from measure import cpu_seconds, pss_bytes, settle_cpu  # noqa: E402
+from measure import cpu_seconds, pss_bytes, settle_cpu, tree, watches  # noqa: E402
 from systems import DOMAIN, USERS, House, Peers  # noqa: E402
 
 OUT = HERE.parent / "build-bench"
@@ -85,16 +85,29 @@ def idle_growth(system, count: int) -> dict:
     stdin = "".join(f"{name} {password}\n" for name, password in system.accounts) + "\n"
     # One connection of each account first: what a member costs is not what a connection costs.
     first = hold(system, stdin, len(system.accounts))
-    settle_cpu(system.roots(), quiet=2.5)
+    settle(system)
     before = pss_bytes(system.roots())
     second = hold(system, stdin, count)
-    settle_cpu(system.roots(), quiet=2.5)
+    settle(system)
     after = pss_bytes(system.roots())
+    processes = len(tree(system.roots()))
     for client in (first, second):
         client.stdin.close()
         client.wait(60)
     return {"connections": count, "kib_per_connection": round((after - before) / count / 1024, 1),
+            "processes": processes,
             "pss_before_mib": round(before / 2**20, 1), "pss_after_mib": round(after / 2**20, 1)}
+
+
+def settle(system) -> None:
+    """Until neither processor time nor the number of processes moves: hibernation takes its time."""
+    settle_cpu(system.roots(), quiet=4)
+    last, since, end = len(tree(system.roots())), time.monotonic(), time.monotonic() + 60
+    while time.monotonic() - since < 4 and time.monotonic() < end:
+        time.sleep(0.1)
+        now = len(tree(system.roots()))
+        if now != last:
+            last, since = now, time.monotonic()
 
 
 def hold(system, stdin: str, count: int) -> subprocess.Popen:
@@ -111,7 +124,7 @@ def hold(system, stdin: str, count: int) -> subprocess.Popen:
 def idle(systems: list, quick: bool) -> None:
     for make, label, count in systems:
         count = count // (5 if quick else 1)
-        with make() as system:
+        with watches(4 * count), make() as system:
             note("idle", f"{count} idle connections", label or system.name, idle_growth(system, count))
 
 

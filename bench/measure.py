@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What a service costs, read from /proc over its whole process tree."""
 
+import contextlib
 import os
 import pathlib
 import time
@@ -63,3 +64,20 @@ def settle_cpu(roots: list[int], quiet: float = 0.5, limit: float = 60) -> float
         elif time.monotonic() - since >= quiet:
             return now
     return cpu_seconds(roots)
+
+
+@contextlib.contextmanager
+def watches(count: int):
+    """Dovecot watches each idle mailbox with inotify; the kernel's default is 128 a user. Put back afterwards."""
+    limit = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
+    before = limit.read_text()
+    try:
+        if int(before) < count:
+            limit.write_text(f"{count}\n")
+    except OSError:
+        print("bench: cannot raise fs.inotify.max_user_instances; Dovecot will poll")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            limit.write_text(before)

@@ -78,13 +78,12 @@ def apt(arguments: list[str], directory: pathlib.Path | None = None) -> subproce
 
 
 class Cell:
-    """Runs programs of one layer. `net` is the PID of a process whose network namespace the cell joins."""
+    """Runs programs of one layer, in the network namespace of the calling thread."""
 
-    def __init__(self, tree: pathlib.Path, net: int | None = None, directory: str | os.PathLike | None = None,
+    def __init__(self, tree: pathlib.Path, directory: str | os.PathLike | None = None,
                  resolver: str | None = None) -> None:
         peers_available()
         self.tree = tree
-        self.net = net
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cohue-peer-", dir=directory))
         self.directory.chmod(0o755)
         for part in ("etc", "etc-work", "var", "run", "var/tmp", "var/log", "var/lib", "var/spool", "var/mail",
@@ -133,10 +132,9 @@ class Cell:
         setup = (f"set -e; mount -t overlay overlay -o lowerdir={self.tree}/usr:/usr /usr; "
                  f"mount -t overlay overlay -o lowerdir={self.tree}/etc:/etc,upperdir={d}/etc,workdir={d}/etc-work "
                  f"/etc; mount --bind {d}/run /run; mount --bind {d}/var /var; \"$@\" & wait $!")
-        enter = ["nsenter", f"--net=/proc/{self.net}/ns/net"] if self.net else []
         # The shell stays the namespace's first process: it dies with unshare, which dies with this process, and takes
         # all others along. (A server that changes its user would have lost that death signal.)
-        return [*enter, "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation",
+        return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation",
                 "private", "sh", "-c", setup, "sh", *arguments]
 
     def spawn(self, arguments: list[str], log: str = "var/log/output") -> subprocess.Popen:
