@@ -6,8 +6,8 @@
 #include "base/bytes.h"
 
 /*
- * The plaintext of one session record: a version byte, then one or more
- * operations, folded together or not at all. Each is a kind byte, the length
+ * The plaintext of one session record: a version byte, the count of operations
+ * (16 bits, at least 1), and the operations, folded together or not at all. Each is a kind byte, the length
  * of its body (32 bits) and the body, in the encoding of base/wire.h.
  *
  * A record of a newer version is ERR_UNSUPPORTED (an older program must stop,

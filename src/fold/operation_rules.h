@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_FOLD_OPERATION_RULES_H
+#define COHUE_FOLD_OPERATION_RULES_H
+
+#include "fold/operation.h"
+
+/* What writer, reader and snapshots all check; private to the module. */
+
+#define OPERATION_SIZE_MAX ((uint64_t)1 << 40) /* octets of one message: sums cannot overflow */
+#define OPERATION_DATE_MAX ((int64_t)1 << 48)  /* seconds: differences cannot overflow */
+enum { OPERATION_HEAD_LEN = 3 };               /* version, count of operations (16 bits) */
+enum { OPERATION_ZONE_MAX = 1439 };            /* minutes */
+
+bool operation_setting_name_valid(struct bytes name);
+/* All rules of operation.h that concern one operation's values. */
+bool operation_valid(const struct operation *op);
+
+#endif

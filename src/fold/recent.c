@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fold/parts.h"
+
+static bool
+find(const struct deliveries *d, const uint8_t id[OPERATION_DELIVERY_LEN], size_t *ret_index)
+{
+	size_t low = 0;
+	size_t high = d->count;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int c = memcmp(d->ids[d->order[mid]], id, OPERATION_DELIVERY_LEN);
+		if (c == 0) {
+			*ret_index = mid;
+			return true;
+		}
+		if (c < 0) {
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	*ret_index = low;
+	return false;
+}
+
+bool
+deliveries_seen(const struct deliveries *d, const uint8_t id[OPERATION_DELIVERY_LEN])
+{
+	size_t index = 0;
+	return find(d, id, &index);
+}
+
+enum err
+deliveries_add(struct deliveries *d, const uint8_t id[OPERATION_DELIVERY_LEN])
+{
+	size_t position = d->count;
+	if (d->count == FOLD_DELIVERIES_MAX) {
+		/* The new one takes the place of the oldest. */
+		size_t gone = 0;
+		position = d->oldest;
+		if (!find(d, d->ids[position], &gone)) {
+			panic("fold: a delivery id is not in its order");
+		}
+		d->count--;
+		memmove(d->order + gone, d->order + gone + 1, (d->count - gone) * sizeof(*d->order));
+		d->oldest = (d->oldest + 1) % FOLD_DELIVERIES_MAX;
+	} else {
+		enum err e = parts_grow(&d->ids, &d->cap, d->count + 1, sizeof(*d->ids));
+		if (e == ERR_OK) {
+			e = parts_grow(&d->order, &d->order_cap, d->count + 1, sizeof(*d->order));
+		}
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	size_t index = 0;
+	(void)find(d, id, &index);
+	memcpy(d->ids[position], id, OPERATION_DELIVERY_LEN);
+	memmove(d->order + index + 1, d->order + index, (d->count - index) * sizeof(*d->order));
+	d->order[index] = (uint16_t)position;
+	d->count++;
+	return ERR_OK;
+}
+
+const uint8_t *
+deliveries_at(const struct deliveries *d, size_t i)
+{
+	return d->ids[(d->oldest + i) % FOLD_DELIVERIES_MAX];
+}
+
+void
+deliveries_clear(struct deliveries *d)
+{
+	free(d->ids);
+	free(d->order);
+	*d = (struct deliveries){0};
+}
+
+bool
+pending_find(const struct fold *f, uint64_t n, size_t *ret_index)
+{
+	const uint64_t *p = f->pending + f->pending_head;
+	size_t low = 0;
+	size_t high = f->pending_count;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (p[mid] == n) {
+			*ret_index = mid;
+			return true;
+		}
+		if (p[mid] < n) {
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	return false;
+}
+
+enum err
+pending_add(struct fold *f, uint64_t n)
+{
+	size_t end = f->pending_head + f->pending_count;
+	if (end == f->pending_cap && f->pending_head > f->pending_count) {
+		memmove(f->pending, f->pending + f->pending_head, f->pending_count * sizeof(*f->pending));
+		f->pending_head = 0;
+		end = f->pending_count;
+	}
+	enum err e = parts_grow(&f->pending, &f->pending_cap, end + 1, sizeof(*f->pending));
+	if (e != ERR_OK) {
+		return e;
+	}
+	f->pending[end] = n;
+	f->pending_count++;
+	return ERR_OK;
+}
+
+void
+pending_remove(struct fold *f, size_t index)
+{
+	uint64_t *p = f->pending + f->pending_head;
+	/* The shorter side moves: filing goes from the front. */
+	if (index < f->pending_count / 2) {
+		memmove(p + 1, p, index * sizeof(*p));
+		f->pending_head++;
+	} else {
+		memmove(p + index, p + index + 1, (f->pending_count - index - 1) * sizeof(*p));
+	}
+	f->pending_count--;
+	if (f->pending_count == 0) {
+		free(f->pending);
+		f->pending = NULL;
+		f->pending_head = 0;
+		f->pending_cap = 0;
+	}
+}
+
+enum err
+sent_add(struct fold *f, const struct sent_copy *copy)
+{
+	if (f->sent_count == FOLD_SENT_MAX) {
+		memmove(f->sent, f->sent + 1, (f->sent_count - 1) * sizeof(*f->sent));
+		f->sent_count--;
+	}
+	enum err e = parts_grow(&f->sent, &f->sent_cap, f->sent_count + 1, sizeof(*f->sent));
+	if (e != ERR_OK) {
+		return e;
+	}
+	f->sent[f->sent_count++] = *copy;
+	return ERR_OK;
+}
