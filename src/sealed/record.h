@@ -11,7 +11,7 @@
  */
 
 enum {
-	SEALED_RECORD_OVERHEAD = 1 + 4 + 24 + 4 + 16, /* without padding */
+	SEALED_RECORD_OVERHEAD = 1 + 4 + 24 + 1 + 16, /* without padding */
 	SEALED_RECORD_MAX = 512 * 1024,               /* sealed bytes */
 	SEALED_RECORD_PLAIN_MAX = SEALED_RECORD_MAX - 8192,
 };

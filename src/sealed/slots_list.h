@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_SEALED_SLOTS_LIST_H
+#define COHUE_SEALED_SLOTS_LIST_H
+
+#include "sealed/slots.h"
+#include "sealed/value.h"
+
+/* The slot list in memory (internal to this module): slots.c codes it, slots_open.c and slots_change.c work on it. */
+
+enum {
+	SLOT_WRAPPED_LEN = 24 + 32 + 16,           /* nonce, a secret, tag */
+	SLOT_LABEL_LEN = SLOT_LABEL_MAX + 2 + 48,  /* box of the padded label */
+	SLOT_GENERATION_LEN = BOX_SECRET_LEN + 48, /* box of a generation's secret */
+	SLOTS_STEP = 1024,
+};
+
+struct slot {
+	uint32_t number;
+	enum slot_kind kind;
+	uint32_t created_day;
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint8_t salt[SEALED_SALT_LEN];
+	uint8_t wrapped[SLOT_WRAPPED_LEN]; /* the slot's secret */
+	uint32_t label_generation;
+	uint8_t label[SLOT_LABEL_LEN];
+	uint8_t newest[SLOT_GENERATION_LEN]; /* the newest generation's secret */
+};
+
+/* Generation i + 1. */
+struct slot_generation {
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint8_t
+	    wrapped[SLOT_WRAPPED_LEN]; /* its secret, under a key from the next newer; zero in the newest */
+};
+
+struct sealed_slots {
+	uint8_t account[SEALED_ID_LEN];
+	uint32_t next_number; /* numbers are never given twice */
+	size_t slot_count;
+	struct slot slots[SLOTS_MAX]; /* ascending by number */
+	size_t generation_count;
+	struct slot_generation generations[MEMBER_GENERATIONS_MAX];
+};
+
+void slot_wrap_ad(struct sealed_ad *ad, const uint8_t account[SEALED_ID_LEN], const struct slot *slot);
+void slot_generation_ad(struct sealed_ad *ad, const uint8_t account[SEALED_ID_LEN], uint32_t slot_number,
+			uint32_t generation, const uint8_t public_key[BOX_PUBLIC_LEN]);
+void slot_label_ad(struct sealed_ad *ad, const uint8_t account[SEALED_ID_LEN], uint32_t slot_number);
+/* For a generation's secret that the next newer one wraps. */
+void slot_older_ad(struct sealed_ad *ad, const uint8_t account[SEALED_ID_LEN], uint32_t generation,
+		   const uint8_t public_key[BOX_PUBLIC_LEN]);
+void slot_older_key(const uint8_t newer_secret[BOX_SECRET_LEN], uint8_t ret[SEALED_KEY_LEN]);
+/* What an application password or recovery code gives for a slot. */
+void slot_code_key(const uint8_t pepper[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN],
+		   uint32_t number, enum slot_kind kind, const uint8_t salt[SEALED_SALT_LEN],
+		   const uint8_t secret[SLOT_CODE_SECRET_MAX], uint8_t ret[SEALED_KEY_LEN]);
+#define SLOT_LABEL_BOX "cohue slot label 1"
+#define SLOT_GENERATION_BOX "cohue generation 1"
+
+#endif
