@@ -206,7 +206,7 @@ class Cohue:
                 words.add(pathlib.Path(f"/proc/{pid}/comm").read_text().strip())
             except OSError:
                 continue
-            if wanted & {word[:15] for word in words}:
+            if wanted & {word.removeprefix("cohue-")[:15] for word in words}:
                 found.append(pid)
         return sorted(found)
 

@@ -48,6 +48,11 @@ class Planted(unittest.TestCase):
             self.plant(name, HEAD + 'void f(void) { printf("x"); }\n')
         self.assertEqual([line.split(":")[0] for line in self.found("banned")], ["src/mail/a.c"])
 
+    def test_a_call_allowed_in_tests_is_found_in_what_ships(self) -> None:
+        for name in ("src/loop/a.c", "src/loop/a_test.c"):
+            self.plant(name, HEAD + 'int f(char *t) { return sscanf(t, "x"); }\n')
+        self.assertEqual([line.split(":")[0] for line in self.found("banned")], ["src/loop/a.c"])
+
     def test_pure_libraries_read_no_clock(self) -> None:
         self.plant("src/law/a.c", HEAD + "void f(void) { clock_gettime(0, 0); }\n")
         self.plant("src/loop/a.c", HEAD + "void f(void) { clock_gettime(0, 0); }\n")
