@@ -291,18 +291,20 @@ a_stack_is_wiped_when_it_is_given_back(void **state)
 }
 
 static int
-overflow(int depth)
+overflow(int depth, const volatile char *above)
 {
 	volatile char room[4096];
-	room[0] = (char)depth;
-	return depth == 0 ? room[0] : overflow(depth - 1) + room[0];
+	room[0] = (char)(*above + depth);
+	int below = depth == 0 ? 0 : overflow(depth - 1, room);
+	return below + room[0]; /* used after the call, so that the frame must stay */
 }
 
 static void
 run_over(void *arg)
 {
 	int *depth = arg;
-	*depth = overflow(*depth);
+	volatile char top = 0;
+	*depth = overflow(*depth, &top);
 }
 
 static void
