@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* What no single value shows. */
+#include <string.h>
+
+#include "config/config_internal.h"
+
+static bool
+is_set(const char *text)
+{
+	return text[0] != '\0';
+}
+
+enum err
+config_check_pairs(const struct config *c, struct config_fault *fault)
+{
+	const struct {
+		bool wrong;
+		const char *what;
+		const char *remedy;
+	} rules[] = {
+	    {!is_set(c->domain), "domain is not set", "add a line like: domain = example.org"},
+	    {!is_set(c->hostname), "hostname is not set", "add a line like: hostname = mail.example.org"},
+	    {is_set(c->tls_mx_certificate) != is_set(c->tls_mx_key),
+	     "of tls.mx_certificate and tls.mx_key only one is set", "set both, or none"},
+	    {is_set(c->tls_member_certificate) != is_set(c->tls_member_key),
+	     "of tls.member_certificate and tls.member_key only one is set", "set both, or none"},
+	    {is_set(c->smarthost_user) != is_set(c->smarthost_password_file),
+	     "of smarthost.user and smarthost.password_file only one is set", "set both, or none"},
+	    {is_set(c->smarthost_user) && !is_set(c->smarthost), "smarthost.user is set without smarthost",
+	     "name the smarthost, or remove its user"},
+	    {c->resolver_forward_count > 0 && c->resolver_forward_tls_count > 0,
+	     "resolver.forward and resolver.forward_tls are both set",
+	     "keep one of them: a question is sent either in clear or over TLS"},
+	    {c->retry_warn >= c->retry_give_up, "retry.warn is not before retry.give_up",
+	     "set retry.warn lower, like 1 d, or retry.give_up higher"},
+	    {c->leave.deadline < c->leave.clock, "leave.deadline is shorter than leave.clock",
+	     "a message waits up to one period: set leave.deadline higher"},
+	    {c->arrive.deadline < c->arrive.clock, "arrive.deadline is shorter than arrive.clock",
+	     "a message waits up to one period: set arrive.deadline higher"},
+	    {c->quota != 0 && c->quota < c->message_size, "limits.quota is below limits.message_size",
+	     "a member must have room for one message: set limits.quota higher, or 0 for none"},
+	};
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		if (rules[i].wrong) {
+			config_fault(fault, rules[i].what, rules[i].remedy);
+			return ERR_FORMAT;
+		}
+	}
+	return ERR_OK;
+}
