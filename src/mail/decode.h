@@ -24,7 +24,6 @@ struct mail_decoder {
 	size_t held_len;
 	uint32_t bits;
 	unsigned int bit_count;
-	bool ended; /* base64 padding was seen in this group of four */
 };
 
 void mail_decoder_init(struct mail_decoder *d, enum mail_encoding encoding);
