@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,6 +260,30 @@ use_listed_directory(void)
 }
 
 static int
+use_database(void)
+{
+	char path[128];
+	(void)snprintf(path, sizeof(path), "%s/db", directory);
+	sqlite3 *db = NULL;
+	sqlite3 *second = NULL;
+	static const char work[] =
+	    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA "
+	    "temp_store=MEMORY;"
+	    "CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB); BEGIN IMMEDIATE;"
+	    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<3000)"
+	    " INSERT INTO t SELECT i, randomblob(500) FROM n; COMMIT;"
+	    "DELETE FROM t WHERE a % 3 = 0; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA integrity_check; VACUUM;";
+	if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_exec(db, work, NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_open(path, &second) != SQLITE_OK ||
+	    sqlite3_exec(second, "SELECT count(*) FROM t; DROP TABLE t;", NULL, NULL, NULL) != SQLITE_OK) {
+		(void)dprintf(STDERR_FILENO, "sqlite: %s\n", sqlite3_errmsg(db));
+		return 1;
+	}
+	bool ok = sqlite3_close(second) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK;
+	return ok && unlink(path) == 0 ? FINE : 2;
+}
+
+static int
 write_in_listed_directory(void)
 {
 	char path[128];
@@ -338,6 +363,23 @@ a_role_with_a_disk_reaches_its_directory_and_no_more(void **state)
 	assert_int_equal(in_child(&p, do_socket, NULL), KILLED);
 	assert_int_equal(in_child(&p, do_execve, NULL), KILLED);
 	assert_int_equal(in_child(&p, do_chmod, NULL), KILLED);
+}
+
+static void
+the_database_works_with_its_directory_alone(void **state)
+{
+	(void)state;
+	struct sandbox_profile p = profile_of(SANDBOX_DISK);
+	p.paths[0] = (struct sandbox_path){.path = directory, .access = SANDBOX_READ_WRITE};
+	p.path_count = 1;
+	assert_int_equal(in_child(&p, use_database, NULL), FINE);
+	p.uid = 0; /* as root without its powers, where this is root */
+	p.gid = 0;
+	if (geteuid() == 0) {
+		assert_int_equal(chown(directory, 0, 0), 0);
+		assert_int_equal(in_child(&p, use_database, NULL), FINE);
+		assert_int_equal(chown(directory, NO_USER, NO_USER), 0);
+	}
 }
 
 static void
@@ -421,6 +463,7 @@ run_all(void)
 	    cmocka_unit_test(a_role_that_accepts_may_not_connect),
 	    cmocka_unit_test(a_role_that_connects_makes_internet_sockets_only),
 	    cmocka_unit_test(a_role_with_a_disk_reaches_its_directory_and_no_more),
+	    cmocka_unit_test(the_database_works_with_its_directory_alone),
 	    cmocka_unit_test(a_disk_without_paths_is_an_empty_one_where_the_kernel_allows),
 	    cmocka_unit_test(root_is_given_up),
 	    cmocka_unit_test(other_descriptors_are_closed),
