@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_DELIVERY_DELIVERY_H
+#define COHUE_DELIVERY_DELIVERY_H
+
+#include "base/bytes.h"
+#include "sealed/arrival.h"
+#include "sealed/spool.h"
+
+/*
+ * A message made ready to wait: parsed and compressed once, then sealed for each recipient as a part of MIX_PUT (or of
+ * COURIER_VERDICT's notices). Shared by gate-mx, session and courier. Pure: the chunks go to a callback.
+ */
+
+struct delivery {
+	struct blob_codec *codec; /* borrowed */
+	struct bytes message;     /* borrowed: CRLF lines, complete */
+	struct buf frame;         /* compressed */
+	struct buf summary;
+	uint64_t received; /* seconds since 1970 */
+	uint32_t flags;    /* enum arrival_flags */
+	struct bytes sender;
+};
+
+/* To whom a part is sealed. */
+struct delivery_target {
+	uint8_t account[SEALED_ID_LEN];
+	uint32_t generation;
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint64_t quota;
+	struct bytes recipient; /* the address as given */
+};
+
+/* Parses and compresses. ERR_LIMIT (size), ERR_MEMORY. The message and the codec outlive it. */
+COHUE_MUST_USE enum err delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message);
+/* Wipes. Safe after a failed init, and twice. */
+void delivery_clear(struct delivery *d);
+
+/*
+ * Seals it to one account: gives the chunks of a blob of its own to fn, then appends one element of
+ * MIX_PUT's list of parts. The stored size is charged to the account. ERR_LIMIT, ERR_FORMAT, ERR_MEMORY, or what fn said.
+ */
+typedef enum err (*delivery_chunk_fn)(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk,
+				      struct bytes data);
+COHUE_MUST_USE enum err delivery_add_arrival(struct delivery *d, const struct delivery_target *target,
+					     delivery_chunk_fn fn, void *arg, struct buf *parts);
+/*
+ * Seals it to the spool's public key: `part` says who sends and to whom (its blob is set here), `number` is its place in the
+ * unit's list of parts.
+ */
+COHUE_MUST_USE enum err delivery_add_courier(struct delivery *d, struct courier_part *part, uint32_t epoch,
+					     const uint8_t spool_public[BOX_PUBLIC_LEN],
+					     const uint8_t unit[SEALED_ID_LEN], uint32_t number,
+					     delivery_chunk_fn fn, void *arg, struct buf *parts);
+/* The blob alone: for a copy that the member's own session files. */
+COHUE_MUST_USE enum err delivery_seal_blob(struct delivery *d, struct blob_ref *ret_ref, delivery_chunk_fn fn,
+					   void *arg);
+
+#endif

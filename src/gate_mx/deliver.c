@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* From the end of data to 250: traced, sealed to each member, on disk. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "crypto/crypto.h"
+#include "gate_mx/mx.h"
+#include "mail/write.h"
+#include "process/log.h"
+
+enum {
+	PUT_LIMIT_MS = 60 * 1000,
+	RECEIVED_MAX = 50, /* hops: more is a loop (RFC 5321 section 6.3) */
+	HEADER_ROOM = 4096,
+};
+
+static void
+peer_text(const uint8_t peer[16], char *ret, size_t n)
+{
+	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	char text[INET6_ADDRSTRLEN] = "";
+	if (memcmp(peer, mapped, sizeof(mapped)) == 0) {
+		(void)inet_ntop(AF_INET, peer + 12, text, sizeof(text));
+		(void)snprintf(ret, n, "[%s]", text);
+	} else {
+		(void)inet_ntop(AF_INET6, peer, text, sizeof(text));
+		(void)snprintf(ret, n, "[IPv6:%s]", text);
+	}
+}
+
+/* Return-Path and Received (RFC 5321 section 4.4), for the member alone: they are sealed with the message. */
+static enum err
+write_trace(const struct mx_connection *c, const char *ref, msec wall, struct buf *out)
+{
+	char peer[INET6_ADDRSTRLEN + 16];
+	struct buf value = BUF_INIT(HEADER_ROOM);
+	const char *protocol = c->smtp.smtp.tls ? (c->utf8 ? "UTF8SMTPS" : "ESMTPS")
+			       : !c->extended   ? "SMTP"
+			       : c->utf8        ? "UTF8SMTP"
+						: "ESMTP";
+	peer_text(c->peer, peer, sizeof(peer));
+	enum err e = buf_printf(out, "Return-Path: <%.*s>\r\n", (int)c->sender.len,
+				c->sender.len == 0 ? "" : (const char *)c->sender.ptr);
+	if (e == ERR_OK) {
+		e = buf_printf(&value, "from %.*s (%s) by %s with %s id %s; ", (int)c->hello.len,
+			       c->hello.len == 0 ? "" : (const char *)c->hello.ptr, peer,
+			       c->mx->host->config.hostname, protocol, ref);
+	}
+	if (e == ERR_OK) {
+		e = mail_write_date(&value, wall / 1000);
+	}
+	if (e == ERR_OK) {
+		e = mail_write_field(out, "Received", buf_bytes(&value));
+	}
+	buf_wipe(&value);
+	return e;
+}
+
+static enum err
+send_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk, struct bytes data)
+{
+	struct mx *mx = arg;
+	struct channel *ch = role_channel(mx->host, ROLE_MIXER, 0);
+	struct msg_mix_blob m = {.chunk = chunk, .data = data};
+	memcpy(m.blob, blob, sizeof(m.blob));
+	if (ch == NULL) {
+		return ERR_CLOSED;
+	}
+	/*
+	 * The reply is not awaited: a chunk that was lost makes the claim in MIX_PUT fail. What a large
+	 * message may queue is bounded by waiting here while the mixer is behind.
+	 */
+	if (channel_queued(ch) > CHANNEL_BUSY) {
+		return channel_call(ch, MIX_BLOB, mix_blob, &m, loop_now(mx->host->loop) + PUT_LIMIT_MS,
+				    NULL);
+	}
+	return channel_request(ch, MIX_BLOB, mix_blob, &m, 0, mx_ignore_reply, NULL);
+}
+
+void
+mx_ignore_reply(void *arg, enum err status, struct bytes payload)
+{
+	(void)arg;
+	(void)status;
+	(void)payload;
+}
+
+static enum err
+seal_parts(struct mx_connection *c, struct delivery *d, struct buf *parts)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < c->target_count && e == ERR_OK && !c->gone; i++) {
+		const struct mx_target *t = &c->targets[i];
+		struct delivery_target target = {
+		    .generation = t->account.generation,
+		    .quota = t->account.quota,
+		    .recipient = bytes_slice(buf_bytes(&c->addresses), t->recipient_at, t->recipient_len)};
+		memcpy(target.account, t->account.id, SEALED_ID_LEN);
+		memcpy(target.public_key, t->account.public_key, BOX_PUBLIC_LEN);
+		e = delivery_add_arrival(d, &target, send_chunk, c->mx, parts);
+	}
+	return e;
+}
+
+static enum err
+put_unit(struct mx_connection *c, struct bytes parts)
+{
+	struct role_host *h = c->mx->host;
+	struct msg_mix_put m = {
+	    .stage = IPC_STAGE_ARRIVING, .size = c->message.len, .weight = 1, .counts = 1};
+	crypto_random_bytes(m.unit, sizeof(m.unit));
+	/* Sending hosts are told apart, and not named: a keyed hash. */
+	crypto_mac(c->mx->keys.key[PURPOSE_DIRECTORY_HASH], bytes_of(c->peer, sizeof(c->peer)),
+			  m.source);
+	m.parts = parts;
+	return channel_call(role_channel(h, ROLE_MIXER, 0), MIX_PUT, mix_put, &m,
+			    loop_now(h->loop) + PUT_LIMIT_MS, NULL);
+}
+
+static struct mx_reply
+put_reply(enum err e)
+{
+	switch ((int)e) {
+	case ERR_OK:
+		return (struct mx_reply){0, NULL, NULL};
+	case ERR_QUOTA:
+		return (struct mx_reply){452, "4.2.2", "a recipient's mailbox is full"};
+	case ERR_FULL:
+		return (struct mx_reply){452, "4.3.1", "no space left, try again later"};
+	case ERR_MEMORY:
+		return (struct mx_reply){452, "4.3.1", "out of memory, try again later"};
+	case ERR_LIMIT:
+		return (struct mx_reply){552, "5.3.4", "message too large for so many recipients"};
+	default:
+		return (struct mx_reply){451, "4.3.0", "temporary failure, try again later"};
+	}
+}
+
+struct mx_reply
+mx_deliver(struct mx_connection *c)
+{
+	struct mx *mx = c->mx;
+	char ref[LOG_REF_LEN + 1];
+	msec wall = clock_wall();
+	if (mail_count_received(buf_bytes(&c->message)) > RECEIVED_MAX) {
+		return (struct mx_reply){554, "5.4.6", "too many hops: a mail loop"};
+	}
+	log_ref(ref);
+	struct buf whole = BUF_INIT(c->message.len + HEADER_ROOM * 2);
+	struct buf parts = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct delivery d;
+	memset(&d, 0, sizeof(d));
+	enum err e = write_trace(c, ref, wall, &whole);
+	if (e == ERR_OK) {
+		e = buf_append(&whole, buf_bytes(&c->message));
+	}
+	if (e == ERR_OK) {
+		e = delivery_init(&d, mx->codec, buf_bytes(&whole));
+	}
+	if (e == ERR_OK) {
+		d.received = (uint64_t)(wall / 1000);
+		d.sender = buf_bytes(&c->sender);
+		d.flags = c->smtp.smtp.tls ? ARRIVAL_ENCRYPTED : 0;
+		e = seal_parts(c, &d, &parts);
+	}
+	if (e == ERR_OK) {
+		e = put_unit(c, buf_bytes(&parts));
+	}
+	delivery_clear(&d);
+	buf_wipe(&whole);
+	buf_wipe(&parts);
+	return put_reply(e);
+}

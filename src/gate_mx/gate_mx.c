@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * SECURITY. gate-mx speaks with strangers on port 25: TLS, SMTP, and the messages themselves, which it parses once. It
+ * holds its own TLS key and the directory's keys, by which it finds the members' public keys, and seals each message to them
+ * before it leaves this process. It accepts no login, reads no stored mail, opens no file, and starts no connection.
+ * Its capture yields strangers' mail in flight, and lets the attacker ask which addresses exist.
+ */
+#include "gate_mx/gate_mx.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gate_mx/mx.h"
+#include "loop/task.h"
+#include "process/log.h"
+
+enum { START_LIMIT_MS = 20 * 1000 };
+
+static void
+on_accept(struct listener *l, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+	(void)peer_len;
+	mx_connection_open(l->arg, fd, peer);
+}
+
+static enum err
+prepare(struct role_host *h, struct sandbox_profile *profile)
+{
+	(void)profile;
+	struct mx *mx = calloc(1, sizeof(*mx));
+	if (mx == NULL) {
+		return ERR_MEMORY;
+	}
+	mx->host = h;
+	h->state = mx;
+	smtp_server_config_default(&mx->smtp);
+	mx->smtp.hostname = bytes_str(h->config.hostname);
+	mx->smtp.max_message = h->config.message_size;
+	mx->smtp.max_recipients = h->config.recipients;
+	mx->smtp.command_timeout = h->config.smtp_idle;
+	mx->smtp.starttls = true;
+	mx->smtp.require_tls = h->config.tls_inbound_clear == CONFIG_CLEAR_REFUSE;
+	return blob_codec_create(&mx->codec);
+}
+
+static enum err
+fetch_tls(struct mx *mx)
+{
+	struct role_host *h = mx->host;
+	struct channel *keeper = NULL;
+	struct buf reply = BUF_INIT(IPC_SMALL * 8);
+	struct msg_tls_key_reply m;
+	msec limit = loop_now(h->loop) + START_LIMIT_MS;
+	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, limit, &keeper);
+	if (e == ERR_OK) {
+		e = channel_call_empty(keeper, MSG_TLS_KEY, limit, &reply);
+	}
+	if (e == ERR_OK) {
+		e = msg_tls_key_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		struct tls_server_settings settings = {
+		    .key_pem = m.key_pem, .chain_pem = m.chain_pem, .minimum = TLS_1_2};
+		e = tls_server_create(&settings, &mx->tls);
+		if (e != ERR_OK) {
+			log_event(LOG_LEVEL_ERROR,
+				  "the TLS key and certificate for port 25 cannot be used: %s. Remedy: see "
+				  "tls.mx_key and "
+				  "tls.mx_certificate in cohue.conf",
+				  e == ERR_AUTH ? "they do not belong together" : err_text(e));
+		}
+	}
+	buf_wipe(&reply);
+	return e;
+}
+
+static enum err
+start(struct role_host *h)
+{
+	struct mx *mx = h->state;
+	struct channel *ch = NULL;
+	msec limit = loop_now(h->loop) + START_LIMIT_MS;
+	enum err e = purpose_keys_fetch(h, &mx->keys);
+	if (e == ERR_OK) {
+		e = fetch_tls(mx);
+	}
+	if (e == ERR_OK) {
+		e = role_wait_channel(h, ROLE_STORE, 0, limit, &ch);
+	}
+	return e == ERR_OK ? role_wait_channel(h, ROLE_MIXER, 0, limit, &ch) : e;
+}
+
+static void
+listen_on(struct role_host *h, uint16_t port, int fd)
+{
+	struct mx *mx = h->state;
+	(void)port;
+	if (mx->listener_count == MX_LISTENERS_MAX ||
+	    listener_start(h->loop, &mx->listeners[mx->listener_count], fd, on_accept, mx) != ERR_OK) {
+		(void)close(fd);
+		log_event(LOG_LEVEL_ERROR, "cannot listen on one of the addresses of port 25");
+		return;
+	}
+	mx->listener_fds[mx->listener_count++] = fd;
+}
+
+static void
+message(struct role_host *h, struct channel *ch, const struct channel_message *m)
+{
+	(void)h;
+	(void)m;
+	/* Nobody asks a gate anything. */
+	channel_fault(ch);
+}
+
+static enum err
+status(struct role_host *h, struct buf *out)
+{
+	const struct mx *mx = h->state;
+	/* Sums since the start: what goes to volunteers is coarse, and names nobody. */
+	return buf_printf(
+	    out,
+	    "connections_open %zu\nconnections %llu\nmessages %llu\nrefused %llu\ndeferred %llu\n"
+	    "encrypted %llu\nin_clear %llu\n",
+	    mx->connections, (unsigned long long)mx->seen_connections, (unsigned long long)mx->seen_messages,
+	    (unsigned long long)mx->seen_refused, (unsigned long long)mx->seen_deferred,
+	    (unsigned long long)mx->seen_encrypted, (unsigned long long)mx->seen_clear);
+}
+
+static void
+stop_task(void *arg)
+{
+	struct mx *mx = arg;
+	msec limit = loop_now(mx->host->loop) + 5 * MSEC_SECOND;
+	for (struct mx_connection *c = mx->all; c != NULL; c = c->next) {
+		if (!c->gone) {
+			smtp_server_shutdown(&c->smtp.smtp, loop_now(mx->host->loop));
+			smtp_connection_pump(&c->smtp);
+		}
+	}
+	/* A message whose end has come gets its answer. */
+	while (mx->connections > 0 && loop_now(mx->host->loop) < limit) {
+		if (task_sleep(20) != ERR_OK) {
+			break;
+		}
+	}
+	role_stopped(mx->host);
+}
+
+static void
+stop(struct role_host *h)
+{
+	struct mx *mx = h->state;
+	for (size_t i = 0; i < mx->listener_count; i++) {
+		listener_stop(&mx->listeners[i]);
+		(void)close(mx->listener_fds[i]);
+	}
+	mx->listener_count = 0;
+	if (role_spawn(h, stop_task, mx) != ERR_OK) {
+		role_stopped(h);
+	}
+}
+
+const struct role_def gate_mx_role = {
+    .id = ROLE_GATE_MX,
+    .sandbox_allow = SANDBOX_NET_ACCEPT,
+    .prepare = prepare,
+    .start = start,
+    .message = message,
+    .listen = listen_on,
+    .status = status,
+    .stop = stop,
+};

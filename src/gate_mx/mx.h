@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_GATE_MX_MX_H
+#define COHUE_GATE_MX_MX_H
+
+#include <sys/socket.h>
+
+#include "delivery/delivery.h"
+#include "gate/smtp_connection.h"
+#include "lookup/lookup.h"
+#include "loop/listen.h"
+
+/* Inside gate-mx: the role's state, and one connection of a stranger. */
+
+enum {
+	MX_LISTENERS_MAX = 16,
+	MX_TARGETS_MAX = 400, /* accounts of one message, aliases opened (a unit has room for 512 parts) */
+};
+
+struct mx {
+	struct role_host *host;
+	struct purpose_keys keys;
+	struct tls_context *tls;
+	struct smtp_server_config smtp;
+	struct blob_codec *codec;
+	struct listener listeners[MX_LISTENERS_MAX];
+	int listener_fds[MX_LISTENERS_MAX];
+	size_t listener_count;
+	size_t connections;
+	struct mx_connection *all;
+	size_t held_bytes; /* of messages being received, all connections together */
+	uint64_t seen_connections;
+	uint64_t seen_messages;
+	uint64_t seen_refused;
+	uint64_t seen_deferred;
+	uint64_t seen_encrypted;
+	uint64_t seen_clear;
+};
+
+struct mx_target {
+	struct lookup_account account;
+	size_t recipient_at; /* the address as given, in mx_connection.addresses */
+	size_t recipient_len;
+};
+
+struct mx_connection {
+	struct smtp_connection smtp;
+	struct mx *mx;
+	struct mx_connection *next;
+	struct mx_connection **link;
+	uint8_t peer[16]; /* IPv6, or mapped IPv4 */
+	struct buf hello;
+	bool extended;
+	bool gone; /* the stream has closed; freed when no task works on it any more */
+	unsigned tasks;
+	/* The present transaction; all of it is given back at its end. */
+	struct buf sender;
+	bool utf8;
+	struct buf addresses;
+	struct mx_target *targets;
+	size_t target_count;
+	struct buf message;
+	bool too_much; /* memory for messages in flight is used up */
+	/* What was asked of a task. */
+	struct mail_mailbox asked;
+	struct buf asked_text;
+};
+
+/* connection.c */
+void mx_connection_open(struct mx *mx, int fd, const struct sockaddr *peer);
+void mx_connection_free(struct mx_connection *c);
+
+/* deliver.c, from a task: the answer to the end of data is in ret_*. */
+struct mx_reply {
+	unsigned code;
+	const char *enhanced;
+	const char *text;
+};
+struct mx_reply mx_deliver(struct mx_connection *c);
+void mx_ignore_reply(void *arg, enum err status, struct bytes payload);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_IPC_MESSAGES_H
+#define COHUE_IPC_MESSAGES_H
+
+#include "base/bytes.h"
+#include "ipc/roles.h"
+
+/*
+ * The one table of what processes may say to each other. It is the security policy: a
+ * message from a role, to a role, of a size, with a descriptor, or with a reply that the
+ * table does not allow ends the peer.
+ *
+ * Each row: NAME, name, who sends, who receives, the largest payload, kind, descriptor.
+ * The fields of each payload follow below the table; encoders and decoders are generated from
+ * them. A decoder demands every field and the end of the payload. `bytes` fields borrow
+ * from the payload. Lists travel inside a `bytes` field; their form is said beside it.
+ */
+
+enum {
+	IPC_ACCOUNT = 16,
+	IPC_UNIT = 16,
+	IPC_BLOB = 16,
+	IPC_KEY = 32,
+	IPC_HEAD = 32,
+	IPC_TOKEN = 16,
+	IPC_PAYLOAD_MAX = 1 << 20, /* no message is larger */
+	IPC_SMALL = 16 * 1024,
+	IPC_CHUNK = 65536 + 1024, /* one blob chunk and its names */
+};
+
+enum ipc_kind {
+	IPC_REQUEST = 1, /* one reply comes back, with a status */
+	IPC_NOTICE = 2,  /* none does */
+};
+
+enum ipc_protocol {
+	IPC_PROTOCOL_IMAP = 1,
+	IPC_PROTOCOL_SUBMISSION = 2,
+};
+
+/* What kind of part waits in a unit. */
+enum ipc_part_kind {
+	IPC_PART_COURIER = 1, /* sealed to the spool's public key */
+	IPC_PART_ARRIVAL = 2, /* sealed to a member's public key */
+};
+
+enum ipc_stage {
+	IPC_STAGE_LEAVING = 1,
+	IPC_STAGE_ARRIVING = 2,
+};
+
+#define R_SUP ROLE_BIT(ROLE_SUPERVISOR)
+#define R_KEEPER ROLE_BIT(ROLE_KEEPER)
+#define R_STORE ROLE_BIT(ROLE_STORE)
+#define R_RESOLVER ROLE_BIT(ROLE_RESOLVER)
+#define R_MIXER ROLE_BIT(ROLE_MIXER)
+#define R_COURIER ROLE_BIT(ROLE_COURIER)
+#define R_OPENER ROLE_BIT(ROLE_OPENER)
+#define R_SESSION ROLE_BIT(ROLE_SESSION)
+#define R_GATE_MEMBER ROLE_BIT(ROLE_GATE_MEMBER)
+#define R_GATE_MX ROLE_BIT(ROLE_GATE_MX)
+#define R_ALL (~R_SUP & (ROLE_BIT(ROLE__COUNT) - 2U))
+
+/* clang-format off */
+#define IPC_MESSAGES(M) \
+	/* The supervisor and its children. */ \
+	M(SETUP,           setup,           R_SUP,                      R_ALL,      IPC_SMALL * 8, IPC_NOTICE,  0) \
+	M(CHANNEL,         channel,         R_SUP,                      R_ALL,      16,            IPC_NOTICE,  1) \
+	M(LISTEN,          listen,          R_SUP,                      R_GATE_MX | R_GATE_MEMBER, 16, IPC_NOTICE, 1) \
+	M(HOUSE_KEY,       house_key,       R_SUP,                      R_KEEPER,   256,           IPC_NOTICE,  0) \
+	M(TLS_FILE,        tls_file,        R_SUP,                      R_KEEPER,   IPC_SMALL * 8, IPC_NOTICE,  0) \
+	M(GO,              go,              R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
+	M(READY,           ready,           R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
+	M(STOP,            stop,            R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
+	M(PEER_FAULT,      peer_fault,      R_ALL,                      R_SUP,      16,            IPC_NOTICE,  0) \
+	M(STATUS,          status,          R_SUP,                      R_ALL,      IPC_SMALL,     IPC_REQUEST, 0) \
+	M(CONTROL,         control,         R_SUP,                      R_OPENER,   IPC_SMALL * 4, IPC_REQUEST, 0) \
+	/* The keeper. */ \
+	M(PURPOSE_KEYS,    purpose_keys,    R_GATE_MX | R_OPENER | R_SESSION | R_MIXER, R_KEEPER, 1024, IPC_REQUEST, 0) \
+	M(TLS_KEY,         tls_key,         R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   IPC_SMALL * 8, IPC_REQUEST, 0) \
+	M(MAC_PUBLIC,      mac_public,      R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
+	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
+	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
+	M(SPOOL_KEY_DROP,  spool_key_drop,  R_MIXER,                    R_KEEPER,   16,            IPC_REQUEST, 0) \
+	M(SPOOL_KEY_CURRENT, spool_key_current, R_SESSION,              R_KEEPER,   64,            IPC_REQUEST, 0) \
+	M(SPOOL_KEY_SECRET, spool_key_secret, R_COURIER,                R_KEEPER,   128,           IPC_REQUEST, 0) \
+	/* The store. */ \
+	M(DIRECTORY_GET,   directory_get,   R_GATE_MX | R_OPENER | R_SESSION, R_STORE, IPC_CHUNK,  IPC_REQUEST, 0) \
+	M(DIRECTORY_WRITE, directory_write, R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(DIRECTORY_WALK,  directory_walk,  R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(ACCOUNT_DELETE,  account_delete,  R_OPENER,                   R_STORE,    64,            IPC_REQUEST, 0) \
+	M(LOG_HEAD,        log_head,        R_GATE_MX | R_OPENER | R_SESSION, R_STORE, 128,        IPC_REQUEST, 0) \
+	M(LOG_READ,        log_read,        R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(LOG_READ_MANY,   log_read_many,   R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(LOG_APPEND,      log_append,      R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(LOG_DELETE,      log_delete,      R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(LOG_CHANGED,     log_changed,     R_STORE,                    R_SESSION,  128,           IPC_NOTICE,  0) \
+	M(SNAPSHOT_PUT,    snapshot_put,    R_SESSION,                  R_STORE,    128,           IPC_REQUEST, 0) \
+	M(SNAPSHOT_GET,    snapshot_get,    R_SESSION,                  R_STORE,    128,           IPC_REQUEST, 0) \
+	M(BLOB_PUT,        blob_put,        R_SESSION | R_MIXER,        R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(BLOB_GET,        blob_get,        R_SESSION | R_MIXER,        R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_PUT,       spool_put,       R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_BATCH,     spool_batch,     R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_PART_GET,  spool_part_get,  R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_WALK,      spool_walk,      R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_KEYS,      spool_keys,      R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(META_GET,        meta_get,        R_MIXER | R_OPENER,         R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(META_PUT,        meta_put,        R_MIXER | R_OPENER,         R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	/* The mixer. */ \
+	M(MIX_BLOB,        mix_blob,        R_GATE_MX | R_COURIER,      R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(MIX_PUT,         mix_put,         R_GATE_MX | R_SESSION,      R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	/* The courier. */ \
+	M(COURIER_WORK,    courier_work,    R_MIXER,                    R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \
+	M(COURIER_BLOB,    courier_blob,    R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(COURIER_VERDICT, courier_verdict, R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(RESOLVE,         resolve,         R_COURIER,                  R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
+	/* Members. */ \
+	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
+	M(MEMBER_OPEN,     member_open,     R_OPENER,                   R_SESSION,  IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(MEMBER_CLOSE,    member_close,    R_OPENER,                   R_SESSION,  64,            IPC_REQUEST, 0) \
+	M(CONN_OPEN,       conn_open,       R_GATE_MEMBER,              R_SESSION,  IPC_SMALL,     IPC_NOTICE,  0) \
+	M(CONN_DATA,       conn_data,       R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, IPC_CHUNK, IPC_NOTICE, 0) \
+	M(CONN_CREDIT,     conn_credit,     R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, 16, IPC_NOTICE, 0) \
+	M(CONN_CLOSE,      conn_close,      R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, 16, IPC_NOTICE, 0)
+
+/*
+ * Fields. U8..U64(name), FIX(name, bytes), BYTES(name). X_REPLY is the payload of a reply whose
+ * status is ERR_OK; any other status has none.
+ */
+#define MSG_SETUP_FIELDS(U8, U16, U32, U64, FIX, BYTES)   U8(role) U16(index) BYTES(config) BYTES(account_data)
+#define MSG_CHANNEL_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index)
+#define MSG_LISTEN_FIELDS(U8, U16, U32, U64, FIX, BYTES)  U16(port) /* 25, 465, 587, 993: before the offset */
+#define MSG_HOUSE_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, 32)
+/* kind: the role whose key it is. sealed 1: key_file is wrapped under tls-wrap; 0: PEM, from outside HOME. */
+#define MSG_TLS_FILE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(sealed) BYTES(key_file) BYTES(chain)
+#define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_READY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_STOP_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_PEER_FAULT_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index)
+#define MSG_STATUS_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_STATUS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(text) /* lines "name value" */
+/* A request of the CLI; src/control/control.h gives the form of both. */
+#define MSG_CONTROL_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(request)
+#define MSG_CONTROL_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(answer)
+
+#define MSG_PURPOSE_KEYS_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* list of {u8 purpose (sealed/keys.h), 32 bytes}: those that the asking role may have */
+#define MSG_PURPOSE_KEYS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(keys)
+#define MSG_TLS_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_TLS_KEY_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(key_pem) BYTES(chain_pem)
+#define MSG_MAC_PUBLIC_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U32(generation) FIX(public_key, 32)
+#define MSG_MAC_PUBLIC_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(mac, 32)
+#define MSG_SPOOL_KEY_NEW_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch)
+#define MSG_SPOOL_KEY_NEW_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(public_key, 32) BYTES(wrapped)
+#define MSG_SPOOL_KEY_LOAD_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch) FIX(public_key, 32) BYTES(wrapped)
+#define MSG_SPOOL_KEY_LOAD_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_SPOOL_KEY_DROP_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch)
+#define MSG_SPOOL_KEY_DROP_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_SPOOL_KEY_CURRENT_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_SPOOL_KEY_CURRENT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch) FIX(public_key, 32)
+#define MSG_SPOOL_KEY_SECRET_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch)
+#define MSG_SPOOL_KEY_SECRET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(public_key, 32) FIX(secret_key, 32)
+
+#define MSG_DIRECTORY_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, IPC_KEY)
+#define MSG_DIRECTORY_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
+/* ops: list of {u8 op: 1 put, 2 create, 3 delete; 32-byte key; bytes value}; all or none */
+#define MSG_DIRECTORY_WRITE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(ops)
+#define MSG_DIRECTORY_WRITE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* rows after the key (all zero: from the first): list of {32-byte key, bytes value}, by key */
+#define MSG_DIRECTORY_WALK_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(after, IPC_KEY)
+#define MSG_DIRECTORY_WALK_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(more) BYTES(rows)
+#define MSG_ACCOUNT_DELETE_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
+#define MSG_ACCOUNT_DELETE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_LOG_HEAD_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
+#define MSG_LOG_HEAD_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U64(n) FIX(head, IPC_HEAD) U64(used)
+/* Records from n `from` on, until about max_bytes; rows: list of {u64 n, 32-byte head before, u8 kind, bytes body} */
+#define MSG_LOG_READ_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U64(from) U32(max_bytes)
+#define MSG_LOG_READ_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(more) BYTES(rows)
+/* ns: u64s. Answers the first ones that fit into about max_bytes; one that is not there has kind 0 and no body. */
+#define MSG_LOG_READ_MANY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U32(max_bytes) BYTES(ns)
+#define MSG_LOG_READ_MANY_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(rows)
+/* bodies: list of bytes, one per session record; claims: blob names; drops: blob names to delete; used_delta: two's complement.
+ * ERR_CONFLICT: another head. */
+#define MSG_LOG_APPEND_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	FIX(account, IPC_ACCOUNT) FIX(expected, IPC_HEAD) U64(used_delta) BYTES(bodies) BYTES(claims) BYTES(drops)
+#define MSG_LOG_APPEND_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U64(n) FIX(head, IPC_HEAD) U64(used)
+/* Deletes records (ns: u64s) and blobs (names) that no mailbox needs any more. */
+#define MSG_LOG_DELETE_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) BYTES(ns) BYTES(blobs)
+#define MSG_LOG_DELETE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_LOG_CHANGED_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U64(n)
+#define MSG_SNAPSHOT_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U64(n) FIX(blob, IPC_BLOB)
+#define MSG_SNAPSHOT_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_SNAPSHOT_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
+#define MSG_SNAPSHOT_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U64(n) FIX(blob, IPC_BLOB)
+#define MSG_BLOB_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(blob, IPC_BLOB) U32(chunk) BYTES(data)
+#define MSG_BLOB_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* Chunks `first` .. `first + count - 1` (count <= 8); chunks: list of bytes, fewer where the blob ends */
+#define MSG_BLOB_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(blob, IPC_BLOB) U32(first) U32(count)
+#define MSG_BLOB_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chunks)
+/* parts: list of bytes; claims: blob names; charges: list of {16-byte account, u64 size, u64 quota (0: none)}. ERR_QUOTA. */
+#define MSG_SPOOL_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) BYTES(state) BYTES(parts) BYTES(claims) BYTES(charges)
+#define MSG_SPOOL_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* ops, all in one transaction: list of {u8 op (enum spool_op), ...}; see below */
+#define MSG_SPOOL_BATCH_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(ops)
+#define MSG_SPOOL_BATCH_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_SPOOL_PART_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) U32(part)
+#define MSG_SPOOL_PART_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(body)
+/* Units after the one named (all zero: from the first): list of {16-byte unit, bytes state} */
+#define MSG_SPOOL_WALK_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(after, IPC_UNIT)
+#define MSG_SPOOL_WALK_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(more) BYTES(rows)
+/* op: 0 walk (rows: list of {u32 epoch, bytes value}), 1 put, 2 delete */
+#define MSG_SPOOL_KEYS_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(op) U32(epoch) BYTES(value)
+#define MSG_SPOOL_KEYS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(rows)
+#define MSG_META_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(name)
+#define MSG_META_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
+#define MSG_META_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(name) BYTES(value)
+#define MSG_META_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+
+#define MSG_MIX_BLOB_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(blob, IPC_BLOB) U32(chunk) BYTES(data)
+#define MSG_MIX_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/*
+ * A message with all its recipients. stage: enum ipc_stage. sender: account of a leaving unit, else zero. source: keyed hash of the
+ * sending host of an arriving one, else zero. size: of the message, octets. weight: destination hosts (1 for arrivals).
+ * parts: list of {u8 enum ipc_part_kind, 16-byte account (of an arrival), 16-byte blob, u64 stored size, u64 quota,
+ * u32 spool key epoch (of a courier's part), bytes body}. Answered when it is on disk. ERR_QUOTA, ERR_FULL, ERR_AGAIN.
+ */
+#define MSG_MIX_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	FIX(unit, IPC_UNIT) U8(stage) FIX(sender, IPC_ACCOUNT) FIX(source, 32) U64(size) U16(weight) U8(lane) U8(counts) BYTES(parts)
+#define MSG_MIX_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+
+/* age: ms since it was submitted; attempt: 0 for the first; warned: the delay warning has been sent */
+#define MSG_COURIER_WORK_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	FIX(unit, IPC_UNIT) U32(part) U32(epoch) U32(attempt) U64(age) U8(warned) U8(last) BYTES(body)
+/* A blob of work at hand, as BLOB_GET. */
+#define MSG_COURIER_BLOB_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) U32(part) FIX(blob, IPC_BLOB) U32(first) U32(count)
+#define MSG_COURIER_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chunks)
+/*
+ * again 0: the part is finished; 1: recipients stay open: body replaces the part's (empty: as it was), it is retried.
+ * notices: parts as in MIX_PUT (arrivals to the sender: bounce, delay warning, success report), put in the same transaction.
+ */
+#define MSG_COURIER_VERDICT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) BYTES(body) BYTES(notices)
+#define MSG_COURIER_VERDICT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+
+/* name: presentation form without the final dot, ASCII. type: RR type number. ERR_TIMEOUT, ERR_AGAIN: server failure. */
+#define MSG_RESOLVE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(name) U16(type)
+/* rcode: 0 or 3 (no such name); secure: validated; bogus answers come as ERR_AUTH. answers: list of bytes (rdata, wire form) */
+#define MSG_RESOLVE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(rcode) U8(secure) U32(ttl) BYTES(canonical) BYTES(answers)
+
+/* address: 16-byte IPv6 or mapped IPv4, for throttling in memory only. ERR_AUTH, ERR_AGAIN. */
+#define MSG_LOGIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(protocol) FIX(address, 16) BYTES(name) BYTES(password)
+#define MSG_LOGIN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(worker) FIX(token, IPC_TOKEN)
+/* keys: list of {u32 generation, 32-byte public, 32-byte secret}, ascending; profile: the sealed account entry's plaintext
+ * (sealed/directory.h). The token admits one connection, for a short time. */
+#define MSG_MEMBER_OPEN_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	FIX(token, IPC_TOKEN) FIX(account, IPC_ACCOUNT) U16(slot) FIX(slots_hash, 32) BYTES(keys) BYTES(profile)
+#define MSG_MEMBER_OPEN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_MEMBER_CLOSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
+#define MSG_MEMBER_CLOSE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* conn: chosen by the gate, unique on this channel while open. extended: EHLO was said. */
+#define MSG_CONN_OPEN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) FIX(token, IPC_TOKEN) U8(protocol) U8(extended)
+/* The sender may have at most CONN_WINDOW bytes on the way that CONN_CREDIT has not given back. */
+#define MSG_CONN_DATA_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) BYTES(data)
+#define MSG_CONN_CREDIT_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) U32(count)
+#define MSG_CONN_CLOSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn)
+/* clang-format on */
+
+enum { CONN_WINDOW = 256 * 1024 };
+
+/* Operations of SPOOL_BATCH, each after its u8. */
+enum spool_op {
+	SPOOL_OP_STATE = 1,       /* 16 unit, bytes state */
+	SPOOL_OP_PART_PUT = 2,    /* 16 unit, u32 part, bytes body */
+	SPOOL_OP_RELEASE = 3,     /* 16 unit, u32 part, 16 account; nothing if it is gone */
+	SPOOL_OP_MOVE = 4,        /* 16 unit, u32 part, 16 to_unit, bytes to_state */
+	SPOOL_OP_PART_DELETE = 5, /* 16 unit, u32 part */
+	SPOOL_OP_DELETE = 6,      /* 16 unit */
+	SPOOL_OP_BLOB_DELETE = 7, /* 16 blob */
+	SPOOL_OP_PUT = 8, /* as SPOOL_PUT: 16 unit, bytes state, bytes parts, bytes claims, bytes charges */
+};
+
+enum msg_type {
+	MSG_NONE = 0,
+#define M(NAME, name, from, to, max, kind, fd) MSG_##NAME,
+	IPC_MESSAGES(M)
+#undef M
+	    MSG__COUNT
+};
+
+struct msg_rule {
+	const char *name;
+	unsigned from; /* ROLE_BITs */
+	unsigned to;
+	size_t max; /* payload bytes, request and reply alike */
+	enum ipc_kind kind;
+	bool descriptor;
+};
+
+/* NULL for a type that is not in the table. */
+const struct msg_rule *msg_rule(unsigned type);
+
+/* The structs. */
+#define F_U8(n) uint8_t n;
+#define F_U16(n) uint16_t n;
+#define F_U32(n) uint32_t n;
+#define F_U64(n) uint64_t n;
+#define F_FIX(n, size) uint8_t n[size];
+#define F_BYTES(n) struct bytes n;
+#define MSG_STRUCT(name, FIELDS)                                                                             \
+	struct msg_##name {                                                                                  \
+		FIELDS(F_U8, F_U16, F_U32, F_U64, F_FIX, F_BYTES) uint8_t unused_;                           \
+	};                                                                                                   \
+	/* Appends to out. ERR_LIMIT, ERR_MEMORY. */                                                         \
+	COHUE_MUST_USE enum err msg_##name##_encode(struct buf *out, const struct msg_##name *m);            \
+	/* ERR_FORMAT: a field is missing, or something is left over. */                                     \
+	COHUE_MUST_USE enum err msg_##name##_decode(struct bytes payload, struct msg_##name *ret);
+
+/* Every payload that exists: requests, notices, and replies. */
+#define IPC_PAYLOADS(P)                                                                                      \
+	P(setup, MSG_SETUP_FIELDS)                                                                           \
+	P(channel, MSG_CHANNEL_FIELDS)                                                                       \
+	P(listen, MSG_LISTEN_FIELDS)                                                                         \
+	P(house_key, MSG_HOUSE_KEY_FIELDS)                                                                   \
+	P(tls_file, MSG_TLS_FILE_FIELDS)                                                                     \
+	P(peer_fault, MSG_PEER_FAULT_FIELDS)                                                                 \
+	P(status_reply, MSG_STATUS_REPLY_FIELDS)                                                             \
+	P(control, MSG_CONTROL_FIELDS)                                                                       \
+	P(control_reply, MSG_CONTROL_REPLY_FIELDS)                                                           \
+	P(purpose_keys_reply, MSG_PURPOSE_KEYS_REPLY_FIELDS)                                                 \
+	P(tls_key_reply, MSG_TLS_KEY_REPLY_FIELDS)                                                           \
+	P(mac_public, MSG_MAC_PUBLIC_FIELDS)                                                                 \
+	P(mac_public_reply, MSG_MAC_PUBLIC_REPLY_FIELDS)                                                     \
+	P(spool_key_new, MSG_SPOOL_KEY_NEW_FIELDS)                                                           \
+	P(spool_key_new_reply, MSG_SPOOL_KEY_NEW_REPLY_FIELDS)                                               \
+	P(spool_key_load, MSG_SPOOL_KEY_LOAD_FIELDS)                                                         \
+	P(spool_key_drop, MSG_SPOOL_KEY_DROP_FIELDS)                                                         \
+	P(spool_key_current_reply, MSG_SPOOL_KEY_CURRENT_REPLY_FIELDS)                                       \
+	P(spool_key_secret, MSG_SPOOL_KEY_SECRET_FIELDS)                                                     \
+	P(spool_key_secret_reply, MSG_SPOOL_KEY_SECRET_REPLY_FIELDS)                                         \
+	P(directory_get, MSG_DIRECTORY_GET_FIELDS)                                                           \
+	P(directory_get_reply, MSG_DIRECTORY_GET_REPLY_FIELDS)                                               \
+	P(directory_write, MSG_DIRECTORY_WRITE_FIELDS)                                                       \
+	P(directory_walk, MSG_DIRECTORY_WALK_FIELDS)                                                         \
+	P(directory_walk_reply, MSG_DIRECTORY_WALK_REPLY_FIELDS)                                             \
+	P(account_delete, MSG_ACCOUNT_DELETE_FIELDS)                                                         \
+	P(log_head, MSG_LOG_HEAD_FIELDS)                                                                     \
+	P(log_head_reply, MSG_LOG_HEAD_REPLY_FIELDS)                                                         \
+	P(log_read, MSG_LOG_READ_FIELDS)                                                                     \
+	P(log_read_reply, MSG_LOG_READ_REPLY_FIELDS)                                                         \
+	P(log_read_many, MSG_LOG_READ_MANY_FIELDS)                                                           \
+	P(log_read_many_reply, MSG_LOG_READ_MANY_REPLY_FIELDS)                                               \
+	P(log_append, MSG_LOG_APPEND_FIELDS)                                                                 \
+	P(log_append_reply, MSG_LOG_APPEND_REPLY_FIELDS)                                                     \
+	P(log_delete, MSG_LOG_DELETE_FIELDS)                                                                 \
+	P(log_changed, MSG_LOG_CHANGED_FIELDS)                                                               \
+	P(snapshot_put, MSG_SNAPSHOT_PUT_FIELDS)                                                             \
+	P(snapshot_get, MSG_SNAPSHOT_GET_FIELDS)                                                             \
+	P(snapshot_get_reply, MSG_SNAPSHOT_GET_REPLY_FIELDS)                                                 \
+	P(blob_put, MSG_BLOB_PUT_FIELDS)                                                                     \
+	P(blob_get, MSG_BLOB_GET_FIELDS)                                                                     \
+	P(blob_get_reply, MSG_BLOB_GET_REPLY_FIELDS)                                                         \
+	P(spool_put, MSG_SPOOL_PUT_FIELDS)                                                                   \
+	P(spool_batch, MSG_SPOOL_BATCH_FIELDS)                                                               \
+	P(spool_part_get, MSG_SPOOL_PART_GET_FIELDS)                                                         \
+	P(spool_part_get_reply, MSG_SPOOL_PART_GET_REPLY_FIELDS)                                             \
+	P(spool_walk, MSG_SPOOL_WALK_FIELDS)                                                                 \
+	P(spool_walk_reply, MSG_SPOOL_WALK_REPLY_FIELDS)                                                     \
+	P(spool_keys, MSG_SPOOL_KEYS_FIELDS)                                                                 \
+	P(spool_keys_reply, MSG_SPOOL_KEYS_REPLY_FIELDS)                                                     \
+	P(meta_get, MSG_META_GET_FIELDS)                                                                     \
+	P(meta_get_reply, MSG_META_GET_REPLY_FIELDS)                                                         \
+	P(meta_put, MSG_META_PUT_FIELDS)                                                                     \
+	P(mix_blob, MSG_MIX_BLOB_FIELDS)                                                                     \
+	P(mix_put, MSG_MIX_PUT_FIELDS)                                                                       \
+	P(courier_work, MSG_COURIER_WORK_FIELDS)                                                             \
+	P(courier_blob, MSG_COURIER_BLOB_FIELDS)                                                             \
+	P(courier_blob_reply, MSG_COURIER_BLOB_REPLY_FIELDS)                                                 \
+	P(courier_verdict, MSG_COURIER_VERDICT_FIELDS)                                                       \
+	P(resolve, MSG_RESOLVE_FIELDS)                                                                       \
+	P(resolve_reply, MSG_RESOLVE_REPLY_FIELDS)                                                           \
+	P(login, MSG_LOGIN_FIELDS)                                                                           \
+	P(login_reply, MSG_LOGIN_REPLY_FIELDS)                                                               \
+	P(member_open, MSG_MEMBER_OPEN_FIELDS)                                                               \
+	P(member_close, MSG_MEMBER_CLOSE_FIELDS)                                                             \
+	P(conn_open, MSG_CONN_OPEN_FIELDS)                                                                   \
+	P(conn_data, MSG_CONN_DATA_FIELDS)                                                                   \
+	P(conn_credit, MSG_CONN_CREDIT_FIELDS)                                                               \
+	P(conn_close, MSG_CONN_CLOSE_FIELDS)
+
+IPC_PAYLOADS(MSG_STRUCT)
+
+/* Reads payloads without fields (GO, READY, STOP, empty requests and replies): ERR_FORMAT unless empty. */
+COHUE_MUST_USE enum err msg_empty_decode(struct bytes payload);
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * SECURITY. The keeper holds the house key and everything derived from it. It reads the small, fixed
+ * requests of other roles, never anything that a stranger or a member wrote, and answers each role only with
+ * what the table below grants it. It has no network and no disk. Its capture gives the directory and the
+ * spool; members' mail stays under their own keys.
+ */
+#include "keeper/keeper.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/wire.h"
+#include "process/log.h"
+#include "sealed/keys.h"
+
+enum { SPOOL_KEYS_MAX = 64, TLS_KEY_MAX = 4096, TLS_CHAIN_MAX = 64 * 1024 };
+
+/* Which purpose keys a role may have: the grant, in one place. */
+static const unsigned grants[ROLE__COUNT] = {
+    [ROLE_GATE_MX] =
+	1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL | 1U << PURPOSE_PUBLIC_KEY_MAC,
+    [ROLE_OPENER] = 1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL | 1U << PURPOSE_PEPPER,
+    [ROLE_SESSION] = 1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL |
+		     1U << PURPOSE_PUBLIC_KEY_MAC | 1U << PURPOSE_MESSAGE_ID,
+    [ROLE_MIXER] = 1U << PURPOSE_SPOOL_STATE,
+};
+
+struct spool_key {
+	uint32_t epoch;
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint8_t *secret; /* in the pool; NULL: free place */
+};
+
+struct tls_file {
+	bool sealed;
+	size_t key_len;
+	uint8_t *key; /* in the pool, PEM */
+	struct buf chain;
+};
+
+struct keeper {
+	uint8_t *house; /* in the pool; NULL until it came */
+	struct spool_key spool[SPOOL_KEYS_MAX];
+	struct tls_file mx;
+	struct tls_file member;
+	uint64_t requests;
+};
+
+static void
+derive(const struct keeper *k, enum sealed_purpose purpose, uint8_t ret[SEALED_KEY_LEN])
+{
+	if (k->house == NULL) {
+		panic("the keeper was asked before it had the house key");
+	}
+	sealed_purpose_key(k->house, purpose, ret);
+}
+
+/* ---- from the supervisor ---- */
+
+static enum err
+take_house_key(struct keeper *k, struct bytes payload)
+{
+	struct msg_house_key m;
+	enum err e = msg_house_key_decode(payload, &m);
+	if (e == ERR_OK && k->house == NULL) {
+		k->house = secret_alloc(sizeof(m.key));
+		e = k->house == NULL ? ERR_MEMORY : ERR_OK;
+	}
+	if (e == ERR_OK) {
+		memcpy(k->house, m.key, sizeof(m.key));
+	}
+	secret_wipe(&m, sizeof(m));
+	return e;
+}
+
+static const char *
+tls_name(unsigned kind)
+{
+	return kind == ROLE_GATE_MX ? "tls-mx" : "tls-member";
+}
+
+static enum err
+take_tls_file(struct keeper *k, struct bytes payload)
+{
+	struct msg_tls_file m;
+	enum err e = msg_tls_file_decode(payload, &m);
+	if (e != ERR_OK || (m.kind != ROLE_GATE_MX && m.kind != ROLE_GATE_MEMBER) || k->house == NULL) {
+		return ERR_FORMAT;
+	}
+	struct tls_file *t = m.kind == ROLE_GATE_MX ? &k->mx : &k->member;
+	struct buf plain = BUF_INIT(TLS_KEY_MAX);
+	if (m.sealed != 0) {
+		uint8_t wrap[SEALED_KEY_LEN];
+		derive(k, PURPOSE_TLS_WRAP, wrap);
+		e = sealed_unwrap(wrap, bytes_str(tls_name(m.kind)), m.key_file, &plain);
+		secret_wipe(wrap, sizeof(wrap));
+		if (e == ERR_AUTH) {
+			log_event(LOG_LEVEL_ERROR,
+				  "the TLS key of %s does not open with this house key. Remedy: the house "
+				  "key file of this home",
+				  role_name((enum role)m.kind));
+		}
+	} else {
+		e = buf_append(&plain, m.key_file);
+	}
+	if (e == ERR_OK) {
+		secret_free(t->key);
+		t->key = secret_alloc(plain.len == 0 ? 1 : plain.len);
+		e = t->key == NULL ? ERR_MEMORY : ERR_OK;
+	}
+	if (e == ERR_OK) {
+		memcpy(t->key, plain.ptr, plain.len);
+		t->key_len = plain.len;
+		buf_clear(&t->chain);
+		buf_init(&t->chain, TLS_CHAIN_MAX);
+		e = buf_append(&t->chain, m.chain);
+	}
+	buf_wipe(&plain);
+	return e;
+}
+
+/* ---- the spool's keys ---- */
+
+static struct spool_key *
+find_spool_key(struct keeper *k, uint32_t epoch)
+{
+	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
+		if (k->spool[i].secret != NULL && k->spool[i].epoch == epoch) {
+			return &k->spool[i];
+		}
+	}
+	return NULL;
+}
+
+static struct spool_key *
+newest_spool_key(struct keeper *k)
+{
+	struct spool_key *newest = NULL;
+	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
+		if (k->spool[i].secret != NULL && (newest == NULL || k->spool[i].epoch > newest->epoch)) {
+			newest = &k->spool[i];
+		}
+	}
+	return newest;
+}
+
+static enum err
+add_spool_key(struct keeper *k, uint32_t epoch, const uint8_t public_key[BOX_PUBLIC_LEN],
+	      const uint8_t secret[BOX_SECRET_LEN])
+{
+	struct spool_key *place = find_spool_key(k, epoch);
+	for (size_t i = 0; i < SPOOL_KEYS_MAX && place == NULL; i++) {
+		if (k->spool[i].secret == NULL) {
+			place = &k->spool[i];
+		}
+	}
+	if (place == NULL) {
+		return ERR_LIMIT;
+	}
+	if (place->secret == NULL) {
+		place->secret = secret_alloc(BOX_SECRET_LEN);
+		if (place->secret == NULL) {
+			return ERR_MEMORY;
+		}
+	}
+	place->epoch = epoch;
+	memcpy(place->public_key, public_key, BOX_PUBLIC_LEN);
+	memcpy(place->secret, secret, BOX_SECRET_LEN);
+	return ERR_OK;
+}
+
+static enum err
+spool_key_new(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_spool_key_new q;
+	if (msg_spool_key_new_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	if (find_spool_key(k, q.epoch) != NULL) {
+		return ERR_EXISTS;
+	}
+	uint8_t secret[BOX_SECRET_LEN];
+	uint8_t wrap[SEALED_KEY_LEN];
+	uint8_t value[SPOOL_KEY_VALUE_LEN];
+	struct msg_spool_key_new_reply r = {.wrapped = bytes_of(value, sizeof(value))};
+	box_pair(r.public_key, secret);
+	derive(k, PURPOSE_SPOOL_WRAP, wrap);
+	sealed_spool_key_seal(wrap, q.epoch, r.public_key, secret, value);
+	enum err e = add_spool_key(k, q.epoch, r.public_key, secret);
+	secret_wipe(secret, sizeof(secret));
+	secret_wipe(wrap, sizeof(wrap));
+	return e != ERR_OK ? e : channel_reply(ch, SPOOL_KEY_NEW, spool_key_new_reply, m->id, &r);
+}
+
+static enum err
+spool_key_load(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_spool_key_load q;
+	uint8_t wrap[SEALED_KEY_LEN];
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint8_t secret[BOX_SECRET_LEN];
+	if (msg_spool_key_load_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	derive(k, PURPOSE_SPOOL_WRAP, wrap);
+	enum err e = sealed_spool_key_open(wrap, q.epoch, q.wrapped, public_key, secret);
+	secret_wipe(wrap, sizeof(wrap));
+	if (e != ERR_OK) {
+		return e == ERR_FORMAT ? ERR_DAMAGED : e;
+	}
+	e = add_spool_key(k, q.epoch, public_key, secret);
+	secret_wipe(secret, sizeof(secret));
+	return e != ERR_OK ? e : channel_answer(ch, MSG_SPOOL_KEY_LOAD, m->id, ERR_OK);
+}
+
+static enum err
+spool_key_drop(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_spool_key_drop q;
+	if (msg_spool_key_drop_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	struct spool_key *key = find_spool_key(k, q.epoch);
+	if (key != NULL) {
+		secret_free(key->secret);
+		key->secret = NULL;
+	}
+	return channel_answer(ch, MSG_SPOOL_KEY_DROP, m->id, ERR_OK);
+}
+
+static enum err
+spool_key_current(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct spool_key *key = newest_spool_key(k);
+	if (msg_empty_decode(m->payload) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	if (key == NULL) {
+		return ERR_AGAIN;
+	}
+	struct msg_spool_key_current_reply r = {.epoch = key->epoch};
+	memcpy(r.public_key, key->public_key, sizeof(r.public_key));
+	return channel_reply(ch, SPOOL_KEY_CURRENT, spool_key_current_reply, m->id, &r);
+}
+
+static enum err
+spool_key_secret(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_spool_key_secret q;
+	if (msg_spool_key_secret_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	struct spool_key *key = find_spool_key(k, q.epoch);
+	if (key == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	struct msg_spool_key_secret_reply r = {.unused_ = 0};
+	memcpy(r.public_key, key->public_key, sizeof(r.public_key));
+	memcpy(r.secret_key, key->secret, sizeof(r.secret_key));
+	enum err e = channel_reply(ch, SPOOL_KEY_SECRET, spool_key_secret_reply, m->id, &r);
+	secret_wipe(&r, sizeof(r));
+	return e;
+}
+
+/* ---- the rest ---- */
+
+static enum err
+purpose_keys(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct buf keys = BUF_INIT(IPC_SMALL);
+	struct wire_writer w;
+	unsigned granted = grants[channel_peer(ch)];
+	if (msg_empty_decode(m->payload) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	wire_writer_init(&w, &keys);
+	for (unsigned p = 0; p < PURPOSE__COUNT; p++) {
+		if ((granted & 1U << p) != 0) {
+			uint8_t key[SEALED_KEY_LEN];
+			derive(k, (enum sealed_purpose)p, key);
+			wire_put_u8(&w, (uint8_t)p);
+			wire_put_fixed(&w, key, sizeof(key));
+			secret_wipe(key, sizeof(key));
+		}
+	}
+	enum err e = wire_done(&w);
+	if (e == ERR_OK) {
+		struct msg_purpose_keys_reply r = {.keys = buf_bytes(&keys)};
+		e = channel_reply(ch, PURPOSE_KEYS, purpose_keys_reply, m->id, &r);
+	}
+	buf_wipe(&keys);
+	return e;
+}
+
+static enum err
+tls_key(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	/* A gate gets the key of its own kind. */
+	const struct tls_file *t = channel_peer(ch) == ROLE_GATE_MX ? &k->mx : &k->member;
+	if (msg_empty_decode(m->payload) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	if (t->key == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	struct msg_tls_key_reply r = {.key_pem = bytes_of(t->key, t->key_len),
+				      .chain_pem = buf_bytes(&t->chain)};
+	return channel_reply(ch, TLS_KEY, tls_key_reply, m->id, &r);
+}
+
+static enum err
+mac_public(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_mac_public q;
+	struct msg_mac_public_reply r;
+	uint8_t key[SEALED_KEY_LEN];
+	if (msg_mac_public_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	derive(k, PURPOSE_PUBLIC_KEY_MAC, key);
+	sealed_public_mac(key, q.account, q.generation, q.public_key, r.mac);
+	secret_wipe(key, sizeof(key));
+	return channel_reply(ch, MAC_PUBLIC, mac_public_reply, m->id, &r);
+}
+
+static void
+message(struct role_host *h, struct channel *ch, const struct channel_message *m)
+{
+	static const struct {
+		enum msg_type type;
+		enum err (*fn)(struct keeper *k, struct channel *ch, const struct channel_message *m);
+	} table[] = {
+	    {MSG_PURPOSE_KEYS, purpose_keys},
+	    {MSG_TLS_KEY, tls_key},
+	    {MSG_MAC_PUBLIC, mac_public},
+	    {MSG_SPOOL_KEY_NEW, spool_key_new},
+	    {MSG_SPOOL_KEY_LOAD, spool_key_load},
+	    {MSG_SPOOL_KEY_DROP, spool_key_drop},
+	    {MSG_SPOOL_KEY_CURRENT, spool_key_current},
+	    {MSG_SPOOL_KEY_SECRET, spool_key_secret},
+	};
+	struct keeper *k = h->state;
+	enum err e = ERR_FORMAT;
+	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILE) {
+		e = m->type == MSG_HOUSE_KEY ? take_house_key(k, m->payload) : take_tls_file(k, m->payload);
+		if (e != ERR_OK) {
+			log_event(LOG_LEVEL_ERROR, "cannot take the keys: %s", err_text(e));
+			channel_end(ch);
+		}
+		return;
+	}
+	k->requests++;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if (table[i].type == m->type) {
+			e = table[i].fn(k, ch, m);
+			break;
+		}
+	}
+	if (e == ERR_FORMAT) {
+		channel_fault(ch);
+	} else if (e != ERR_OK && channel_answer(ch, m->type, m->id, e) != ERR_OK) {
+		channel_end(ch);
+	}
+}
+
+static enum err
+prepare(struct role_host *h, struct sandbox_profile *profile)
+{
+	(void)profile;
+	struct keeper *k = calloc(1, sizeof(*k));
+	if (k == NULL) {
+		return ERR_MEMORY;
+	}
+	h->state = k;
+	return ERR_OK;
+}
+
+static enum err
+start(struct role_host *h)
+{
+	const struct keeper *k = h->state;
+	return k->house != NULL && k->mx.key != NULL && k->member.key != NULL ? ERR_OK : ERR_STATE;
+}
+
+static enum err
+status(struct role_host *h, struct buf *out)
+{
+	struct keeper *k = h->state;
+	size_t spool = 0;
+	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
+		spool += k->spool[i].secret != NULL ? 1 : 0;
+	}
+	return buf_printf(out, "requests %llu\nspool_keys %zu\n", (unsigned long long)k->requests, spool);
+}
+
+const struct role_def keeper_role = {
+    .id = ROLE_KEEPER,
+    .prepare = prepare,
+    .start = start,
+    .message = message,
+    .status = status,
+};

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "lookup/lookup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/wire.h"
+
+enum { LIMIT_MS = 20 * 1000 };
+
+static msec
+limit(const struct role_host *h)
+{
+	return loop_now(h->loop) + LIMIT_MS;
+}
+
+enum err
+purpose_keys_fetch(struct role_host *h, struct purpose_keys *ret)
+{
+	struct channel *keeper = NULL;
+	struct buf reply = BUF_INIT(IPC_SMALL);
+	struct msg_purpose_keys_reply m;
+	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, limit(h), &keeper);
+	if (e == ERR_OK) {
+		e = channel_call_empty(keeper, MSG_PURPOSE_KEYS, limit(h), &reply);
+	}
+	if (e == ERR_OK) {
+		e = msg_purpose_keys_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		struct wire_reader r;
+		wire_reader_init(&r, m.keys);
+		while (e == ERR_OK && r.rest.len > 0 && r.error == ERR_OK) {
+			uint8_t purpose = wire_get_u8(&r);
+			if (purpose >= PURPOSE__COUNT) {
+				e = ERR_FORMAT;
+				break;
+			}
+			if (ret->key[purpose] == NULL) {
+				ret->key[purpose] = secret_alloc(SEALED_KEY_LEN);
+			}
+			if (ret->key[purpose] == NULL) {
+				e = ERR_MEMORY;
+				break;
+			}
+			wire_get_fixed(&r, ret->key[purpose], SEALED_KEY_LEN);
+		}
+		e = e == ERR_OK ? wire_end(&r) : e;
+	}
+	buf_wipe(&reply);
+	return e;
+}
+
+enum err
+lookup_value(struct role_host *h, const struct purpose_keys *keys, const uint8_t key[SEALED_HASH_LEN],
+	     struct buf *ret_plain, enum directory_kind *ret_kind)
+{
+	struct msg_directory_get q;
+	struct buf reply = BUF_INIT(IPC_CHUNK);
+	struct msg_directory_get_reply m;
+	memcpy(q.key, key, sizeof(q.key));
+	enum err e =
+	    channel_call(role_channel(h, ROLE_STORE, 0), DIRECTORY_GET, directory_get, &q, limit(h), &reply);
+	if (e == ERR_OK) {
+		e = msg_directory_get_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		e = directory_unseal(keys->key[PURPOSE_DIRECTORY_SEAL], key, m.value, ret_plain, ret_kind);
+		if (e == ERR_AUTH || e == ERR_FORMAT) {
+			e = ERR_DAMAGED;
+		}
+	}
+	buf_clear(&reply);
+	return e;
+}
+
+enum err
+lookup_account(struct role_host *h, const struct purpose_keys *keys, const uint8_t id[SEALED_ID_LEN],
+	       struct lookup_account *ret, struct buf *ret_plain, struct directory_account *ret_entry)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	struct buf own = BUF_INIT(DIRECTORY_VALUE_MAX);
+	struct buf *plain = ret_plain != NULL ? ret_plain : &own;
+	enum directory_kind kind;
+	struct directory_account *entry = ret_entry != NULL ? ret_entry : calloc(1, sizeof(*entry));
+	if (entry == NULL) {
+		return ERR_MEMORY;
+	}
+	directory_account_key(keys->key[PURPOSE_DIRECTORY_HASH], id, key);
+	enum err e = lookup_value(h, keys, key, plain, &kind);
+	if (e == ERR_OK) {
+		e = kind == DIRECTORY_ACCOUNT ? directory_account_decode(buf_bytes(plain), entry)
+					      : ERR_DAMAGED;
+	}
+	if (e == ERR_OK && memcmp(entry->id, id, SEALED_ID_LEN) != 0) {
+		e = ERR_DAMAGED;
+	}
+	if (e == ERR_OK && keys->key[PURPOSE_PUBLIC_KEY_MAC] != NULL &&
+	    sealed_public_check(keys->key[PURPOSE_PUBLIC_KEY_MAC], id, entry->generation, entry->public_key,
+				entry->mac) != ERR_OK) {
+		e = ERR_DAMAGED;
+	}
+	if (e == ERR_OK) {
+		memcpy(ret->id, id, SEALED_ID_LEN);
+		memcpy(ret->public_key, entry->public_key, BOX_PUBLIC_LEN);
+		ret->status = entry->status;
+		ret->generation = entry->generation;
+		ret->quota = entry->quota;
+		ret->created_day = entry->created_day;
+	}
+	buf_wipe(&own);
+	if (ret_entry == NULL) {
+		free(entry);
+	}
+	return e;
+}
+
+/* The directory entry of one normalised address, in *entry (large: the caller's heap). */
+static enum err
+find_address(struct role_host *h, const struct purpose_keys *keys, struct bytes address, struct buf *plain,
+	     struct directory_address *entry)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	enum directory_kind kind;
+	directory_address_key(keys->key[PURPOSE_DIRECTORY_HASH], address, key);
+	enum err e = lookup_value(h, keys, key, plain, &kind);
+	if (e == ERR_OK) {
+		e = kind == DIRECTORY_ADDRESS ? directory_address_decode(buf_bytes(plain), entry)
+					      : ERR_DAMAGED;
+	}
+	return e;
+}
+
+enum err
+lookup_address(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
+	       struct lookup_account *ret, size_t room, size_t *ret_count)
+{
+	struct buf address = BUF_INIT(DIRECTORY_ADDRESS_MAX);
+	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
+	struct directory_address *entry = NULL;
+	struct mail_mailbox whole = *mailbox;
+	if (whole.domain.len == 0) {
+		whole.domain = bytes_str(h->config.domain);
+	}
+	enum err e = mail_mailbox_normalise(&whole, &address);
+	if (e == ERR_LIMIT || e == ERR_FORMAT) {
+		e = ERR_NOT_FOUND;
+	}
+	if (e == ERR_OK) {
+		ptrdiff_t at = bytes_find_last(buf_bytes(&address), '@');
+		struct bytes domain = bytes_from(buf_bytes(&address), (size_t)(at + 1));
+		e = at >= 0 && bytes_is(domain, h->config.domain) ? ERR_OK : ERR_DENIED;
+	}
+	if (e == ERR_OK) {
+		entry = calloc(1, sizeof(*entry));
+		e = entry == NULL ? ERR_MEMORY : find_address(h, keys, buf_bytes(&address), &plain, entry);
+	}
+	struct bytes base;
+	struct bytes detail;
+	if (e == ERR_NOT_FOUND && mail_subaddress_split(whole.local, '+', &base, &detail)) {
+		whole.local = base;
+		buf_reset(&address);
+		buf_wipe(&plain);
+		e = mail_mailbox_normalise(&whole, &address);
+		e = e == ERR_OK ? find_address(h, keys, buf_bytes(&address), &plain, entry) : ERR_NOT_FOUND;
+	}
+	size_t count = 0;
+	for (size_t i = 0; e == ERR_OK && i < entry->count; i++) {
+		if (count == room) {
+			e = ERR_LIMIT;
+			break;
+		}
+		e = lookup_account(h, keys, entry->accounts[i], &ret[count], NULL, NULL);
+		if (e == ERR_OK && ret[count].status != ACCOUNT_REMOVED) {
+			count++;
+		} else if (e == ERR_NOT_FOUND) {
+			/* Removed since the list was written. */
+			e = ERR_OK;
+		}
+	}
+	if (e == ERR_OK && count == 0) {
+		e = ERR_NOT_FOUND;
+	}
+	if (e == ERR_OK) {
+		*ret_count = count;
+	}
+	free(entry);
+	buf_wipe(&plain);
+	buf_wipe(&address);
+	return e;
+}
+
+enum err
+lookup_used(struct role_host *h, const uint8_t id[SEALED_ID_LEN], uint64_t *ret_used)
+{
+	struct msg_log_head q;
+	struct msg_log_head_reply m;
+	struct buf reply = BUF_INIT(256);
+	memcpy(q.account, id, sizeof(q.account));
+	enum err e = channel_call(role_channel(h, ROLE_STORE, 0), LOG_HEAD, log_head, &q, limit(h), &reply);
+	if (e == ERR_OK) {
+		e = msg_log_head_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		*ret_used = m.used;
+	}
+	buf_clear(&reply);
+	return e;
+}

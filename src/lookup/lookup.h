@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_LOOKUP_LOOKUP_H
+#define COHUE_LOOKUP_LOOKUP_H
+
+#include "mail/address.h"
+#include "process/role.h"
+#include "sealed/directory.h"
+
+/*
+ * Purpose keys from the keeper, and addresses to accounts by the store's directory: shared by gate-mx, opener
+ * and session. All functions that ask another role are called from a task and suspend.
+ */
+
+struct purpose_keys {
+	uint8_t *key[PURPOSE__COUNT]; /* in the pool; NULL where this role was granted none */
+};
+
+/* Asks the keeper. ERR_TIMEOUT, ERR_CLOSED, ERR_MEMORY. */
+COHUE_MUST_USE enum err purpose_keys_fetch(struct role_host *h, struct purpose_keys *ret);
+
+/* To whom something can be sealed; the MAC of its public key has been checked. */
+struct lookup_account {
+	uint8_t id[SEALED_ID_LEN];
+	enum account_status status;
+	uint32_t generation;
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint64_t quota; /* bytes, 0: none */
+	uint32_t created_day;
+};
+
+/*
+ * The accounts behind an address of ours, at most DIRECTORY_ACCOUNTS_MAX, without those removed: as written, else without
+ * its subaddress. An address without domain is one of ours. `ret` has room for `room` accounts.
+ * ERR_DENIED: not our domain. ERR_NOT_FOUND. ERR_LIMIT: more than room. ERR_DAMAGED: an entry does not verify. Also
+ * ERR_TIMEOUT, ERR_CLOSED, ERR_MEMORY: temporary.
+ */
+COHUE_MUST_USE enum err lookup_address(struct role_host *h, const struct purpose_keys *keys,
+				       const struct mail_mailbox *mailbox, struct lookup_account *ret,
+				       size_t room, size_t *ret_count);
+/* One account by its id. With `ret_entry` (may be NULL) the whole entry, whose views borrow from ret_plain. */
+COHUE_MUST_USE enum err lookup_account(struct role_host *h, const struct purpose_keys *keys,
+				       const uint8_t id[SEALED_ID_LEN], struct lookup_account *ret,
+				       struct buf *ret_plain, struct directory_account *ret_entry);
+/* The value behind a key: opened and told its kind. ERR_NOT_FOUND, ERR_DAMAGED. */
+COHUE_MUST_USE enum err lookup_value(struct role_host *h, const struct purpose_keys *keys,
+				     const uint8_t key[SEALED_HASH_LEN], struct buf *ret_plain,
+				     enum directory_kind *ret_kind);
+/* Bytes in use by the account. */
+COHUE_MUST_USE enum err lookup_used(struct role_host *h, const uint8_t id[SEALED_ID_LEN], uint64_t *ret_used);
+
+#endif

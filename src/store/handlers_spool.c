@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The spool: units and parts that wait, their keys, and the transactions that release them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/wire.h"
+#include "store/store_internal.h"
+
+enum { PARTS_MAX = 512, CHARGES_MAX = 512, WALK_BYTES = IPC_PAYLOAD_MAX - 128 * 1024 };
+
+/* What is decoded of a SPOOL_PUT; too large for a small stack. */
+struct put {
+	struct bytes parts[PARTS_MAX];
+	uint8_t accounts[CHARGES_MAX][ACCOUNT_ID_LEN];
+	uint64_t sizes[CHARGES_MAX];
+	uint64_t quotas[CHARGES_MAX];
+	size_t part_count;
+	size_t charge_count;
+};
+
+static enum err
+decode_put(struct put *p, struct bytes parts, struct bytes charges)
+{
+	struct wire_reader r;
+	wire_reader_init(&r, parts);
+	while (r.rest.len > 0 && r.error == ERR_OK && p->part_count < PARTS_MAX) {
+		p->parts[p->part_count++] = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
+	}
+	if (wire_end(&r) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	wire_reader_init(&r, charges);
+	while (r.rest.len > 0 && r.error == ERR_OK && p->charge_count < CHARGES_MAX) {
+		size_t i = p->charge_count++;
+		wire_get_fixed(&r, p->accounts[i], ACCOUNT_ID_LEN);
+		p->sizes[i] = wire_get_u64(&r);
+		p->quotas[i] = wire_get_u64(&r);
+	}
+	return wire_end(&r);
+}
+
+static enum err
+put_unit(struct store *s, const struct msg_spool_put *m)
+{
+	if (m->claims.len % BLOB_NAME_LEN != 0) {
+		return ERR_FORMAT;
+	}
+	struct put *p = calloc(1, sizeof(*p));
+	if (p == NULL) {
+		return ERR_AGAIN; /* nothing was written: no reason to roll others back */
+	}
+	enum err e = decode_put(p, m->parts, m->charges);
+	if (e == ERR_OK) {
+		e = store_check_claims(s, m->claims);
+	}
+	if (e == ERR_OK) {
+		e = s->driver->spool_put(s->storage, m->unit, m->state, p->parts, p->part_count,
+					 (const uint8_t(*)[BLOB_NAME_LEN])(uintptr_t)m->claims.ptr,
+					 m->claims.len / BLOB_NAME_LEN,
+					 (const uint8_t(*)[ACCOUNT_ID_LEN])p->accounts, p->sizes, p->quotas,
+					 p->charge_count);
+	}
+	if (e == ERR_OK) {
+		store_claimed(s, m->claims);
+	}
+	free(p);
+	return e;
+}
+
+enum err
+store_spool_put(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_spool_put m;
+	(void)ret_reply;
+	if (msg_spool_put_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	return put_unit(s, &m);
+}
+
+/* ERR_NOT_FOUND of a step that was done before is what was wanted. */
+static enum err
+done_before(enum err e)
+{
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static enum err
+run_op(struct store *s, struct wire_reader *r)
+{
+	uint8_t op = wire_get_u8(r);
+	if (op == SPOOL_OP_BLOB_DELETE) {
+		uint8_t blob[BLOB_NAME_LEN];
+		wire_get_fixed(r, blob, sizeof(blob));
+		return r->error != ERR_OK ? ERR_FORMAT
+					  : done_before(s->driver->blob_delete(s->storage, blob));
+	}
+	uint8_t unit[UNIT_ID_LEN];
+	wire_get_fixed(r, unit, sizeof(unit));
+	if (op == SPOOL_OP_PUT) {
+		struct msg_spool_put m = {.unused_ = 0};
+		memcpy(m.unit, unit, sizeof(m.unit));
+		m.state = wire_get_bytes(r, STORAGE_VALUE_MAX);
+		m.parts = wire_get_bytes(r, IPC_PAYLOAD_MAX);
+		m.claims = wire_get_bytes(r, IPC_PAYLOAD_MAX);
+		m.charges = wire_get_bytes(r, IPC_PAYLOAD_MAX);
+		return r->error != ERR_OK ? ERR_FORMAT : put_unit(s, &m);
+	}
+	if (op == SPOOL_OP_STATE) {
+		struct bytes state = wire_get_bytes(r, STORAGE_VALUE_MAX);
+		return r->error != ERR_OK ? ERR_FORMAT : s->driver->spool_state(s->storage, unit, state);
+	}
+	if (op == SPOOL_OP_DELETE) {
+		return r->error != ERR_OK ? ERR_FORMAT
+					  : done_before(s->driver->spool_delete(s->storage, unit));
+	}
+	uint32_t part = wire_get_u32(r);
+	if (op == SPOOL_OP_PART_PUT) {
+		struct bytes body = wire_get_bytes(r, IPC_PAYLOAD_MAX);
+		return r->error != ERR_OK ? ERR_FORMAT
+					  : s->driver->spool_part_put(s->storage, unit, part, body);
+	}
+	if (op == SPOOL_OP_PART_DELETE) {
+		return r->error != ERR_OK ? ERR_FORMAT
+					  : done_before(s->driver->spool_part_delete(s->storage, unit, part));
+	}
+	if (op == SPOOL_OP_RELEASE) {
+		uint8_t account[ACCOUNT_ID_LEN];
+		struct storage_head head;
+		wire_get_fixed(r, account, sizeof(account));
+		if (r->error != ERR_OK) {
+			return ERR_FORMAT;
+		}
+		enum err e = s->driver->spool_release(s->storage, unit, part, account, &head);
+		return e == ERR_OK ? store_note_change(s, account, head.n) : done_before(e);
+	}
+	if (op == SPOOL_OP_MOVE) {
+		uint8_t to[UNIT_ID_LEN];
+		wire_get_fixed(r, to, sizeof(to));
+		struct bytes state = wire_get_bytes(r, STORAGE_VALUE_MAX);
+		return r->error != ERR_OK
+			   ? ERR_FORMAT
+			   : done_before(s->driver->spool_move(s->storage, unit, part, to, state));
+	}
+	return ERR_FORMAT;
+}
+
+enum err
+store_spool_batch(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_spool_batch m;
+	(void)ret_reply;
+	if (msg_spool_batch_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	struct wire_reader r;
+	wire_reader_init(&r, m.ops);
+	size_t done = 0;
+	while (r.rest.len > 0 && r.error == ERR_OK) {
+		enum err e = run_op(s, &r);
+		if (e != ERR_OK) {
+			/*
+			 * One transaction for the whole batch: a step that fails behind others rolls
+			 * the turn back. The first step alone leaves nothing behind.
+			 */
+			return done == 0 || e == ERR_FORMAT ? e : ERR_IO;
+		}
+		done++;
+	}
+	return wire_end(&r);
+}
+
+enum err
+store_spool_part_get(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_spool_part_get m;
+	if (msg_spool_part_get_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	struct buf body = BUF_INIT(IPC_PAYLOAD_MAX - 64);
+	enum err e = s->driver->spool_part_get(s->storage, m.unit, m.part, &body);
+	if (e == ERR_OK) {
+		struct msg_spool_part_get_reply r = {.body = buf_bytes(&body)};
+		e = msg_spool_part_get_reply_encode(ret_reply, &r);
+	}
+	buf_clear(&body);
+	return e;
+}
+
+struct walk {
+	struct bytes after;
+	struct buf rows;
+	bool more;
+	bool keys; /* of spool_keys: the number instead of the name */
+};
+
+static enum err
+add_row(void *arg, struct bytes key, uint32_t part, struct bytes value)
+{
+	struct walk *w = arg;
+	if (!w->keys && w->after.len > 0 && bytes_compare(key, w->after) <= 0) {
+		return ERR_OK;
+	}
+	if (w->rows.len > 0 && w->rows.len + key.len + value.len + 8 > WALK_BYTES) {
+		w->more = true;
+		return ERR_AGAIN;
+	}
+	struct wire_writer out;
+	wire_writer_init(&out, &w->rows);
+	if (w->keys) {
+		wire_put_u32(&out, part);
+	} else {
+		wire_put_fixed(&out, key.ptr, key.len);
+	}
+	wire_put_bytes(&out, value);
+	return wire_done(&out);
+}
+
+enum err
+store_spool_walk(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_spool_walk m;
+	static const uint8_t first[UNIT_ID_LEN];
+	if (msg_spool_walk_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	struct walk w = {.rows = BUF_INIT(IPC_PAYLOAD_MAX - 64), .more = false, .keys = false};
+	w.after =
+	    memcmp(m.after, first, sizeof(first)) == 0 ? BYTES_EMPTY : bytes_of(m.after, sizeof(m.after));
+	enum err e = s->driver->spool_walk(s->storage, add_row, &w);
+	if (e == ERR_AGAIN && w.more) {
+		e = ERR_OK;
+	}
+	if (e == ERR_OK) {
+		struct msg_spool_walk_reply r = {.more = w.more, .rows = buf_bytes(&w.rows)};
+		e = msg_spool_walk_reply_encode(ret_reply, &r);
+	}
+	buf_clear(&w.rows);
+	return e;
+}
+
+enum err
+store_spool_keys(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_spool_keys m;
+	if (msg_spool_keys_decode(q->payload, &m) != ERR_OK || m.op > 2) {
+		return ERR_FORMAT;
+	}
+	struct walk w = {.rows = BUF_INIT(IPC_PAYLOAD_MAX - 64), .more = false, .keys = true};
+	enum err e;
+	if (m.op == 1) {
+		e = s->driver->spool_key_put(s->storage, m.epoch, m.value);
+	} else if (m.op == 2) {
+		e = done_before(s->driver->spool_key_delete(s->storage, m.epoch));
+	} else {
+		e = s->driver->spool_key_walk(s->storage, add_row, &w);
+	}
+	if (e == ERR_OK) {
+		struct msg_spool_keys_reply r = {.rows = buf_bytes(&w.rows)};
+		e = msg_spool_keys_reply_encode(ret_reply, &r);
+	}
+	buf_clear(&w.rows);
+	return e;
+}

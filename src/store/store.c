@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * SECURITY. The store holds ciphertext, random names and keyed hashes, and no key. It reads the messages of gate-mx (directory,
+ * heads), opener, session and mixer; nobody outside reaches it. It can touch its own folder and nothing else. Its
+ * capture lets an attacker withhold, reorder, duplicate or roll back; members' sessions detect what DESIGN
+ * says they detect, and never accept another member's data.
+ *
+ * Group commit: what all peers sent in one turn of the loop runs in one transaction; the answers leave after
+ * its commit. Chunks of blobs alone do not force one (see pending.h).
+ */
+#include "store/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/wire.h"
+#include "process/log.h"
+#include "storage/storage.h"
+#include "store/store_internal.h"
+
+enum {
+	LAZY_COMMIT_MS = 50, /* for chunks whose claim is late */
+	UPKEEP_MS = 30 * 1000,
+	ABANDONED_MS = 60 * 60 * 1000, /* a blob begun and not claimed for so long has lost its sender */
+};
+
+/* An answer that waits for the commit. */
+struct answer {
+	struct answer *next;
+	struct channel *ch; /* NULL: the peer has gone */
+	enum msg_type type;
+	uint32_t id;
+	enum err status;
+	struct buf payload;
+};
+
+static void
+answer_free(struct answer *a)
+{
+	buf_wipe(&a->payload);
+	free(a);
+}
+
+void
+store_answer(struct store *s, const struct request *q, enum err status, struct buf *payload)
+{
+	struct answer *a = calloc(1, sizeof(*a));
+	if (a == NULL) {
+		/* The peer's deadline ends its waiting. */
+		if (payload != NULL) {
+			buf_clear(payload);
+		}
+		return;
+	}
+	a->ch = q->ch;
+	a->type = q->type;
+	a->id = q->id;
+	a->status = status;
+	if (payload != NULL) {
+		a->payload = *payload;
+		buf_init(payload, payload->max);
+	}
+	*s->answers_end = a;
+	s->answers_end = &a->next;
+}
+
+static void
+send_answer(struct answer *a)
+{
+	if (a->ch == NULL) {
+		return;
+	}
+	enum err e;
+	if (a->status == ERR_OK) {
+		channel_start_reply(a->ch, a->type, a->id);
+		e = channel_finish(a->ch, buf_append(channel_out(a->ch), buf_bytes(&a->payload)));
+		if (e == ERR_LIMIT) {
+			e = channel_answer(a->ch, a->type, a->id, ERR_LIMIT);
+		}
+	} else {
+		e = channel_answer(a->ch, a->type, a->id, a->status);
+	}
+	if (e != ERR_OK && e != ERR_CLOSED) {
+		channel_end(a->ch);
+	}
+}
+
+static void
+send_changes(struct store *s)
+{
+	for (size_t i = 0; i < s->changed_count; i++) {
+		struct msg_log_changed m = {.n = s->changed[i].n};
+		memcpy(m.account, s->changed[i].account, sizeof(m.account));
+		for (unsigned w = 0; w < ROLE_PEERS_MAX; w++) {
+			struct channel *ch = role_channel(s->host, ROLE_SESSION, w);
+			if (ch != NULL && channel_notice(ch, LOG_CHANGED, log_changed, &m) != ERR_OK) {
+				channel_end(ch);
+			}
+		}
+	}
+	s->changed_count = 0;
+}
+
+enum err
+store_note_change(struct store *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n)
+{
+	if (s->changed_count == s->changed_cap) {
+		size_t cap = s->changed_cap == 0 ? 64 : s->changed_cap * 2;
+		struct change *bigger = reallocarray(s->changed, cap, sizeof(*bigger));
+		if (bigger == NULL) {
+			return ERR_MEMORY;
+		}
+		s->changed = bigger;
+		s->changed_cap = cap;
+	}
+	memcpy(s->changed[s->changed_count].account, account, ACCOUNT_ID_LEN);
+	s->changed[s->changed_count++].n = n;
+	return ERR_OK;
+}
+
+static void
+fail_transaction(struct store *s, enum err e)
+{
+	s->driver->rollback(s->storage);
+	s->open = false;
+	s->failures++;
+	pending_clear(&s->pending);
+	s->changed_count = 0;
+	for (struct answer *a = s->answers; a != NULL; a = a->next) {
+		a->status = e;
+		buf_reset(&a->payload);
+	}
+	if (e != s->last_failure) {
+		/* Once per kind, not per message. */
+		log_event(
+		    LOG_LEVEL_ERROR, "cannot write to the store: %s%s", err_text(e),
+		    e == ERR_FULL
+			? ". Remedy: make room on the disk; mail is refused with a temporary error meanwhile"
+			: "");
+		s->last_failure = e;
+	}
+}
+
+static void
+finish_turn(struct store *s)
+{
+	if (s->open && s->must_commit) {
+		enum err e = s->driver->commit(s->storage);
+		if (e == ERR_OK) {
+			s->open = false;
+			s->commits++;
+			s->last_failure = ERR_OK;
+		} else {
+			fail_transaction(s, e);
+		}
+		timer_stop(&s->lazy);
+	} else if (s->open && !timer_is_running(&s->lazy) &&
+		   timer_start_after(s->host->loop, &s->lazy, LAZY_COMMIT_MS) != ERR_OK) {
+		fail_transaction(s, ERR_MEMORY);
+	}
+	s->must_commit = false;
+	struct answer *a = s->answers;
+	s->answers = NULL;
+	s->answers_end = &s->answers;
+	while (a != NULL) {
+		struct answer *next = a->next;
+		send_answer(a);
+		answer_free(a);
+		a = next;
+	}
+	send_changes(s);
+}
+
+static void
+on_turn_end(struct defer *d)
+{
+	finish_turn(d->arg);
+}
+
+static void
+on_lazy(struct timer *t)
+{
+	struct store *s = t->arg;
+	s->must_commit = true;
+	finish_turn(s);
+}
+
+static void
+on_upkeep(struct timer *t)
+{
+	struct store *s = t->arg;
+	uint8_t name[BLOB_NAME_LEN];
+	bool again = true;
+	while (again && pending_take_older(&s->pending, loop_now(s->host->loop) - ABANDONED_MS, name)) {
+		again = store_begin(s) == ERR_OK && s->driver->blob_delete(s->storage, name) == ERR_OK;
+		s->must_commit = true;
+	}
+	if (s->open) {
+		finish_turn(s);
+	}
+	if (s->commits != s->upkeep_at) {
+		s->upkeep_at = s->commits;
+		if (s->driver->upkeep(s->storage) != ERR_OK) {
+			log_event(LOG_LEVEL_WARNING, "the store's upkeep failed; it is tried again");
+		}
+	}
+	if (timer_start_after(s->host->loop, &s->upkeep, UPKEEP_MS) != ERR_OK) {
+		log_event(LOG_LEVEL_WARNING, "the store's upkeep cannot be scheduled");
+	}
+}
+
+enum err
+store_begin(struct store *s)
+{
+	if (s->open) {
+		return ERR_OK;
+	}
+	enum err e = s->driver->begin(s->storage);
+	if (e == ERR_OK) {
+		s->open = true;
+	}
+	return e;
+}
+
+static bool
+is_fatal(enum err e)
+{
+	return e == ERR_IO || e == ERR_FULL || e == ERR_MEMORY;
+}
+
+static void
+message(struct role_host *h, struct channel *ch, const struct channel_message *m)
+{
+	struct store *s = h->state;
+	struct request q = {.ch = ch, .type = m->type, .id = m->id, .payload = m->payload};
+	const struct store_handler *handler = store_handler(m->type);
+	if (handler == NULL) {
+		channel_fault(ch);
+		return;
+	}
+	s->requests++;
+	enum err e = handler->writes ? store_begin(s) : ERR_OK;
+	struct buf reply = BUF_INIT(IPC_PAYLOAD_MAX);
+	if (e == ERR_OK) {
+		e = handler->fn(s, &q, &reply);
+	}
+	if (e == ERR_FORMAT) {
+		buf_wipe(&reply);
+		channel_fault(ch);
+		if (handler->writes && s->open) {
+			/* Half of a malformed batch must not stay; the others of this turn try again. */
+			fail_transaction(s, ERR_AGAIN);
+			defer_start(h->loop, &s->turn_end);
+		}
+		return;
+	}
+	store_answer(s, &q, e, e == ERR_OK ? &reply : NULL);
+	buf_wipe(&reply);
+	if (handler->writes && is_fatal(e) && s->open) {
+		fail_transaction(s, e);
+	} else if (handler->writes && m->type != MSG_BLOB_PUT) {
+		s->must_commit = s->must_commit || s->open;
+	}
+	defer_start(h->loop, &s->turn_end);
+}
+
+static void
+peer_down(struct role_host *h, enum role peer, unsigned index)
+{
+	struct store *s = h->state;
+	for (struct answer *a = s->answers; a != NULL; a = a->next) {
+		if (a->ch != NULL && channel_peer(a->ch) == peer && channel_peer_index(a->ch) == index) {
+			a->ch = NULL;
+		}
+	}
+}
+
+static enum err
+prepare(struct role_host *h, struct sandbox_profile *profile)
+{
+	static char folder[CONFIG_PATH_MAX + 16];
+	struct store *s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		return ERR_MEMORY;
+	}
+	(void)snprintf(folder, sizeof(folder), "%s/store", h->home);
+	profile->paths[profile->path_count++] =
+	    (struct sandbox_path){.path = folder, .access = SANDBOX_READ_WRITE};
+	s->folder = folder;
+	s->host = h;
+	s->answers_end = &s->answers;
+	defer_init(&s->turn_end, on_turn_end, s);
+	timer_init(&s->lazy, on_lazy, s);
+	timer_init(&s->upkeep, on_upkeep, s);
+	h->state = s;
+	return ERR_OK;
+}
+
+static enum err
+start(struct role_host *h)
+{
+	struct store *s = h->state;
+	/* Opened as the role's own user, so that no file of the database belongs to root. */
+	enum err e = storage_sqlite_open(s->folder, true, false, &s->storage);
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "cannot open the database in %s: %s. Remedy: %s", s->folder,
+			  err_text(e),
+			  e == ERR_EXISTS        ? "stop the other cohue that has it open"
+			  : e == ERR_UNSUPPORTED ? "it was written by a newer cohue: install that"
+			  : e == ERR_FULL        ? "make room on the disk"
+			  : e == ERR_DAMAGED
+			      ? "`cohue check` says what is damaged; bring back a backup"
+			      : "see that the folder belongs to the store's user, and that the disk works");
+		return e;
+	}
+	s->driver = s->storage->driver;
+	return timer_start_after(h->loop, &s->upkeep, UPKEEP_MS);
+}
+
+static enum err
+status(struct role_host *h, struct buf *out)
+{
+	struct store *s = h->state;
+	return buf_printf(out, "requests %llu\ncommits %llu\nwrite_failures %llu\npending_blobs %zu\n",
+			  (unsigned long long)s->requests, (unsigned long long)s->commits,
+			  (unsigned long long)s->failures, s->pending.count);
+}
+
+static void
+stop(struct role_host *h)
+{
+	struct store *s = h->state;
+	if (s->storage != NULL) {
+		s->must_commit = true;
+		finish_turn(s);
+		/* Leaves no deleted page behind in the write-ahead log. */
+		(void)(s->driver->upkeep(s->storage) == ERR_OK);
+		s->driver->destroy(&s->storage);
+	}
+	role_stopped(h);
+}
+
+const struct role_def store_role = {
+    .id = ROLE_STORE,
+    .sandbox_allow = SANDBOX_DISK,
+    .prepare = prepare,
+    .start = start,
+    .peer_down = peer_down,
+    .message = message,
+    .status = status,
+    .stop = stop,
+};
