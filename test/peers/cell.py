@@ -11,12 +11,12 @@ ends all others and the mounts go with them.
 import fcntl
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import unittest
-import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("COHUE_PEERS", ROOT / "build-peers"))
@@ -47,18 +47,19 @@ def layer(name: str, packages: list[str]) -> pathlib.Path:
             return target
         work = pathlib.Path(tempfile.mkdtemp(prefix="unpack-", dir=CACHE))
         try:
-            plan = apt(["install", "--print-uris", "--yes", "--no-install-recommends", *packages])
+            want = ["install", "--simulate", "--yes", "--no-install-recommends", *packages]
+            plan = apt(want)
             if plan.returncode != 0:
                 apt(["update"])
-                plan = apt(["install", "--print-uris", "--yes", "--no-install-recommends", *packages])
-            names = [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("'")]
+                plan = apt(want)
             if plan.returncode != 0:
                 raise Unavailable(f"apt-get knows no {' '.join(packages)}: {plan.stderr.strip()[-200:]}")
+            # "Inst NAME [old version] (VERSION ...": what is missing, or too old.
+            chosen = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", plan.stdout, re.M)
             (work / "root/usr").mkdir(parents=True)
             (work / "root/etc").mkdir()
-            for deb in names:
-                package, version, _ = deb.split("_")
-                got = apt(["download", f"{package}={urllib.parse.unquote(version)}"], work)
+            for package, version in chosen:
+                got = apt(["download", f"{package}={version}"], work)
                 if got.returncode != 0:
                     raise Unavailable(f"cannot download {package}: {got.stderr.strip()[-200:]}")
             for deb in work.glob("*.deb"):
