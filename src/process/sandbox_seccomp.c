@@ -157,6 +157,13 @@ allow_base(struct filter *f, unsigned allow)
 	}
 	/* isatty(3) within standard I/O: an answer, not an end. */
 	refuse(f, CALL(ioctl), ENOTTY);
+	/*
+	 * The C library's fstat(3), also within standard I/O, is this call with an empty path: what path it is
+	 * the filter cannot see, and Landlock does not guard it, so it fails where there is no disk.
+	 */
+	if ((allow & SANDBOX_DISK) == 0) {
+		refuse(f, CALL(newfstatat), EPERM);
+	}
 #ifdef COHUE_SANITIZED
 	/* What the sanitizers' run-time library does besides: looks at /proc (and may fail), names its mappings. */
 	if ((allow & SANDBOX_DISK) == 0) {
