@@ -49,6 +49,16 @@ resize(struct cards *c, size_t slot_count)
 	return ERR_OK;
 }
 
+enum err
+cards_reserve(struct cards *c, size_t extra)
+{
+	size_t slot_count = c->slot_count == 0 ? CARDS_FIRST : c->slot_count;
+	while (slot_count / 4 * 3 <= c->count + extra) {
+		slot_count *= 2;
+	}
+	return slot_count == c->slot_count ? ERR_OK : resize(c, slot_count);
+}
+
 uint32_t
 cards_get(const struct cards *c, uint64_t record, uint16_t op, uint32_t absent)
 {
@@ -62,11 +72,9 @@ cards_get(const struct cards *c, uint64_t record, uint16_t op, uint32_t absent)
 enum err
 cards_retain(struct cards *c, uint64_t record, uint16_t op, uint32_t absent)
 {
-	if (c->count >= c->slot_count / 4 * 3) {
-		enum err e = resize(c, c->slot_count == 0 ? CARDS_FIRST : c->slot_count * 2);
-		if (e != ERR_OK) {
-			return e;
-		}
+	enum err reserved = cards_reserve(c, 1);
+	if (reserved != ERR_OK) {
+		return reserved;
 	}
 	struct card_entry *e = &c->slots[find(c, record, op)];
 	if (e->record == 0) {

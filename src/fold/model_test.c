@@ -387,6 +387,8 @@ m_apply(const struct operation *op, uint16_t index)
 		model.swept = op->swept.upto;
 		return;
 	case OPERATION_OPEN:
+		model.generation = op->open.generation;
+		return;
 	case OPERATION_NOTE:
 		return;
 	case OPERATION__END:
@@ -558,6 +560,8 @@ some_operation(struct scratch *s)
 		op.swept.upto = below((uint32_t)model.n + 2);
 		break;
 	case OPERATION_OPEN:
+		op.open.generation = below(100);
+		break;
 	case OPERATION_NOTE:
 	case OPERATION__END:
 	default:

@@ -76,6 +76,8 @@ struct cards {
 
 /* References, or `absent` where the table does not know the card. */
 uint32_t cards_get(const struct cards *c, uint64_t record, uint16_t op, uint32_t absent);
+/* Room for so many more cards at once. ERR_MEMORY. */
+COHUE_MUST_USE enum err cards_reserve(struct cards *c, size_t extra);
 /* One more; a card that is absent begins at `absent` + 1. ERR_MEMORY. */
 COHUE_MUST_USE enum err cards_retain(struct cards *c, uint64_t record, uint16_t op, uint32_t absent);
 /* One less; forgotten when one is left. Returns what is left (0 for a card that is absent). */

@@ -282,6 +282,9 @@ get_messages(struct in *in, struct mailbox *m)
 	struct fold *f = in->f;
 	size_t count = get_count(in, (size_t)(FOLD_MESSAGES_MAX - f->messages), 8);
 	enum err e = count == 0 ? good(in) : message_reserve(m, count);
+	if (e == ERR_OK) {
+		e = cards_reserve(&f->cards, count);
+	}
 	struct fold_message last = {0};
 	for (size_t i = 0; i < count && e == ERR_OK; i++) {
 		struct fold_message x;
