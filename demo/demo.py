@@ -22,7 +22,7 @@ from harness.dialogue import imap_login  # noqa: E402
 from harness.world import World  # noqa: E402
 
 # Short waits, so that a spectator does not have to: each letter waits some seconds, drawn anew.
-SETTINGS = {"leave.law": "exponential", "leave.mean": "4s", "arrive.law": "exponential", "arrive.mean": "2s"}
+SETTINGS = {"leave.law": "exponential", "leave.mean": "4 s", "arrive.law": "exponential", "arrive.mean": "2 s"}
 SEEN = ("Return-Path", "Received", "Date", "Message-ID", "From", "To", "Subject", "User-Agent", "DKIM-Signature")
 
 

@@ -117,10 +117,6 @@ class World:
             for zone, lines in (records or {}).items():
                 zones.setdefault(zone, []).extend(lines)
             self.knot = Knot(zones, address=dns, port=53)
-            # The resolver role reads this under a user of its own.
-            self.anchor = self.directory / "anchor"
-            self.anchor.write_text(self.knot.anchor + "\n")
-            self.anchor.chmod(0o644)
             with self.inside("dns"):
                 self.knot.start()
             with self.inside("other"):
@@ -140,7 +136,7 @@ class World:
     def start_house(self, members: tuple[str, ...] = ("alice", "bert"), settings: dict[str, str] | None = None) -> Cohue:
         """Cohue on its own host with the real ports, resolving through this world's root."""
         self.house = Cohue(self.house_domain, f"mail.{self.house_domain}", offset=0, settings={
-            "resolver.stub": self.address("dns"), "resolver.trust_anchor": str(self.anchor), **(settings or {})})
+            "resolver.stub": self.address("dns"), "resolver.trust_anchor": self.knot.anchor, **(settings or {})})
         with self.inside("house"):
             self.house.init()
             self.house.start()
