@@ -136,10 +136,7 @@ struct smtp_client {
 	bool tls_refused;
 	bool extended;
 	bool need_reset;
-	bool mail_ok;
-	bool data_refused;
 	bool body_waits;
-	bool running;
 };
 
 void smtp_client_config_default(struct smtp_client_config *ret_config);

@@ -2,7 +2,7 @@
 #ifndef COHUE_PROTOCOL_SMTP_ENVELOPE_H
 #define COHUE_PROTOCOL_SMTP_ENVELOPE_H
 
-#include "protocol/smtp_path.h"
+#include "mail/address.h"
 
 /* The parts of an envelope as MAIL and RCPT carry them, shared by both engines. */
 
@@ -27,8 +27,8 @@ enum {
 
 /* What came with MAIL. All views live as long as the callback that is given it. */
 struct smtp_mail {
-	struct smtp_path sender;
-	uint64_t size; /* octets declared with SIZE=; 0 when unsaid */
+	struct mail_mailbox sender; /* local part and domain empty for <> */
+	uint64_t size;              /* octets declared with SIZE=; 0 when unsaid */
 	enum smtp_body body;
 	bool utf8; /* SMTPUTF8 (RFC 6531) */
 	enum smtp_ret ret;
@@ -37,10 +37,10 @@ struct smtp_mail {
 
 /* What came with RCPT. */
 struct smtp_rcpt {
-	struct smtp_path recipient;
+	struct mail_mailbox recipient; /* domain empty for <postmaster> */
 	unsigned notify;
 	struct bytes orcpt_type; /* "rfc822"; empty when unsaid */
-	struct bytes orcpt;      /* decoded */
+	struct bytes orcpt;      /* decoded; of type utf-8 as it came (RFC 6533 section 3) */
 };
 
 /* Decodes xtext (RFC 3461 section 4). ERR_FORMAT, ERR_LIMIT, ERR_MEMORY; nothing appended on failure. */

@@ -108,7 +108,6 @@ struct smtp_server {
 	struct buf user;    /* between the steps of AUTH LOGIN */
 	struct buf refusal; /* reply kept until the end of a refused chunk */
 	struct smtp_data data;
-	struct bytes feed;   /* within smtp_server_feed only */
 	uint64_t chunk_left; /* octets of the present BDAT chunk */
 	msec now;
 	msec deadline;
@@ -125,16 +124,18 @@ struct smtp_server {
 	uint8_t input;    /* what the next octets are */
 	uint8_t question; /* what the host was asked */
 	uint8_t transaction;
+	uint8_t auth_step;
 	bool tls;
 	bool utf8;
 	bool logged_in;
 	bool chunk_last;
 	bool chunk_refused;
 	bool skip_cr;
-	bool glued;
+	bool discard;
 	bool held;
 	bool running;
 	bool closing;
+	bool stopping; /* shutdown asked while a message was in question */
 };
 
 /* Fills in the defaults (hostname stays empty and must be set). */
