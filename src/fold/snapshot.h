@@ -7,7 +7,7 @@
 /*
  * The whole state as bytes. Canonical: two folds are in the same state exactly
  * where their snapshots are the same bytes. Numbers are delta-coded varints,
- * about 14 bytes a message. docs/store-format.md gives every byte.
+ * about 10 to 15 bytes a message. snapshot.c states the form byte for byte.
  */
 
 enum { SNAPSHOT_VERSION = 1 };
