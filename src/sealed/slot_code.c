@@ -43,7 +43,7 @@ static unsigned
 bit_of(const struct slot_code *code, uint32_t check, size_t secret_bits, size_t total, size_t i)
 {
 	if (i < secret_bits) {
-		return code->secret[i / 8] >> (7 - i % 8) & 1U;
+		return (unsigned)code->secret[i / 8] >> (7 - i % 8) & 1U;
 	}
 	return check >> (total - 1 - i) & 1U;
 }
@@ -129,7 +129,7 @@ decode(const uint8_t *values, size_t count, struct slot_code *code)
 
 	memset(code->secret, 0, sizeof(code->secret));
 	for (size_t i = 0; i < 5 * count; i++) {
-		unsigned bit = values[i / 5] >> (4 - i % 5) & 1U;
+		unsigned bit = (unsigned)values[i / 5] >> (4 - i % 5) & 1U;
 		if (i < secret_bits) {
 			code->secret[i / 8] |= (uint8_t)(bit << (7 - i % 8));
 		} else {

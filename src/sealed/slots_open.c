@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Opening a slot. What is not there is replaced by a slot of zeros, so that the same work is done. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/secret.h"
@@ -149,19 +150,25 @@ sealed_slots_fake_open(const uint8_t pepper[SEALED_KEY_LEN], struct bytes passwo
 {
 	static const uint8_t no_key[SEALED_KEY_LEN];
 	static const uint8_t no_value[1 + SEALED_NONCE_LEN + SLOTS_STEP + CRYPTO_TAG_LEN] = {SEALED_VERSION};
-	static const struct sealed_slots no_list = {.generation_count = 1};
 	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
 	struct member_keys keys;
 	uint32_t number = 0;
 
+	struct sealed_slots *no_list = calloc(1, sizeof(*no_list)); /* as a real list would be made */
+	if (no_list == NULL) {
+		return ERR_MEMORY;
+	}
+	no_list->generation_count = 1;
 	member_keys_init(&keys);
 	enum err e = sealed_directory_get(no_key, no_key, bytes_of(no_value, sizeof(no_value)), &plain);
 	buf_wipe(&plain);
 	if (e == ERR_MEMORY) {
+		sealed_slots_destroy(&no_list);
 		return e;
 	}
-	e = code == NULL ? sealed_slots_open_main(&no_list, pepper, password, &keys, &number)
-			 : sealed_slots_open_code(&no_list, pepper, code, &keys, &number);
+	e = code == NULL ? sealed_slots_open_main(no_list, pepper, password, &keys, &number)
+			 : sealed_slots_open_code(no_list, pepper, code, &keys, &number);
 	member_keys_clear(&keys);
+	sealed_slots_destroy(&no_list);
 	return e == ERR_MEMORY ? ERR_MEMORY : ERR_AUTH;
 }
