@@ -272,7 +272,8 @@ struct imap_command {
 			bool charset_given;
 		} search;
 		struct {
-			const struct imap_fetch_item *items; /* macros are expanded */
+			const struct imap_fetch_item *
+			    items; /* macros are expanded; UID and MODSEQ added where they must be answered */
 			size_t count;
 			bool changed_since_given;
 			uint64_t changed_since;

@@ -68,6 +68,7 @@ imap_reader_clear(struct imap_reader *r)
 	buf_wipe(&r->text);
 	explicit_bzero(r->tail, sizeof(r->tail));
 	r->state = AT_DEAD;
+	r->lent = false;
 }
 
 size_t
@@ -385,9 +386,20 @@ read_line(struct imap_reader *r, struct bytes *input, struct imap_event *ret_eve
 	advance(input, n);
 	if (n > r->limits.command_max -
 		    (r->text.len < r->limits.command_max ? r->text.len : r->limits.command_max)) {
+		/* The tag may stand in this very piece. */
+		struct bytes start = bytes_slice(part, 0, IMAP_TAG_MAX + 1);
+		uint64_t whole = (uint64_t)r->text.len + n;
+		if (r->text.len < start.len && buf_append(&r->text, start) != ERR_OK) {
+			*ret_event = say_bye(r, "[UNAVAILABLE] Out of memory");
+			return true;
+		}
 		drop_line(r, "Command too long");
 		push_tail(r, part);
-		r->discarded = n;
+		r->discarded = whole;
+		if (whole > r->limits.discard_max) {
+			*ret_event = say_bye(r, "Command too long");
+			return true;
+		}
 		return false;
 	}
 	if (buf_append(&r->text, part) != ERR_OK) {
@@ -533,6 +545,14 @@ read_expected(struct imap_reader *r, struct bytes *input, struct imap_event *ret
 		return true;
 	}
 	return false;
+}
+
+void
+imap_reader_release(struct imap_reader *r)
+{
+	if (r->lent) {
+		start_over(r);
+	}
 }
 
 struct imap_event

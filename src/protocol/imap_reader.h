@@ -105,6 +105,8 @@ void imap_reader_clear(struct imap_reader *r);
  */
 struct imap_event imap_reader_next(struct imap_reader *r, struct bytes *input);
 
+/* The host needs the last event's views no more: gives back what they held (else the next call does). */
+void imap_reader_release(struct imap_reader *r);
 /* After IMAP_EVENT_APPEND: the message's octets come as IMAP_EVENT_DATA. */
 void imap_reader_accept(struct imap_reader *r);
 /*

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "protocol/imap_reader.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { LOG_MAX = 256 * 1024 };
+
+/*
+ * A dialogue's events as text, one a line, so that a whole run can be compared.
+ * Pieces of data are joined, since their borders follow the input's.
+ */
+static void
+note(struct buf *log, const struct imap_event *e, bool *in_data)
+{
+	static const char *const names[] = {"NONE", "COMMAND", "CONTINUE", "APPEND", "DATA",
+					    "END",  "LINE",    "BAD",      "BYE"};
+	if (e->kind == IMAP_EVENT_DATA) {
+		if (!*in_data) {
+			assert_int_equal(buf_append_str(log, "DATA "), ERR_OK);
+		}
+		assert_int_equal(buf_append(log, e->text), ERR_OK);
+		*in_data = true;
+		return;
+	}
+	assert_int_equal(buf_append_str(log, *in_data ? "\n" : ""), ERR_OK);
+	*in_data = false;
+	assert_int_equal(buf_append_str(log, names[e->kind]), ERR_OK);
+	assert_int_equal(buf_append_str(log, " "), ERR_OK);
+	if (e->kind == IMAP_EVENT_BAD) {
+		assert_int_equal(buf_append(log, e->tag), ERR_OK);
+	} else {
+		assert_int_equal(buf_append(log, e->text), ERR_OK);
+	}
+	assert_int_equal(buf_append_str(log, e->wait ? " wait\n" : "\n"), ERR_OK);
+}
+
+static void
+feed(struct imap_reader *r, struct bytes input, bool accept, struct buf *log, bool *in_data)
+{
+	for (;;) {
+		struct imap_event e = imap_reader_next(r, &input);
+		if (e.kind == IMAP_EVENT_NONE) {
+			assert_int_equal(input.len, 0);
+			return;
+		}
+		note(log, &e, in_data);
+		if (e.kind == IMAP_EVENT_APPEND) {
+			if (accept) {
+				imap_reader_accept(r);
+			} else {
+				imap_reader_refuse(r);
+			}
+		}
+		if (e.kind == IMAP_EVENT_COMMAND && bytes_ends_with_nocase(e.text, "AUTHENTICATE PLAIN")) {
+			imap_reader_expect_line(r, 20);
+		}
+	}
+}
+
+/* The same events come out wherever the input is split in two, and octet by octet. */
+static void
+expect(struct imap_reader_limits limits, bool accept, const char *text, size_t len, const char *expected)
+{
+	for (size_t split = 0; split <= len + 1; split++) {
+		struct imap_reader r;
+		struct buf log = BUF_INIT(LOG_MAX);
+		bool in_data = false;
+		imap_reader_init(&r, limits);
+		struct bytes all = bytes_of(text, len);
+		if (split == len + 1) {
+			for (size_t i = 0; i < len; i++) {
+				feed(&r, bytes_slice(all, i, 1), accept, &log, &in_data);
+			}
+		} else {
+			feed(&r, bytes_slice(all, 0, split), accept, &log, &in_data);
+			feed(&r, bytes_from(all, split), accept, &log, &in_data);
+		}
+		assert_int_equal(buf_append_byte(&log, 0), ERR_OK);
+		assert_string_equal((const char *)log.ptr, expected);
+		buf_clear(&log);
+		imap_reader_clear(&r);
+	}
+}
+
+#define EXPECT(limits, accept, text, expected)                                                               \
+	expect((limits), (accept), (text), sizeof(text) - 1, (expected))
+
+static void
+commands_come_out_whole_at_every_split(void **state)
+{
+	(void)state;
+	EXPECT(imap_reader_limits_gate(), true,
+	       "a1 NOOP\r\nA2 LOGIN {5}\r\nalice {3+}\r\na\nb\r\n\r\nA3 LOGIN \"a\\\"{5}\" \"{3}\"\nA4 LOGIN "
+	       "x y}\r\n",
+	       "COMMAND a1 NOOP\nCONTINUE \nCOMMAND A2 LOGIN {5}\r\nalice {3+}\r\na\nb\n"
+	       "COMMAND A3 LOGIN \"a\\\"{5}\" \"{3}\"\nCOMMAND A4 LOGIN x y}\n");
+}
+
+static void
+hostile_literals_are_answered_with_bad_and_the_reader_stays_in_step(void **state)
+{
+	(void)state;
+	EXPECT(imap_reader_limits_gate(), true,
+	       "a LOGIN {400000000}\r\nb LOGIN {-1}\r\nc LOGIN {}\r\nd LOGIN {4097+}x\r\ne LOGIN "
+	       "{99999999999999999999}\r\nf LOGIN ~{3}\r\ng NOOP\r\n",
+	       "BAD a\nBAD b\nBAD c\nCOMMAND d LOGIN {4097+}x\nBAD e\nBAD f\nCOMMAND g NOOP\n");
+	EXPECT(imap_reader_limits_gate(), true, "a LOGIN {400000000+}\r\nb NOOP\r\n",
+	       "BYE Literal too large\n");
+	/* Not waiting, too large, but little: read and thrown away. */
+	struct imap_reader_limits small = {
+	    .command_max = 40, .literal_max = 4, .message_max = 0, .discard_max = 50, .errors_max = 9};
+	EXPECT(small, true, "a LOGIN {7+}\r\nb NOOP\n {2+}\r\n\r\n x\r\nc NOOP\r\n",
+	       "BAD a\nCOMMAND c NOOP\n");
+	EXPECT(small, true, "a LOGIN {51+}\r\nb NOOP\r\n", "BYE Literal too large\n");
+	EXPECT(small, true, "( LOGIN {9+}\r\nb NOOP\r\n\n x\r\nc NOOP\r\n", "BAD \nCOMMAND c NOOP\n");
+}
+
+static void
+long_lines_bare_cr_and_nul_are_bad_and_held_in_bounds(void **state)
+{
+	(void)state;
+	struct imap_reader_limits small = {
+	    .command_max = 40, .literal_max = 4, .message_max = 0, .discard_max = 100, .errors_max = 9};
+	EXPECT(small, true, "a 0123456789012345678901234567890123456789\r\nb NOOP\r\n",
+	       "BAD a\nCOMMAND b NOOP\n");
+	EXPECT(small, true, "a 0123456789012345678901234567890123456789 {5+}\r\n12\r\n5 x\r\nb NOOP\r\n",
+	       "BAD a\nCOMMAND b NOOP\n");
+	EXPECT(small, true, "a NO\rOP\r\nb NO\0OP\r\nc NOOP\r\r\nd NOOP\r\n",
+	       "BAD a\nBAD b\nBAD c\nCOMMAND d NOOP\n");
+	EXPECT(small, true, "a LOGIN \"x\r\nb NOOP\r\n", "BAD a\nCOMMAND b NOOP\n");
+
+	char *flood = malloc(1 << 20);
+	assert_non_null(flood);
+	memset(flood, '(', 1 << 20);
+	struct imap_reader r;
+	imap_reader_init(&r, imap_reader_limits_gate());
+	struct bytes input = bytes_of(flood, 1 << 20);
+	struct imap_event e = imap_reader_next(&r, &input);
+	assert_int_equal(e.kind, IMAP_EVENT_BYE);
+	assert_true((1 << 20) - input.len <= 1 << 20);
+	assert_int_equal(imap_reader_held(&r), 0);
+	imap_reader_clear(&r);
+	free(flood);
+}
+
+static void
+too_many_errors_end_the_connection(void **state)
+{
+	(void)state;
+	struct imap_reader_limits few = imap_reader_limits_gate();
+	few.errors_max = 3;
+	EXPECT(few, true, "( x\r\n( x\r\n( x\r\na NOOP\r\n", "BAD \nBAD \nBYE Too many errors\n");
+}
+
+static void
+the_message_of_append_is_streamed_once_the_host_agrees(void **state)
+{
+	(void)state;
+	struct imap_reader_limits session = imap_reader_limits_session(1000);
+	EXPECT(session, true, "a APPEND {5+}\r\nINBOX (\\Seen) {10}\r\n0123\r\n6789\r\nb NOOP\r\n",
+	       "APPEND a APPEND {5+}\r\nINBOX (\\Seen) {10} wait\nDATA 0123\r\n6789\nEND \nCOMMAND b NOOP\n");
+	EXPECT(session, true,
+	       "a append x UTF8 (~{3+}\r\nabc)\r\nb append x {0+}\r\n\r\nc append x {1+}\r\na x "
+	       "{3+}\r\n\r\n\n\r\n"
+	       "d NOOP\r\n",
+	       "APPEND a append x UTF8 (~{3+}\nDATA abc\nEND \nAPPEND b append x {0+}\nEND \n"
+	       "APPEND c append x {1+}\nDATA a\nBAD c\nCOMMAND d NOOP\n");
+}
+
+static void
+a_refused_message_is_not_taken_for_commands(void **state)
+{
+	(void)state;
+	struct imap_reader_limits session = imap_reader_limits_session(1000);
+	EXPECT(session, false, "a APPEND x {10}\r\nb NOOP\r\n",
+	       "APPEND a APPEND x {10} wait\nCOMMAND b NOOP\n");
+	EXPECT(session, false, "a APPEND x {10+}\r\nc DELETE\r\n\r\nb NOOP\r\n",
+	       "APPEND a APPEND x {10+}\nCOMMAND b NOOP\n");
+	EXPECT(session, false, "a APPEND x {999999999+}\r\nc DELETE\r\n\r\nb NOOP\r\n",
+	       "APPEND a APPEND x {999999999+}\nBYE Message too large\n");
+}
+
+static void
+an_expected_line_is_no_command(void **state)
+{
+	(void)state;
+	EXPECT(imap_reader_limits_gate(), true, "a AUTHENTICATE PLAIN\r\nAGEAYg== {3+}\r\nb NOOP\r\n",
+	       "COMMAND a AUTHENTICATE PLAIN\nLINE AGEAYg== {3+}\nCOMMAND b NOOP\n");
+	EXPECT(imap_reader_limits_gate(), true,
+	       "a AUTHENTICATE PLAIN\r\n012345678901234567890 {3+}\r\nb NOOP\r\n",
+	       "COMMAND a AUTHENTICATE PLAIN\nBAD \nCOMMAND b NOOP\n");
+}
+
+static void
+nothing_is_held_between_commands(void **state)
+{
+	(void)state;
+	struct imap_reader r;
+	imap_reader_init(&r, imap_reader_limits_gate());
+	struct bytes input = bytes_str("a LOGIN b c\r\n");
+	assert_int_equal(imap_reader_next(&r, &input).kind, IMAP_EVENT_COMMAND);
+	assert_true(imap_reader_held(&r) > 0);
+	assert_int_equal(imap_reader_next(&r, &input).kind, IMAP_EVENT_NONE);
+	assert_int_equal(imap_reader_held(&r), 0);
+	imap_reader_clear(&r);
+}
+
+static void
+tags_follow_the_grammar(void **state)
+{
+	(void)state;
+	assert_true(imap_tag_valid(bytes_str("A001")));
+	assert_true(imap_tag_valid(bytes_str("a.b]c")));
+	static const char *const wrong[] = {"",   "+",  "a+",  "*",        "a b", "a(",
+					    "a{", "\"", "a\\", "\xc3\xa9", "%"};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_false(imap_tag_valid(bytes_str(wrong[i])));
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(commands_come_out_whole_at_every_split),
+	    cmocka_unit_test(hostile_literals_are_answered_with_bad_and_the_reader_stays_in_step),
+	    cmocka_unit_test(long_lines_bare_cr_and_nul_are_bad_and_held_in_bounds),
+	    cmocka_unit_test(too_many_errors_end_the_connection),
+	    cmocka_unit_test(the_message_of_append_is_streamed_once_the_host_agrees),
+	    cmocka_unit_test(a_refused_message_is_not_taken_for_commands),
+	    cmocka_unit_test(an_expected_line_is_no_command),
+	    cmocka_unit_test(nothing_is_held_between_commands),
+	    cmocka_unit_test(tags_follow_the_grammar),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "protocol/imap_search.h"
+
+#include <string.h>
+
+#include "mail/charset.h"
+#include "mail/decode.h"
+
+enum { HEADER_TEXT_MAX = 1024 * 1024 };
+
+struct search {
+	const struct imap_search_message *m;
+	int64_t now;
+	struct imap_search_text *text;
+	enum err error;
+};
+
+void
+imap_search_text_init(struct imap_search_text *t)
+{
+	*t = (struct imap_search_text){.header = BUF_INIT(HEADER_TEXT_MAX),
+				       .body = BUF_INIT(IMAP_SEARCH_TEXT_MAX)};
+}
+
+void
+imap_search_text_clear(struct imap_search_text *t)
+{
+	buf_wipe(&t->header);
+	buf_wipe(&t->body);
+	t->header_ready = t->body_ready = false;
+}
+
+static void
+fail(struct search *s, enum err e)
+{
+	if (s->error == ERR_OK) {
+		s->error = e;
+	}
+}
+
+/* --- Strings --- */
+
+/* memmem is linear: no hostile needle makes it slow. */
+static bool
+contains(struct bytes folded, struct bytes needle)
+{
+	return needle.len == 0 ||
+	       (folded.len >= needle.len && memmem(folded.ptr, folded.len, needle.ptr, needle.len) != NULL);
+}
+
+/* Appends as much of the text, folded, as there is room for. */
+static enum err
+append_folded(struct buf *out, struct bytes text)
+{
+	size_t room = out->max - out->len;
+	return imap_fold_case(bytes_slice(text, 0, room), out);
+}
+
+/* Appends a header value: encoded words decoded, folded, as far as there is room. */
+static enum err
+append_value(struct buf *out, struct bytes value)
+{
+	value = bytes_slice(value, 0, HEADER_TEXT_MAX);
+	struct buf decoded = BUF_INIT((size_t)HEADER_TEXT_MAX * 4);
+	enum err e = mail_words_decode(value, &decoded);
+	if (e == ERR_LIMIT) {
+		e = ERR_OK; /* what there is of it */
+	}
+	if (e == ERR_OK) {
+		e = append_folded(out, buf_bytes(&decoded));
+	}
+	buf_wipe(&decoded);
+	return e;
+}
+
+static bool
+value_contains(struct search *s, struct bytes value, struct bytes needle)
+{
+	struct buf folded = BUF_INIT(HEADER_TEXT_MAX);
+	enum err e = append_value(&folded, value);
+	bool found = contains(buf_bytes(&folded), needle);
+	if (e != ERR_OK && e != ERR_LIMIT) {
+		fail(s, e);
+	}
+	buf_wipe(&folded);
+	return found;
+}
+
+static enum imap_match
+yes(bool condition)
+{
+	return condition ? IMAP_MATCH_YES : IMAP_MATCH_NO;
+}
+
+/* --- Headers --- */
+
+static struct bytes
+header_of(const struct imap_search_message *m)
+{
+	if (m->header.ptr != NULL || m->message.ptr == NULL) {
+		return m->header;
+	}
+	return bytes_slice(m->message, 0, mail_header_length(m->message));
+}
+
+/* "name <local@domain>, ..." as one value. */
+static enum err
+append_addresses(struct buf *out, const struct mail_addresses *list)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < list->count; i++) {
+		const struct mail_address *a = &list->list[i];
+		if (a->kind == MAIL_ADDRESS_GROUP_END) {
+			continue;
+		}
+		e = i > 0 ? buf_append_str(out, ", ") : ERR_OK;
+		if (e == ERR_OK && a->name.len > 0) {
+			e = append_value(out, a->name);
+			if (e == ERR_OK) {
+				e = buf_append_str(out, a->kind == MAIL_ADDRESS_GROUP ? ":" : " ");
+			}
+		}
+		if (e == ERR_OK && a->kind == MAIL_ADDRESS_MAILBOX) {
+			e = buf_append_byte(out, '<');
+			e = e == ERR_OK ? append_folded(out, a->local) : e;
+			e = e == ERR_OK ? buf_append_byte(out, '@') : e;
+			e = e == ERR_OK ? append_folded(out, a->domain) : e;
+			e = e == ERR_OK ? buf_append_byte(out, '>') : e;
+		}
+	}
+	return e;
+}
+
+static enum imap_match
+match_addresses(struct search *s, const struct mail_addresses *list, struct bytes needle)
+{
+	struct buf folded = BUF_INIT(HEADER_TEXT_MAX);
+	enum err e = append_addresses(&folded, list);
+	bool found = list->count > 0 && contains(buf_bytes(&folded), needle);
+	if (e != ERR_OK && e != ERR_LIMIT) {
+		fail(s, e);
+	}
+	buf_wipe(&folded);
+	return yes(found);
+}
+
+static const struct mail_addresses *
+addresses_named(const struct mail_envelope *e, struct bytes name)
+{
+	return bytes_is_nocase(name, "From")  ? &e->from
+	       : bytes_is_nocase(name, "To")  ? &e->to
+	       : bytes_is_nocase(name, "Cc")  ? &e->cc
+	       : bytes_is_nocase(name, "Bcc") ? &e->bcc
+					      : NULL;
+}
+
+/* Fields of which the envelope says enough. */
+static bool
+is_envelope_field(struct bytes name)
+{
+	static const char *const names[] = {"From",    "To",         "Cc",         "Bcc",
+					    "Subject", "Message-ID", "In-Reply-To"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (bytes_is_nocase(name, names[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static enum imap_match
+match_header(struct search *s, const struct imap_search_key *key)
+{
+	const struct mail_envelope *envelope = s->m->envelope;
+	struct bytes header = header_of(s->m);
+	if (is_envelope_field(key->name) && header.ptr == NULL) {
+		if (envelope == NULL) {
+			return IMAP_NEEDS_ENVELOPE;
+		}
+		if (!envelope->truncated) {
+			const struct mail_addresses *list = addresses_named(envelope, key->name);
+			if (list != NULL) {
+				return match_addresses(s, list, key->folded);
+			}
+			struct bytes value = bytes_is_nocase(key->name, "Subject") ? envelope->subject
+					     : bytes_is_nocase(key->name, "Message-ID")
+						 ? envelope->message_id
+						 : envelope->in_reply_to;
+			return yes(value.ptr != NULL && value_contains(s, value, key->folded));
+		}
+	}
+	if (header.ptr == NULL) {
+		return IMAP_NEEDS_HEADER;
+	}
+	struct mail_fields it;
+	struct mail_field field;
+	mail_fields_init(&it, header);
+	while (mail_fields_next(&it, &field)) {
+		if (bytes_equal_nocase(field.name, key->name) &&
+		    (key->folded.len == 0 || value_contains(s, field.value, key->folded))) {
+			return IMAP_MATCH_YES;
+		}
+	}
+	return IMAP_MATCH_NO;
+}
+
+static enum err
+append_header(struct buf *out, struct bytes header)
+{
+	struct mail_fields it;
+	struct mail_field field;
+	enum err e = ERR_OK;
+	mail_fields_init(&it, header);
+	while (e == ERR_OK && mail_fields_next(&it, &field)) {
+		e = append_folded(out, field.name);
+		e = e == ERR_OK ? buf_append_str(out, ": ") : e;
+		e = e == ERR_OK ? append_value(out, field.value) : e;
+		e = e == ERR_OK ? buf_append_byte(out, '\n') : e;
+	}
+	return e;
+}
+
+/* --- Bodies --- */
+
+/* One text part: transfer encoding and charset undone, folded. */
+static enum err
+append_text_part(struct buf *out, struct bytes body, const struct mail_part *part)
+{
+	size_t room = out->max - out->len;
+	struct buf decoded = BUF_INIT(room);
+	struct buf utf8 = BUF_INIT(room * 3);
+	struct bytes charset = BYTES_EMPTY;
+	enum mail_encoding encoding = mail_encoding_of(part->encoding);
+	struct bytes text = bytes_slice(body, 0, room);
+	enum err e = ERR_OK;
+	if (encoding == MAIL_ENCODING_QUOTED_PRINTABLE || encoding == MAIL_ENCODING_BASE64) {
+		e = mail_decode(encoding, text, &decoded);
+		text = buf_bytes(&decoded);
+	}
+	if ((e == ERR_OK || e == ERR_LIMIT) && mail_param_find(&part->params, "charset", &charset) &&
+	    charset.len > 0 && !bytes_is_nocase(charset, "utf-8") && !bytes_is_nocase(charset, "us-ascii")) {
+		e = mail_charset_to_utf8(charset, text, &utf8);
+		if (e == ERR_OK || e == ERR_LIMIT) {
+			text = buf_bytes(&utf8);
+		}
+	}
+	if (e == ERR_OK || e == ERR_LIMIT || e == ERR_UNSUPPORTED) {
+		e = append_folded(out, text);
+	}
+	buf_wipe(&decoded);
+	buf_wipe(&utf8);
+	return e == ERR_OK ? buf_append_byte(out, '\n') : e;
+}
+
+static struct bytes
+octets(const struct imap_search_message *m, size_t at, size_t len)
+{
+	return bytes_slice(m->message, at, len);
+}
+
+/* All text parts, and the headers of messages within the message. ERR_LIMIT when the room is used up. */
+static enum err
+append_body(struct buf *out, const struct imap_search_message *m)
+{
+	const struct mail_structure *s = m->structure;
+	enum err e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < s->count; i++) {
+		const struct mail_part *part = &s->parts[i];
+		if (i > 0 && part->envelope != NULL) {
+			e = append_header(out, octets(m, part->header_at, part->header_len));
+		}
+		if (e == ERR_OK && part->kind == MAIL_PART_LEAF && bytes_is_nocase(part->type, "text")) {
+			e = append_text_part(out, octets(m, part->body_at, part->body_len), part);
+		}
+	}
+	return e;
+}
+
+static enum imap_match
+match_text(struct search *s, const struct imap_search_key *key)
+{
+	struct imap_search_text *t = s->text;
+	struct bytes header = header_of(s->m);
+	if (key->op == IMAP_SEARCH_TEXT && header.ptr != NULL) {
+		if (!t->header_ready) {
+			enum err e = append_header(&t->header, header);
+			if (e != ERR_OK && e != ERR_LIMIT) {
+				fail(s, e);
+				return IMAP_MATCH_NO;
+			}
+			t->header_ready = true;
+		}
+		if (contains(buf_bytes(&t->header), key->folded)) {
+			return IMAP_MATCH_YES;
+		}
+	}
+	if (s->m->message.ptr == NULL || s->m->structure == NULL) {
+		return IMAP_NEEDS_MESSAGE;
+	}
+	if (!t->body_ready) {
+		enum err e = append_body(&t->body, s->m);
+		if (e != ERR_OK && e != ERR_LIMIT) {
+			fail(s, e);
+			return IMAP_MATCH_NO;
+		}
+		t->body_ready = true;
+	}
+	return yes(contains(buf_bytes(&t->body), key->folded));
+}
+
+/* --- Dates --- */
+
+static int64_t
+day_of(int64_t seconds, int zone_minutes)
+{
+	const int64_t bound = INT64_C(1) << 50;
+	seconds = seconds > bound ? bound : seconds < -bound ? -bound : seconds;
+	int64_t local = seconds + (int64_t)zone_minutes * 60;
+	return local >= 0 ? local / 86400 : -((-local + 86399) / 86400);
+}
+
+static enum imap_match
+match_day(const struct imap_search_key *key, int64_t day)
+{
+	bool before = key->op == IMAP_SEARCH_BEFORE || key->op == IMAP_SEARCH_SENTBEFORE;
+	bool on = key->op == IMAP_SEARCH_ON || key->op == IMAP_SEARCH_SENTON;
+	return yes(before ? day < key->day : on ? day == key->day : day >= key->day);
+}
+
+/* RFC 3501: the date as the author wrote it, whatever the time and zone. */
+static enum imap_match
+match_sent(const struct search *s, const struct imap_search_key *key)
+{
+	const struct mail_envelope *envelope = s->m->envelope;
+	if (envelope != NULL) {
+		return envelope->has_sent
+			   ? match_day(key, day_of(envelope->sent.seconds, envelope->sent.offset_minutes))
+			   : IMAP_MATCH_NO;
+	}
+	struct bytes header = header_of(s->m);
+	struct mail_field field;
+	struct mail_date date;
+	if (header.ptr == NULL) {
+		return IMAP_NEEDS_ENVELOPE;
+	}
+	if (!mail_field_find(header, "Date", &field) || mail_date_parse(field.value, &date) != ERR_OK) {
+		return IMAP_MATCH_NO;
+	}
+	return match_day(key, day_of(date.seconds, date.offset_minutes));
+}
+
+/* --- The tree --- */
+
+static bool
+has_keyword(const struct imap_search_message *m, struct bytes keyword)
+{
+	for (size_t i = 0; i < m->keyword_count; i++) {
+		if (bytes_equal_nocase(m->keywords[i], keyword)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* True where a younger than b seconds: internal + b >= now. */
+static bool
+is_within(const struct search *s, uint64_t seconds)
+{
+	return seconds > INT64_MAX / 2 || s->m->internal.seconds >= s->now - (int64_t)seconds;
+}
+
+static enum imap_match match_key(struct search *s, const struct imap_search_key *key, unsigned depth);
+
+/* decides: NO for AND, YES for OR. Of what is missing, the cheapest is asked for. */
+static enum imap_match
+match_list(struct search *s, const struct imap_search_key *first, enum imap_match decides, unsigned depth)
+{
+	enum imap_match result = decides == IMAP_MATCH_NO ? IMAP_MATCH_YES : IMAP_MATCH_NO;
+	for (const struct imap_search_key *key = first; key != NULL && s->error == ERR_OK; key = key->next) {
+		enum imap_match one = match_key(s, key, depth);
+		if (one == decides) {
+			return one;
+		}
+		bool known = one == IMAP_MATCH_NO || one == IMAP_MATCH_YES;
+		bool was_known = result == IMAP_MATCH_NO || result == IMAP_MATCH_YES;
+		if (!known && (was_known || one < result)) {
+			result = one;
+		}
+	}
+	return result;
+}
+
+static enum imap_match
+match_key(struct search *s, const struct imap_search_key *key, unsigned depth)
+{
+	const struct imap_search_message *m = s->m;
+	if (depth > IMAP_SEARCH_DEPTH_MAX + 1) {
+		fail(s, ERR_LIMIT);
+		return IMAP_MATCH_NO;
+	}
+	switch (key->op) {
+	case IMAP_SEARCH_ALL:
+		return IMAP_MATCH_YES;
+	case IMAP_SEARCH_AND:
+		return match_list(s, key->first, IMAP_MATCH_NO, depth + 1);
+	case IMAP_SEARCH_OR:
+		return match_list(s, key->first, IMAP_MATCH_YES, depth + 1);
+	case IMAP_SEARCH_NOT: {
+		enum imap_match inner =
+		    key->first == NULL ? IMAP_MATCH_NO : match_key(s, key->first, depth + 1);
+		return inner == IMAP_MATCH_NO    ? IMAP_MATCH_YES
+		       : inner == IMAP_MATCH_YES ? IMAP_MATCH_NO
+						 : inner;
+	}
+	case IMAP_SEARCH_FLAG:
+		return yes((m->flags & key->flag) != 0);
+	case IMAP_SEARCH_UNFLAG:
+		return yes((m->flags & key->flag) == 0);
+	case IMAP_SEARCH_KEYWORD:
+		return yes(has_keyword(m, key->text));
+	case IMAP_SEARCH_UNKEYWORD:
+		return yes(!has_keyword(m, key->text));
+	case IMAP_SEARCH_HEADER:
+		return match_header(s, key);
+	case IMAP_SEARCH_BODY:
+	case IMAP_SEARCH_TEXT:
+		return match_text(s, key);
+	case IMAP_SEARCH_BEFORE:
+	case IMAP_SEARCH_ON:
+	case IMAP_SEARCH_SINCE:
+		return match_day(key, day_of(m->internal.seconds, m->internal.zone));
+	case IMAP_SEARCH_SENTBEFORE:
+	case IMAP_SEARCH_SENTON:
+	case IMAP_SEARCH_SENTSINCE:
+		return match_sent(s, key);
+	case IMAP_SEARCH_LARGER:
+		return yes(m->size > key->number);
+	case IMAP_SEARCH_SMALLER:
+		return yes(m->size < key->number);
+	case IMAP_SEARCH_UID:
+		return yes(imap_set_contains(&key->set, m->uid));
+	case IMAP_SEARCH_SET:
+		return yes(imap_set_contains(&key->set, m->sequence));
+	case IMAP_SEARCH_MODSEQ:
+		return yes(m->modseq >= key->number);
+	case IMAP_SEARCH_OLDER:
+		/* RFC 5032: at most now - n. */
+		return yes(key->number <= INT64_MAX / 2 &&
+			   m->internal.seconds <= s->now - (int64_t)key->number);
+	case IMAP_SEARCH_YOUNGER:
+		return yes(is_within(s, key->number));
+	}
+	fail(s, ERR_FORMAT);
+	return IMAP_MATCH_NO;
+}
+
+enum err
+imap_search_match(const struct imap_search_key *key, const struct imap_search_message *message, int64_t now,
+		  struct imap_search_text *text, enum imap_match *ret_match)
+{
+	struct search s = {.m = message, .now = now, .text = text, .error = ERR_OK};
+	enum imap_match match = match_key(&s, key, 0);
+	if (s.error == ERR_OK) {
+		*ret_match = match;
+	}
+	return s.error;
+}
+
+static enum err
+prepare(struct arena *a, struct imap_search_key *key, uint32_t largest_sequence, uint32_t largest_uid,
+	unsigned depth)
+{
+	enum err e = depth > IMAP_SEARCH_DEPTH_MAX + 1 ? ERR_LIMIT : ERR_OK;
+	for (; e == ERR_OK && key != NULL; key = key->next) {
+		struct imap_set resolved;
+		if (key->op == IMAP_SEARCH_UID || key->op == IMAP_SEARCH_SET) {
+			e = imap_set_resolve(a, &key->set,
+					     key->op == IMAP_SEARCH_UID ? largest_uid : largest_sequence,
+					     &resolved);
+			if (e == ERR_OK) {
+				key->set = resolved;
+			}
+		}
+		if (e == ERR_OK && key->first != NULL) {
+			e = prepare(a, key->first, largest_sequence, largest_uid, depth + 1);
+		}
+	}
+	return e;
+}
+
+enum err
+imap_search_prepare(struct arena *a, struct imap_search_key *key, uint32_t largest_sequence,
+		    uint32_t largest_uid)
+{
+	return prepare(a, key, largest_sequence, largest_uid, 0);
+}

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "protocol/imap_write.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "protocol/imap_mailbox_name.h"
+
+enum { QUOTED_MAX = 1000 };
+
+void
+imap_writer_init(struct imap_writer *w, struct buf *out, bool utf8)
+{
+	*w = (struct imap_writer){.out = out, .error = ERR_OK, .utf8 = utf8};
+}
+
+enum err
+imap_write_done(const struct imap_writer *w)
+{
+	return w->error;
+}
+
+size_t
+imap_write_mark(const struct imap_writer *w)
+{
+	return w->out->len;
+}
+
+void
+imap_write_undo(struct imap_writer *w, size_t mark)
+{
+	buf_truncate(w->out, mark);
+	w->error = ERR_OK;
+}
+
+void
+imap_write_raw(struct imap_writer *w, struct bytes octets)
+{
+	if (w->error == ERR_OK) {
+		w->error = buf_append(w->out, octets);
+	}
+}
+
+void
+imap_write_text(struct imap_writer *w, const char *text)
+{
+	imap_write_raw(w, bytes_str(text));
+}
+
+void
+imap_write_format(struct imap_writer *w, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (n < 0 || (size_t)n >= sizeof(text)) {
+		w->error = w->error == ERR_OK ? ERR_LIMIT : w->error;
+		return;
+	}
+	imap_write_raw(w, bytes_of(text, (size_t)n));
+}
+
+void
+imap_write_number(struct imap_writer *w, uint64_t number)
+{
+	if (w->error == ERR_OK) {
+		w->error = buf_append_u64(w->out, number);
+	}
+}
+
+void
+imap_write_crlf(struct imap_writer *w)
+{
+	imap_write_raw(w, BYTES_LIT("\r\n"));
+}
+
+static void
+write_octet(struct imap_writer *w, uint8_t c)
+{
+	if (w->error == ERR_OK) {
+		w->error = buf_append_byte(w->out, c);
+	}
+}
+
+static bool
+fits_quoted(const struct imap_writer *w, struct bytes s)
+{
+	if (s.len > QUOTED_MAX) {
+		return false;
+	}
+	bool high = false;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] == 0 || s.ptr[i] == '\r' || s.ptr[i] == '\n') {
+			return false;
+		}
+		high = high || s.ptr[i] >= 0x80;
+	}
+	return !high || (w->utf8 && bytes_is_utf8(s));
+}
+
+void
+imap_write_literal_head(struct imap_writer *w, uint64_t size, bool binary)
+{
+	imap_write_text(w, binary ? "~{" : "{");
+	imap_write_number(w, size);
+	imap_write_text(w, "}\r\n");
+}
+
+void
+imap_write_string(struct imap_writer *w, struct bytes s)
+{
+	if (!fits_quoted(w, s)) {
+		imap_write_literal_head(w, s.len, false);
+		size_t at = w->out->len;
+		imap_write_raw(w, s);
+		/* RFC 3501: a literal holds no NUL. */
+		for (; w->error == ERR_OK && at < w->out->len; at++) {
+			if (w->out->ptr[at] == 0) {
+				w->out->ptr[at] = '?';
+			}
+		}
+		return;
+	}
+	write_octet(w, '"');
+	size_t done = 0;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] == '"' || s.ptr[i] == '\\') {
+			imap_write_raw(w, bytes_slice(s, done, i - done));
+			write_octet(w, '\\');
+			done = i;
+		}
+	}
+	imap_write_raw(w, bytes_from(s, done));
+	write_octet(w, '"');
+}
+
+void
+imap_write_nstring(struct imap_writer *w, struct bytes s)
+{
+	if (s.ptr == NULL) {
+		imap_write_text(w, "NIL");
+	} else {
+		imap_write_string(w, s);
+	}
+}
+
+bool
+imap_is_atom(struct bytes s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] <= 0x20 || s.ptr[i] >= 0x7f || memchr("(){%*\"\\]", s.ptr[i], 8) != NULL) {
+			return false;
+		}
+	}
+	return s.len > 0;
+}
+
+void
+imap_write_astring(struct imap_writer *w, struct bytes s)
+{
+	if (s.len <= QUOTED_MAX && imap_is_atom(s) && !bytes_is_nocase(s, "NIL")) {
+		imap_write_raw(w, s);
+	} else {
+		imap_write_string(w, s);
+	}
+}
+
+void
+imap_write_mailbox(struct imap_writer *w, struct bytes name)
+{
+	struct buf wire = BUF_INIT((size_t)IMAP_NAME_MAX * 4);
+	enum err e = imap_mailbox_to_wire(&wire, name, w->utf8);
+	if (e == ERR_OK) {
+		imap_write_astring(w, buf_bytes(&wire));
+	} else if (w->error == ERR_OK) {
+		w->error = e;
+	}
+	buf_wipe(&wire);
+}
+
+void
+imap_write_flags(struct imap_writer *w, const struct imap_flags *flags)
+{
+	bool first = true;
+	write_octet(w, '(');
+	for (uint32_t bit = 1; bit <= IMAP_FLAG_RECENT; bit <<= 1) {
+		if ((flags->system & bit) != 0) {
+			imap_write_text(w, first ? "" : " ");
+			imap_write_text(w, imap_flag_name(bit));
+			first = false;
+		}
+	}
+	for (size_t i = 0; i < flags->keyword_count; i++) {
+		if (imap_is_atom(flags->keywords[i])) {
+			imap_write_text(w, first ? "" : " ");
+			imap_write_raw(w, flags->keywords[i]);
+			first = false;
+		}
+	}
+	write_octet(w, ')');
+}
+
+void
+imap_write_uses(struct imap_writer *w, uint32_t use)
+{
+	bool first = true;
+	for (uint32_t bit = 1; bit <= IMAP_USE_TRASH; bit <<= 1) {
+		if ((use & bit) != 0) {
+			imap_write_text(w, first ? "" : " ");
+			imap_write_text(w, imap_use_name(bit));
+			first = false;
+		}
+	}
+}
+
+void
+imap_write_set(struct imap_writer *w, const struct imap_set *set)
+{
+	if (w->error == ERR_OK) {
+		w->error = imap_set_write(w->out, set);
+	}
+}
+
+void
+imap_write_time(struct imap_writer *w, struct imap_time time)
+{
+	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	const int64_t earliest = (int64_t)imap_days(1, 1, 1) * 86400;
+	const int64_t latest = (int64_t)imap_days(9999, 12, 31) * 86400;
+	int zone = time.zone > -1440 && time.zone < 1440 ? time.zone : 0;
+	int64_t local = time.seconds;
+	local = local < earliest ? earliest : local > latest ? latest : local;
+	local += (int64_t)zone * 60;
+	local = local < earliest ? earliest : local;
+	int64_t days = local / 86400;
+	int64_t second = local % 86400;
+	if (second < 0) {
+		second += 86400;
+		days--;
+	}
+	/* Civil from days, with years that begin in March. */
+	int64_t z = days + 719468;
+	int64_t era = z / 146097; /* z is not negative from the year 1 on */
+	int64_t doe = z - era * 146097;
+	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	int64_t mp = (5 * doy + 2) / 153;
+	int day = (int)(doy - (153 * mp + 2) / 5 + 1);
+	int month = (int)(mp < 10 ? mp + 3 : mp - 9);
+	int year = (int)(yoe + era * 400 + (month <= 2));
+	int west = zone < 0;
+	int minutes = west ? -zone : zone;
+	imap_write_format(w, "\"%02d-%s-%04d %02d:%02d:%02d %c%02d%02d\"", day, months[month - 1], year,
+			  (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60), west ? '-' : '+',
+			  minutes / 60, minutes % 60);
+}
+
+void
+imap_write_section_name(struct imap_writer *w, const struct imap_fetch_item *item)
+{
+	const struct imap_section *s = &item->section;
+	if (item->kind != IMAP_FETCH_SECTION) {
+		imap_write_text(w, item->kind == IMAP_FETCH_RFC822          ? "RFC822"
+				   : item->kind == IMAP_FETCH_RFC822_HEADER ? "RFC822.HEADER"
+									    : "RFC822.TEXT");
+		return;
+	}
+	imap_write_text(w, "BODY[");
+	for (size_t i = 0; i < s->path_len; i++) {
+		imap_write_text(w, i > 0 ? "." : "");
+		imap_write_number(w, s->path[i]);
+	}
+	static const char *const names[] = {[IMAP_SECTION_ALL] = "",
+					    [IMAP_SECTION_HEADER] = "HEADER",
+					    [IMAP_SECTION_FIELDS] = "HEADER.FIELDS (",
+					    [IMAP_SECTION_FIELDS_NOT] = "HEADER.FIELDS.NOT (",
+					    [IMAP_SECTION_TEXT] = "TEXT",
+					    [IMAP_SECTION_MIME] = "MIME"};
+	imap_write_text(w, s->path_len > 0 && s->kind != IMAP_SECTION_ALL ? "." : "");
+	imap_write_text(w, names[s->kind]);
+	for (size_t i = 0; i < s->field_count; i++) {
+		imap_write_text(w, i > 0 ? " " : "");
+		imap_write_astring(w, s->fields[i]);
+	}
+	imap_write_text(w, s->kind == IMAP_SECTION_FIELDS || s->kind == IMAP_SECTION_FIELDS_NOT ? ")]" : "]");
+	if (item->partial) {
+		imap_write_format(w, "<%u>", (unsigned)item->start);
+	}
+}
+
+void
+imap_write_status(struct imap_writer *w, struct bytes tag, const char *status, const char *code,
+		  const char *text)
+{
+	imap_write_raw(w, tag.len > 0 ? tag : BYTES_LIT("*"));
+	write_octet(w, ' ');
+	imap_write_text(w, status);
+	if (code != NULL) {
+		imap_write_text(w, " [");
+		imap_write_text(w, code);
+		write_octet(w, ']');
+	}
+	write_octet(w, ' ');
+	imap_write_text(w, text);
+	imap_write_crlf(w);
+}
+
+void
+imap_write_untagged_number(struct imap_writer *w, uint32_t number, const char *what)
+{
+	imap_write_text(w, "* ");
+	imap_write_number(w, number);
+	write_octet(w, ' ');
+	imap_write_text(w, what);
+	imap_write_crlf(w);
+}
+
+void
+imap_write_continue(struct imap_writer *w, const char *text)
+{
+	imap_write_text(w, "+ ");
+	imap_write_text(w, text);
+	imap_write_crlf(w);
+}
+
+void
+imap_write_search(struct imap_writer *w, const struct imap_set *found, uint64_t modseq)
+{
+	imap_write_text(w, "* SEARCH");
+	for (size_t i = 0; i < found->count; i++) {
+		for (uint64_t n = found->ranges[i].first; n <= found->ranges[i].last && w->error == ERR_OK;
+		     n++) {
+			write_octet(w, ' ');
+			imap_write_number(w, n);
+		}
+	}
+	if (modseq != 0 && found->count > 0) {
+		imap_write_text(w, " (MODSEQ ");
+		imap_write_number(w, modseq);
+		write_octet(w, ')');
+	}
+	imap_write_crlf(w);
+}
+
+void
+imap_write_esearch(struct imap_writer *w, struct bytes tag, bool uid, uint32_t returns,
+		   const struct imap_set *found, uint64_t modseq)
+{
+	imap_write_text(w, "* ESEARCH (TAG ");
+	imap_write_string(w, tag);
+	imap_write_text(w, uid ? ") UID" : ")");
+	if (returns == 0) {
+		returns = IMAP_RETURN_ALL;
+	}
+	if (found->count > 0) {
+		if ((returns & IMAP_RETURN_MIN) != 0) {
+			imap_write_text(w, " MIN ");
+			imap_write_number(w, found->ranges[0].first);
+		}
+		if ((returns & IMAP_RETURN_MAX) != 0) {
+			imap_write_text(w, " MAX ");
+			imap_write_number(w, imap_set_last(found));
+		}
+		if ((returns & IMAP_RETURN_ALL) != 0) {
+			imap_write_text(w, " ALL ");
+			imap_write_set(w, found);
+		}
+	}
+	if ((returns & IMAP_RETURN_COUNT) != 0) {
+		imap_write_text(w, " COUNT ");
+		imap_write_number(w, imap_set_size(found));
+	}
+	if (modseq != 0 && found->count > 0) {
+		imap_write_text(w, " MODSEQ ");
+		imap_write_number(w, modseq);
+	}
+	imap_write_crlf(w);
+}
+
+void
+imap_write_appenduid(struct imap_writer *w, struct bytes tag, uint32_t validity, uint32_t uid,
+		     const char *text)
+{
+	char code[64];
+	(void)snprintf(code, sizeof(code), "APPENDUID %u %u", (unsigned)validity, (unsigned)uid);
+	imap_write_status(w, tag, "OK", code, text);
+}
+
+void
+imap_write_copyuid(struct imap_writer *w, uint32_t validity, const struct imap_set *from,
+		   const struct imap_set *to)
+{
+	imap_write_text(w, "COPYUID ");
+	imap_write_number(w, validity);
+	write_octet(w, ' ');
+	imap_write_set(w, from);
+	write_octet(w, ' ');
+	imap_write_set(w, to);
+}
