@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -227,4 +228,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # So that what was started is also ended, and its files go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -10,6 +10,7 @@ import email
 import email.policy
 import email.utils
 import pathlib
+import signal
 import smtplib
 import sys
 import time
@@ -107,4 +108,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # So that what was started is also ended, and its files go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

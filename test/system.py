@@ -3,6 +3,7 @@
 """Runs the system tests: test/system/test_*.py (all, or those whose id contains one of the arguments)."""
 
 import pathlib
+import signal
 import sys
 import unittest
 
@@ -32,4 +33,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # So that what was started is also ended, and its files go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())
