@@ -109,5 +109,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     # So that what was started is also ended, and its files go.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -7,9 +7,7 @@ import ctypes
 import hashlib
 import os
 import pathlib
-import shutil
 import subprocess
-import tempfile
 import unittest
 
 from harness.cohue import Cohue
@@ -97,8 +95,6 @@ class World:
                  records: dict[str, list[str]] | None = None, dovecot: bool = True) -> None:
         from peers import Dovecot, Knot, Postfix
         self.house_domain, self.other_domain = house, other
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cohue-world-"))
-        self.directory.chmod(0o711)
         self.network = Network()
         self.house: Cohue | None = None
         self.postfix = self.dovecot = self.knot = None
@@ -165,7 +161,6 @@ class World:
             if part is not None:
                 part.stop()
         self.network.destroy()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> "World":
         return self
