@@ -173,6 +173,13 @@ each_kind_of_slot_opens_all_generations(void **state)
 	assert_int_equal(
 	    sealed_slots_open_main(read, pepper, bytes_of(longest, sizeof(longest)), &got, &number),
 	    ERR_AUTH);
+	/* One octet more than the longest password is not that password. */
+	assert_int_equal(
+	    sealed_slots_change_main(read, &keys, pepper, bytes_of(longest, PASSWORD_MAX), 1, &number),
+	    ERR_OK);
+	assert_int_equal(
+	    sealed_slots_open_main(read, pepper, bytes_of(longest, sizeof(longest)), &got, &number),
+	    ERR_AUTH);
 	assert_int_equal(sealed_slots_fake_open(pepper, BYTES_LIT("first"), NULL), ERR_AUTH);
 	assert_int_equal(sealed_slots_fake_open(pepper, BYTES_EMPTY, &app), ERR_AUTH);
 	assert_int_equal(got.count, 0);
