@@ -274,14 +274,16 @@ write_comment(struct buf *out, const char *help)
 }
 
 enum err
-config_write_template(struct buf *out, const char *domain, const char *hostname, uint32_t port_offset)
+config_write_template(struct buf *out, const char *domain, const char *hostname, const char *house_key,
+		      uint32_t port_offset)
 {
 	char offset[16];
 	(void)snprintf(offset, sizeof(offset), "%u", (unsigned)port_offset);
 	const struct {
 		const char *key;
 		const char *value;
-	} given[] = {{"domain", domain}, {"hostname", hostname}, {"port_offset", offset}};
+	} given[] = {
+	    {"domain", domain}, {"hostname", hostname}, {"house_key", house_key}, {"port_offset", offset}};
 	enum err e = buf_append_str(out, "# Cohue's configuration: KEY = VALUE lines; see cohue.conf(5).\n"
 					 "# What is commented out shows the default.\n");
 	for (size_t i = 0; i < config_key_count && e == ERR_OK; i++) {

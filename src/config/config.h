@@ -49,7 +49,8 @@ struct config {
 	char hostname[CONFIG_NAME_MAX]; /* of this machine: EHLO, certificate, MX */
 	struct config_address listen[CONFIG_ADDRESS_MAX];
 	size_t listen_count;
-	uint32_t port_offset; /* added to 25, 465, 587, 993 */
+	uint32_t port_offset;            /* added to 25, 465, 587, 993 */
+	char house_key[CONFIG_PATH_MAX]; /* outside HOME */
 
 	struct law_config leave;
 	struct law_config arrive;
@@ -77,6 +78,8 @@ struct config {
 	char smarthost_user[CONFIG_TEXT_MAX];
 	char smarthost_password_file[CONFIG_PATH_MAX];
 
+	uint32_t courier_port; /* of other providers */
+
 	uint64_t message_size;        /* bytes, as transferred */
 	uint64_t quota;               /* bytes a member, unless set otherwise for her; 0: none */
 	uint32_t recipients;          /* of one message */
@@ -94,7 +97,7 @@ struct config {
 
 struct config_error {
 	unsigned line; /* 0: no line (from --set, or the whole) */
-	/* "cohue.conf:7: port_offest is not a key of this file. Remedy: did you mean port_offset?" */
+	/* "cohue.conf:7: port_offest is not a key of this file. Remedy: did you mean port_offset." */
 	char text[1024];
 };
 
@@ -114,7 +117,7 @@ COHUE_MUST_USE enum err config_check(const struct config *c, const char *name, s
 COHUE_MUST_USE enum err config_get(const struct config *c, const char *key, struct buf *out);
 /* A new file for `cohue init`: each key with a comment, defaults commented out. */
 COHUE_MUST_USE enum err config_write_template(struct buf *out, const char *domain, const char *hostname,
-					      uint32_t port_offset);
+					      const char *house_key, uint32_t port_offset);
 /* The keys as man-page entries (roff .TP). */
 COHUE_MUST_USE enum err config_describe(struct buf *out);
 

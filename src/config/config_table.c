@@ -40,6 +40,14 @@ const struct config_key config_keys[] = {
      .standard = "0",
      .help = "Added to the ports 25, 465, 587 and 993, for trial runs without privileges."},
 
+    {.name = "house_key",
+     .type = CONFIG_TYPE_PATH,
+     AT(house_key),
+     .standard = "",
+     .help = "The file with the house key, outside HOME and its backups: without it nothing stored can be "
+	     "opened. "
+	     "Required."},
+
     {.name = "leave.law",
      .type = CONFIG_TYPE_LAW,
      AT(leave.kind),
@@ -169,6 +177,13 @@ const struct config_key config_keys[] = {
      AT(smarthost_password_file),
      .standard = "",
      .help = "File with the password, its first line."},
+    {.name = "courier.port",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(courier_port),
+     .min = 1,
+     .max = 65535,
+     .standard = "25",
+     .help = "The port of other providers' servers. Anything but 25 is for trial runs."},
     {.name = "retry.warn",
      .type = CONFIG_TYPE_DURATION,
      AT(retry_warn),
