@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_SESSION_MEMBER_H
+#define COHUE_SESSION_MEMBER_H
+
+#include "fold/state.h"
+#include "sealed/card.h"
+#include "sealed/directory.h"
+#include "sealed/member_keys.h"
+#include "session/lock.h"
+#include "session/worker.h"
+
+/*
+ * A member who is online in this worker: her keys, and her log folded into mailboxes. All that suspends is
+ * called from a task. The state may change at each suspension: pointers into the fold do not outlive one,
+ * but where the caller holds the member's lock (as member_build_fn does).
+ */
+
+struct conn;
+struct view;
+
+enum {
+	MEMBER_KEEP_MS = 60 * 1000, /* after the last connection */
+	MEMBER_SNAPSHOT_RECORDS = 2000,
+	MEMBER_SNAPSHOT_BYTES = 1 << 20,
+	MEMBER_SNAPSHOT_IDLE_RECORDS = 64, /* enough for one when she leaves */
+};
+
+struct member {
+	struct member *next; /* in the worker's bucket */
+	struct worker *worker;
+	uint8_t account[SEALED_ID_LEN];
+	unsigned refs;
+	unsigned conn_count;
+	struct conn *conns;
+	msec idle_since;
+
+	struct member_keys keys;
+	uint8_t slots_hash[SEALED_HASH_LEN];
+	uint16_t slot;
+	struct buf profile_plain;
+	struct directory_account profile; /* name, addresses, quota, ...; borrows from profile_plain */
+
+	struct lock lock;
+	bool closed; /* suspended, removed, or her password changed: no new connection, no append */
+	bool loaded;
+	enum err
+	    broken; /* ERR_DAMAGED: what the store says cannot be; ERR_UNSUPPORTED: written by a newer program */
+	struct fold *fold;
+	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
+	uint64_t used;                 /* bytes counted against the quota */
+	uint64_t snapshot_n;
+	size_t bytes_since; /* of records since the snapshot */
+	bool changed;       /* LOG_CHANGED came: a sync is due */
+	bool syncing;       /* a task is at it */
+	bool keeping;       /* a snapshot is being made */
+
+	/* An append whose outcome is not known: found again by its head. */
+	uint64_t sought_n;
+	uint8_t sought_head[SEALED_HASH_LEN];
+	bool sought_found;
+
+	const struct conn *author; /* whose operations are being folded now, for silent changes */
+	struct view *views;
+};
+
+/* ---- for the worker ---- */
+
+/*
+ * Finds or makes the member and takes over what the opener says. Adds a reference. keys: as member_keys_encode; profile: a
+ * directory account's plain bytes. ERR_FORMAT, ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err member_open(struct worker *w, const struct msg_member_open *m, struct member **ret);
+struct member *member_find(const struct worker *w, const uint8_t account[SEALED_ID_LEN]);
+void member_ref(struct member *m);
+/* Freed some time after the last one (by member_upkeep), its keys wiped. */
+void member_unref(struct member **m);
+/* Arrivals were put into her log: fold and file them soon. */
+void member_log_changed(struct member *m, uint64_t n);
+/* Closes her connections and forgets her. */
+void member_close(struct member *m);
+/* Frees whoever has been away long enough. */
+void member_upkeep(struct worker *w);
+
+/* ---- for protocols, from a task ---- */
+
+/*
+ * Loads her state where it is not there yet, and folds what came since. ERR_DAMAGED: the store's answers contradict
+ * her log or what this worker saw before. ERR_UNSUPPORTED: a newer program wrote it. Others are temporary.
+ */
+COHUE_MUST_USE enum err member_ready(struct member *m);
+/* Folds and files what LOG_CHANGED announced, if anything. */
+COHUE_MUST_USE enum err member_sync(struct member *m);
+
+/* What goes with a record. */
+struct member_change {
+	struct buf *
+	    record; /* begun; add operations (fold/operation.h). None: nothing is appended, and that is well */
+	struct buf claims; /* names of blobs, 16 bytes each */
+	struct buf drops;  /* names of blobs that nothing refers to any more */
+	int64_t used_delta;
+};
+/*
+ * Called under the member's lock with the state that the record will be folded into; again after a conflict. May suspend. What it returns, if
+ * not ERR_OK, is returned by member_append.
+ */
+typedef enum err (*member_build_fn)(void *arg, struct member *m, struct member_change *change);
+/*
+ * Appends one record and folds it; only then returns. author (may be NULL) marks the connection whose own
+ * change it is. *ret_n (may be NULL): its n, 0 where there was nothing to append. ERR_DAMAGED, ERR_DENIED (closed);
+ * others, among them ERR_AGAIN, are temporary: it may then yet turn out to have been done.
+ */
+COHUE_MUST_USE enum err member_append(struct member *m, const struct conn *author, member_build_fn fn,
+				      void *arg, uint64_t *ret_n);
+
+/*
+ * For messages that go away (an expunge, a mailbox's end): adds the blobs that nothing refers to then to
+ * change->drops, and their bytes to used_delta. From a member_build_fn; reads cards, so it suspends.
+ */
+COHUE_MUST_USE enum err member_drop_messages(struct member *m, const struct fold_mailbox *mailbox,
+					     struct uid_set uids, struct member_change *change);
+
+struct member_new_message {
+	struct bytes message; /* whole, CRLF lines or not: kept octet by octet */
+	uint8_t flags;        /* enum fold_flag */
+	struct keyword_list keywords;
+	int64_t date; /* internal date, seconds since 1970 UTC */
+	int16_t zone; /* minutes */
+	bool sent;    /* our own Sent copy: found again by key */
+	uint8_t key[OPERATION_KEY_LEN];
+};
+/*
+ * Stores a message and appends it to a mailbox. ERR_NOT_FOUND: the mailbox has gone. ERR_QUOTA, ERR_LIMIT (too large or too
+ * many). ret_uidvalidity and ret_uid may be NULL. Others are temporary.
+ */
+COHUE_MUST_USE enum err member_append_message(struct member *m, const struct conn *author, uint32_t mailbox,
+					      const struct member_new_message *message,
+					      uint32_t *ret_uidvalidity, uint32_t *ret_uid);
+/*
+ * The Sent copy of a submitted message, into the mailbox with \Sent (INBOX's sibling "Sent" where there is none). Bcc is
+ * expected in the message already.
+ */
+COHUE_MUST_USE enum err member_file_sent(struct member *m, struct bytes message, int64_t date);
+/*
+ * The key under which a Sent copy is found again: BLAKE2b over Message-ID, From and the body, keyed with the
+ * member's first key. false: no Message-ID.
+ */
+bool member_sent_key(const struct member *m, struct bytes message, uint8_t ret[OPERATION_KEY_LEN]);
+
+/* True where the address (local@domain, normalised or not) belongs to her: name@domain, further addresses, subaddresses of both. */
+bool member_owns_address(const struct member *m, const struct mail_mailbox *address);
+/* Bytes that she may have; 0: no limit. */
+uint64_t member_quota(const struct member *m);
+
+/* ---- blobs on their way to the store ---- */
+
+/* Puts chunks, several at a time. From a task. */
+struct upload {
+	struct member *member;
+	struct task *waiter;
+	unsigned open; /* requests without an answer */
+	enum err error;
+};
+void upload_init(struct upload *u, struct member *m);
+/* A delivery_chunk_fn (arg: struct upload). */
+enum err upload_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk, struct bytes data);
+/* Waits for all answers. Call it in any case: the answers know the struct. */
+COHUE_MUST_USE enum err upload_finish(struct upload *u);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_SESSION_WORKER_H
+#define COHUE_SESSION_WORKER_H
+
+#include "lookup/lookup.h"
+#include "process/role.h"
+#include "sealed/blob.h"
+
+/* The worker: this process's state, its table of connections and of members. */
+
+struct conn;
+struct member;
+
+enum {
+	WORKER_BUCKETS = 1024,
+	WORKER_TOKENS_MAX = 4096,
+	WORKER_TOKEN_MS = 30 * 1000,
+	WORKER_CONNECTIONS_PER_MEMBER = 50,
+	WORKER_MESSAGES_BYTES_MAX = 512 << 20, /* messages being taken in, all connections together */
+};
+
+struct token {
+	struct token *next;
+	uint8_t token[IPC_TOKEN];
+	msec until;
+	struct member *member; /* holds one reference */
+};
+
+/* The highest head seen of an account while this worker lives: a rollback is found out. */
+struct known_head {
+	struct known_head *next;
+	uint8_t account[SEALED_ID_LEN];
+	uint64_t n;
+	uint8_t head[SEALED_HASH_LEN];
+};
+
+struct worker {
+	struct role_host *host;
+	struct purpose_keys keys;
+	struct blob_codec *codec; /* for what is done without suspending in between */
+	struct conn *conns[WORKER_BUCKETS];
+	struct member *members[WORKER_BUCKETS];
+	struct known_head *known[WORKER_BUCKETS];
+	struct token *tokens;
+	size_t token_count;
+	size_t conn_count;
+	size_t member_count;
+	size_t message_bytes; /* taken in at this moment, see WORKER_MESSAGES_BYTES_MAX */
+	struct timer upkeep;
+	uint64_t seen_connections;
+	uint64_t seen_commands;
+	uint64_t seen_filed;
+	uint64_t seen_damaged;
+};
+
+/* The store's channel, NULL while it is away: fetch it anew after each suspension. */
+struct channel *worker_store(const struct worker *w);
+/* The same, waiting some time for it. From a task. ERR_TIMEOUT. */
+COHUE_MUST_USE enum err worker_wait_store(const struct worker *w);
+/* A deadline for one call of the store. */
+msec worker_deadline(const struct worker *w);
+enum { WORKER_CALL_MS = 30 * 1000 };
+
+/* The longest message that members may hand in, in bytes. */
+uint64_t worker_message_max(const struct worker *w);
+
+/* Takes or gives back room for a message in memory. ERR_AGAIN: too many at once. */
+COHUE_MUST_USE enum err worker_take_bytes(struct worker *w, size_t n);
+void worker_give_bytes(struct worker *w, size_t n);
+
+/*
+ * Remembers the head of an account. ERR_DAMAGED: it is older than one seen before, or another one at the
+ * same place. ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err worker_know_head(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n,
+					 const uint8_t head[SEALED_HASH_LEN]);
+/* What is remembered; NULL for nothing. */
+const struct known_head *worker_known_head(const struct worker *w, const uint8_t account[SEALED_ID_LEN]);
+
+#endif
