@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MUTATIONS = 64, MAX_INPUT = 1 << 20 };
+enum { MUTATIONS = 64, INPUT_MAX = 1 << 20 };
 
 static unsigned long runs;
 
@@ -28,11 +28,11 @@ run_file(const char *path)
 		perror(path);
 		exit(1);
 	}
-	uint8_t *data = malloc(MAX_INPUT);
+	uint8_t *data = malloc(INPUT_MAX);
 	if (data == NULL) {
 		exit(1);
 	}
-	size_t size = fread(data, 1, MAX_INPUT, f);
+	size_t size = fread(data, 1, INPUT_MAX, f);
 	(void)fclose(f);
 	run_bytes(data, size);
 	/* A fixed generator, so that a failure can be repeated. */

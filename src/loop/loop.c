@@ -71,6 +71,12 @@ loop_now(const struct loop *loop)
 	return loop->now;
 }
 
+int
+loop_descriptor(const struct loop *loop)
+{
+	return loop->epoll;
+}
+
 uint64_t
 loop_turns(const struct loop *loop)
 {

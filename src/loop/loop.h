@@ -68,6 +68,8 @@ COHUE_MUST_USE enum err loop_run_once(struct loop *loop, msec timeout);
 void loop_stop(struct loop *loop);
 /* CLOCK_MONOTONIC in ms as read at the start of this turn's callbacks. */
 msec loop_now(const struct loop *loop);
+/* The descriptor it waits on: a sandbox that closes all others must keep it. */
+int loop_descriptor(const struct loop *loop);
 /* Turns taken so far. */
 uint64_t loop_turns(const struct loop *loop);
 

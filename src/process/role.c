@@ -188,6 +188,16 @@ set_up(struct frame *f, struct bytes payload)
 			return e;
 		}
 	}
+	int fds[SANDBOX_FDS_MAX];
+	if (profile.fd_count + 2 > SANDBOX_FDS_MAX) {
+		return ERR_LIMIT;
+	}
+	for (size_t i = 0; i < profile.fd_count; i++) {
+		fds[i] = profile.fds[i];
+	}
+	fds[profile.fd_count++] = CONTROL_FD;
+	fds[profile.fd_count++] = loop_descriptor(h->loop);
+	profile.fds = fds;
 	const char *step = "";
 	unsigned in_force = 0;
 	e = sandbox_enter(&profile, &step, &in_force);

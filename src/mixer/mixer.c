@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * SECURITY. The mixer holds what waits, as sealed boxes that it cannot open, and knows who waits since when: that is what its
+ * capture yields. It reads the messages of gates, sessions, courier and store; it has no network, no disk, and no key
+ * but the one its own state is sealed with. What it decides is law/law.h; what it promises ("250") is on disk first.
+ */
+#include "mixer/mixer.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mixer/room.h"
+#include "process/log.h"
+
+enum { START_LIMIT_MS = 30 * 1000, UPKEEP_MS = 60 * 1000, RETRY_MS = 500 };
+
+static void
+read_boot_id(uint8_t ret[LAW_BOOT_ID_LEN])
+{
+	char text[64];
+	struct buf id = BUF_INIT(LAW_BOOT_ID_LEN);
+	struct buf hex = BUF_INIT(64);
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	enum err e = ERR_OK;
+	for (ssize_t i = 0; i < n && e == ERR_OK; i++) {
+		if (text[i] != '-' && text[i] != '\n') {
+			e = buf_append_byte(&hex, (uint8_t)text[i]);
+		}
+	}
+	if (e == ERR_OK) {
+		e = buf_append_unhex(&id, buf_bytes(&hex));
+	}
+	/* Without one, each start counts as a new boot: ages do not grow over it. */
+	memset(ret, 0, LAW_BOOT_ID_LEN);
+	if (e == ERR_OK && id.len == LAW_BOOT_ID_LEN) {
+		memcpy(ret, id.ptr, LAW_BOOT_ID_LEN);
+	}
+	if (fd >= 0) {
+		(void)close(fd);
+	}
+	buf_clear(&id);
+	buf_clear(&hex);
+}
+
+static void upkeep_task(void *arg);
+
+static void
+on_upkeep(struct timer *t)
+{
+	struct mixer *m = t->arg;
+	if (role_spawn(m->host, upkeep_task, m) != ERR_OK &&
+	    timer_start_after(m->host->loop, &m->keys_timer, UPKEEP_MS) != ERR_OK) {
+		panic("no memory for a timer");
+	}
+}
+
+static void
+upkeep_task(void *arg)
+{
+	struct mixer *m = arg;
+	if (m->loaded && (mixer_save_age(m) != ERR_OK || mixer_keys(m) != ERR_OK)) {
+		m->seen_failures++;
+	}
+	if (timer_start_after(m->host->loop, &m->keys_timer, UPKEEP_MS) != ERR_OK) {
+		panic("no memory for a timer");
+	}
+}
+
+static enum err
+prepare(struct role_host *h, struct sandbox_profile *profile)
+{
+	(void)profile;
+	struct mixer *m = calloc(1, sizeof(*m));
+	if (m == NULL) {
+		return ERR_MEMORY;
+	}
+	m->host = h;
+	h->state = m;
+	m->works_end = &m->works;
+	timer_init(&m->tick, mixer_tick, m);
+	timer_init(&m->keys_timer, on_upkeep, m);
+	read_boot_id(m->age.boot_id);
+	enum err e = room_init(m);
+	if (e == ERR_OK) {
+		e = law_create(&h->config.leave, &m->leave);
+	}
+	if (e == ERR_OK) {
+		e = law_create(&h->config.arrive, &m->arrive);
+	}
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "the waiting room cannot be set up: %s", err_text(e));
+	}
+	return e;
+}
+
+/* After the start, and whenever the store or the keeper came back. */
+static enum err
+load_all(struct mixer *m)
+{
+	enum err e = mixer_load(m);
+	return e == ERR_OK ? mixer_keys(m) : e;
+}
+
+static void
+reload_task(void *arg)
+{
+	struct mixer *m = arg;
+	while (m->deciding || m->loading) {
+		if (task_sleep(10) != ERR_OK) {
+			return;
+		}
+	}
+	while (load_all(m) != ERR_OK) {
+		m->seen_failures++;
+		if (task_sleep(RETRY_MS) != ERR_OK) {
+			return;
+		}
+	}
+}
+
+static enum err
+start(struct role_host *h)
+{
+	struct mixer *m = h->state;
+	struct channel *ch = NULL;
+	msec until = loop_now(h->loop) + START_LIMIT_MS;
+	crypto_random_init(&m->random);
+	enum err e = purpose_keys_fetch(h, &m->keys);
+	if (e == ERR_OK) {
+		e = role_wait_channel(h, ROLE_STORE, 0, until, &ch);
+	}
+	/* The store answers when it has opened its database. */
+	while (e == ERR_OK && (e = load_all(m)) != ERR_OK && loop_now(h->loop) < until) {
+		e = task_sleep(RETRY_MS);
+	}
+	if (e == ERR_OK) {
+		e = timer_start_after(h->loop, &m->keys_timer, UPKEEP_MS);
+	}
+	return e;
+}
+
+static void
+peer_up(struct role_host *h, struct channel *ch)
+{
+	struct mixer *m = h->state;
+	enum role peer = channel_peer(ch);
+	if (peer == ROLE_COURIER) {
+		outgoing_kick(m);
+	} else if ((peer == ROLE_STORE || peer == ROLE_KEEPER) && m->loaded) {
+		/* What was under way with the old one is not known: the disk is. */
+		if (peer == ROLE_STORE) {
+			m->loaded = false;
+		}
+		if (role_spawn(h, reload_task, m) != ERR_OK) {
+			panic("no memory for loading anew");
+		}
+	}
+}
+
+static void
+peer_down(struct role_host *h, enum role peer, unsigned index)
+{
+	struct mixer *m = h->state;
+	(void)index;
+	if (peer == ROLE_COURIER) {
+		outgoing_courier_gone(m);
+	}
+}
+
+static void
+message(struct role_host *h, struct channel *ch, const struct channel_message *msg)
+{
+	struct mixer *m = h->state;
+	switch ((int)msg->type) {
+	case MSG_MIX_BLOB:
+		mixer_blob(m, ch, msg);
+		break;
+	case MSG_MIX_PUT:
+		mixer_put(m, ch, msg);
+		break;
+	case MSG_COURIER_BLOB:
+		outgoing_blob(m, ch, msg);
+		break;
+	case MSG_COURIER_VERDICT:
+		outgoing_verdict(m, ch, msg);
+		break;
+	default:
+		channel_fault(ch);
+		break;
+	}
+}
+
+static enum err
+status(struct role_host *h, struct buf *out)
+{
+	const struct mixer *m = h->state;
+	size_t works = 0;
+	for (const struct work *w = m->works; w != NULL; w = w->next) {
+		works++;
+	}
+	return buf_printf(
+	    out,
+	    "leave_law %s\narrive_law %s\nwaiting_to_leave %zu\nwaiting_to_arrive %zu\nbeing_delivered %zu\n"
+	    "taken %llu\nreleased %llu\narrived %llu\nfailures %llu\n",
+	    law_kind_name(h->config.leave.kind), law_kind_name(h->config.arrive.kind), law_waiting(m->leave),
+	    law_waiting(m->arrive), works, (unsigned long long)m->seen_put,
+	    (unsigned long long)m->seen_released, (unsigned long long)m->seen_arrived,
+	    (unsigned long long)m->seen_failures);
+}
+
+const struct role_def mixer_role = {
+    .id = ROLE_MIXER,
+    .prepare = prepare,
+    .start = start,
+    .peer_up = peer_up,
+    .peer_down = peer_down,
+    .message = message,
+    .status = status,
+};

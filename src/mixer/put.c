@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* A message enters: its chunks pass to the store, then the unit with all its parts, and then the sender hears of it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/wire.h"
+#include "crypto/crypto.h"
+#include "mixer/room.h"
+
+enum { PARTS_MAX = 512 };
+
+/* An answer that waits for the store's. */
+struct relay {
+	struct mixer *mixer;
+	enum role from;
+	unsigned index;
+	struct channel *ch;
+	enum msg_type type;
+	uint32_t id;
+};
+
+/* The channel may have closed, and another have its place in memory: it must still be the peer's. */
+static struct channel *
+relay_channel(const struct relay *r)
+{
+	struct channel *ch = role_channel(r->mixer->host, r->from, r->index);
+	return ch == r->ch ? ch : NULL;
+}
+
+static struct relay *
+relay_new(struct mixer *m, struct channel *ch, const struct channel_message *msg)
+{
+	struct relay *r = calloc(1, sizeof(*r));
+	if (r != NULL) {
+		*r = (struct relay){.mixer = m,
+				    .from = channel_peer(ch),
+				    .index = channel_peer_index(ch),
+				    .ch = ch,
+				    .type = msg->type,
+				    .id = msg->id};
+	}
+	return r;
+}
+
+static void
+answer(struct channel *ch, enum msg_type type, uint32_t id, enum err status)
+{
+	if (ch != NULL && channel_answer(ch, type, id, status) != ERR_OK) {
+		channel_end(ch);
+	}
+}
+
+static void
+on_blob_stored(void *arg, enum err status, struct bytes payload)
+{
+	struct relay *r = arg;
+	(void)payload;
+	answer(relay_channel(r), r->type, r->id, status);
+	free(r);
+}
+
+void
+mixer_blob(struct mixer *m, struct channel *ch, const struct channel_message *msg)
+{
+	struct msg_mix_blob q;
+	if (msg_mix_blob_decode(msg->payload, &q) != ERR_OK) {
+		channel_fault(ch);
+		return;
+	}
+	struct channel *store = role_channel(m->host, ROLE_STORE, 0);
+	struct relay *r = relay_new(m, ch, msg);
+	struct msg_blob_put put = {.chunk = q.chunk, .data = q.data};
+	memcpy(put.blob, q.blob, sizeof(put.blob));
+	if (store == NULL || r == NULL ||
+	    channel_request(store, BLOB_PUT, blob_put, &put, 0, on_blob_stored, r) != ERR_OK) {
+		free(r);
+		answer(ch, msg->type, msg->id, ERR_AGAIN);
+	}
+}
+
+void
+put_lists_clear(struct put_lists *l)
+{
+	buf_clear(&l->parts);
+	buf_clear(&l->claims);
+	buf_clear(&l->charges);
+}
+
+enum err
+mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct spool_state *state,
+		 struct put_lists *ret)
+{
+	struct wire_reader r;
+	struct wire_writer parts;
+	struct wire_writer claims;
+	struct wire_writer charges;
+	*ret = (struct put_lists){BUF_INIT(IPC_PAYLOAD_MAX), BUF_INIT(PARTS_MAX * IPC_BLOB),
+				  BUF_INIT(PARTS_MAX * (IPC_ACCOUNT + 16))};
+	wire_writer_init(&parts, &ret->parts);
+	wire_writer_init(&claims, &ret->claims);
+	wire_writer_init(&charges, &ret->charges);
+	wire_reader_init(&r, list);
+	state->parts = arena_array(arena, PARTS_MAX, sizeof(*state->parts));
+	if (state->parts == NULL) {
+		return ERR_MEMORY;
+	}
+	while (r.rest.len > 0 && r.error == ERR_OK) {
+		if (state->part_count == PARTS_MAX) {
+			return ERR_LIMIT;
+		}
+		struct spool_part *p = &state->parts[state->part_count];
+		uint8_t kind = wire_get_u8(&r);
+		wire_get_fixed(&r, p->account, sizeof(p->account));
+		wire_get_fixed(&r, p->blob, sizeof(p->blob));
+		p->bytes = wire_get_u64(&r);
+		uint64_t quota = wire_get_u64(&r);
+		p->epoch = wire_get_u32(&r);
+		struct bytes body = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
+		if (r.error != ERR_OK ||
+		    (kind != IPC_PART_ARRIVAL && (kind != IPC_PART_COURIER || !couriers))) {
+			return ERR_FORMAT;
+		}
+		p->number = (uint32_t)state->part_count;
+		p->kind = kind == IPC_PART_COURIER ? SPOOL_PART_COURIER : SPOOL_PART_LOCAL;
+		p->destinations = kind == IPC_PART_COURIER ? 1 : 0;
+		if (p->epoch > state->epoch) {
+			state->epoch = p->epoch;
+		}
+		wire_put_bytes(&parts, body);
+		wire_put_fixed(&claims, p->blob, sizeof(p->blob));
+		if (kind == IPC_PART_ARRIVAL) {
+			wire_put_fixed(&charges, p->account, sizeof(p->account));
+			wire_put_u64(&charges, p->bytes);
+			wire_put_u64(&charges, quota);
+		} else {
+			memset(p->account, 0, sizeof(p->account));
+		}
+		state->part_count++;
+	}
+	enum err e = wire_end(&r);
+	if (e == ERR_OK && state->part_count == 0) {
+		e = ERR_FORMAT;
+	}
+	if (e == ERR_OK) {
+		e = wire_done(&parts) != ERR_OK    ? wire_done(&parts)
+		    : wire_done(&claims) != ERR_OK ? wire_done(&claims)
+						   : wire_done(&charges);
+	}
+	return e;
+}
+
+/* A unit between "sent to the store" and "on disk". */
+struct entering {
+	struct relay *relay;
+	uint8_t id[IPC_UNIT];
+	struct arena arena;
+	struct spool_state state;
+};
+
+static void
+entering_free(struct entering *n)
+{
+	if (n != NULL) {
+		free(n->relay);
+		arena_clear(&n->arena);
+		free(n);
+	}
+}
+
+enum err
+room_enter(struct mixer *m, const uint8_t id[IPC_UNIT], const struct spool_state *state)
+{
+	struct unit *u = NULL;
+	const struct law *law = state->stage == SPOOL_LEAVING ? m->leave : m->arrive;
+	enum err e = room_add(m, id, state, &u);
+	if (e == ERR_OK) {
+		e = room_wait(m, u, room_law_unit(m, law, state));
+		if (e != ERR_OK) {
+			room_remove(m, u);
+		}
+	}
+	return e;
+}
+
+static void
+on_unit_stored(void *arg, enum err status, struct bytes payload)
+{
+	struct entering *n = arg;
+	struct mixer *m = n->relay->mixer;
+	(void)payload;
+	if (status == ERR_OK) {
+		m->seen_put++;
+		if (m->loaded && room_enter(m, n->id, &n->state) != ERR_OK) {
+			/* It is on disk, so the promise stands; loading anew brings it in. */
+			panic("no memory for a unit that is on disk");
+		}
+	}
+	answer(relay_channel(n->relay), n->relay->type, n->relay->id, status);
+	entering_free(n);
+}
+
+static void
+fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
+{
+	struct law_time now = room_now(m);
+	s->stage = q->stage == IPC_STAGE_LEAVING ? SPOOL_LEAVING : SPOOL_ARRIVING;
+	if (s->stage == SPOOL_LEAVING) {
+		s->sender_kind = SPOOL_SENDER_ACCOUNT;
+		memcpy(s->sender, q->sender, sizeof(s->sender));
+	} else {
+		s->sender_kind = SPOOL_SENDER_HOST;
+		memcpy(s->sender, q->source, sizeof(s->sender));
+	}
+	s->entered = now.age;
+	s->wall_entered = now.wall;
+	s->size_class = (uint8_t)law_size_class(q->size);
+	s->lane = q->lane <= LAW_PATIENT ? q->lane : LAW_NORMAL;
+	s->weight = q->weight == 0 ? 1 : q->weight;
+	s->flags = q->counts != 0 ? STATE_COUNTS : 0;
+}
+
+static enum err
+send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
+{
+	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0)};
+	struct buf state = BUF_INIT(SPOOL_STATE_MAX);
+	struct channel *store = role_channel(m->host, ROLE_STORE, 0);
+	enum err e = store == NULL ? ERR_AGAIN : ERR_OK;
+	if (e == ERR_OK) {
+		fill_state(m, q, &n->state);
+		e = mixer_read_parts(q->parts, q->stage == IPC_STAGE_LEAVING, &n->arena, &n->state, &lists);
+	}
+	if (e == ERR_OK) {
+		const struct law *law = n->state.stage == SPOOL_LEAVING ? m->leave : m->arrive;
+		struct law_unit lu = room_law_unit(m, law, &n->state);
+		/* Drawn once, and durable with the unit: a restart changes nothing. */
+		n->state.entered = lu.entered;
+		n->state.due = lu.due;
+		e = room_seal(m, n->id, &n->state, &state);
+	}
+	if (e == ERR_OK) {
+		struct msg_spool_put put = {.state = buf_bytes(&state),
+					    .parts = buf_bytes(&lists.parts),
+					    .claims = buf_bytes(&lists.claims),
+					    .charges = buf_bytes(&lists.charges)};
+		memcpy(put.unit, n->id, sizeof(put.unit));
+		e = channel_request(store, SPOOL_PUT, spool_put, &put, 0, on_unit_stored, n);
+	}
+	put_lists_clear(&lists);
+	buf_clear(&state);
+	return e;
+}
+
+void
+mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg)
+{
+	struct msg_mix_put q;
+	if (msg_mix_put_decode(msg->payload, &q) != ERR_OK ||
+	    (q.stage != IPC_STAGE_LEAVING && q.stage != IPC_STAGE_ARRIVING) ||
+	    (q.stage == IPC_STAGE_LEAVING) != (channel_peer(ch) == ROLE_SESSION)) {
+		channel_fault(ch);
+		return;
+	}
+	if (!m->loaded || m->host->stopping) {
+		answer(ch, msg->type, msg->id, ERR_AGAIN);
+		return;
+	}
+	struct entering *n = calloc(1, sizeof(*n));
+	enum err e = n == NULL ? ERR_MEMORY : ERR_OK;
+	if (e == ERR_OK) {
+		arena_init(&n->arena, 1 << 20);
+		memcpy(n->id, q.unit, sizeof(n->id));
+		n->relay = relay_new(m, ch, msg);
+		e = n->relay == NULL ? ERR_MEMORY : send_unit(m, &q, n);
+	}
+	if (e == ERR_OK) {
+		return;
+	}
+	entering_free(n);
+	if (e == ERR_FORMAT) {
+		channel_fault(ch);
+	} else {
+		answer(ch, msg->type, msg->id, e);
+	}
+}
+
+enum err
+mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena, uint8_t ret_id[IPC_UNIT],
+		struct spool_state *ret_state, struct wire_writer *ops)
+{
+	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0)};
+	struct buf sealed = BUF_INIT(SPOOL_STATE_MAX);
+	struct law_time now = room_now(m);
+	memset(ret_state, 0, sizeof(*ret_state));
+	ret_state->stage = SPOOL_ARRIVING;
+	ret_state->sender_kind = SPOOL_SENDER_NONE;
+	ret_state->entered = now.age;
+	ret_state->wall_entered = now.wall;
+	ret_state->weight = 1;
+	ret_state->lane = LAW_NORMAL;
+	crypto_random_bytes(ret_id, IPC_UNIT);
+	enum err e = mixer_read_parts(notices, false, arena, ret_state, &lists);
+	if (e == ERR_OK) {
+		struct law_unit lu = room_law_unit(m, m->arrive, ret_state);
+		ret_state->entered = lu.entered;
+		ret_state->due = lu.due;
+		e = room_seal(m, ret_id, ret_state, &sealed);
+	}
+	if (e == ERR_OK) {
+		wire_put_u8(ops, SPOOL_OP_PUT);
+		wire_put_fixed(ops, ret_id, IPC_UNIT);
+		wire_put_bytes(ops, buf_bytes(&sealed));
+		wire_put_bytes(ops, buf_bytes(&lists.parts));
+		wire_put_bytes(ops, buf_bytes(&lists.claims));
+		/* The house's own notices come in whatever the quota says. */
+		wire_put_bytes(ops, BYTES_EMPTY);
+		e = wire_done(ops);
+	}
+	put_lists_clear(&lists);
+	buf_clear(&sealed);
+	return e;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_MIXER_ROOM_H
+#define COHUE_MIXER_ROOM_H
+
+#include "base/arena.h"
+#include "crypto/random.h"
+#include "law/age.h"
+#include "law/law.h"
+#include "lookup/lookup.h"
+#include "loop/task.h"
+#include "process/role.h"
+#include "sealed/spool.h"
+
+/*
+ * The waiting room. A unit is on disk before it is here, and here only as numbers: who, since when, how
+ * large, which parts. An entry is what the law sees: a whole unit that waits, or one courier part that waits for its
+ * next attempt.
+ *
+ * Life of a leaving unit: waits (its entry is in the law `leave`) -> released: its local parts move to a new arriving
+ * unit, its courier parts are handed to the courier, one work each -> each part done, or again in `leave` as LAW_DUE.
+ * Life of an arriving unit: waits in `arrive` -> released: its parts are in the members' logs, the unit is gone.
+ */
+
+enum {
+	UNIT_RELEASED = 1 << 0, /* spool_state.flags: its wait is over, courier parts are being tried */
+	STATE_COUNTS = 1 << 1,  /* spool_state.flags: counts towards the gate */
+	PART_WARNED = 1 << 0,   /* spool_part.flags: the sender has been told of the delay */
+
+	ROOM_LIMIT_MS = 60 * 1000,
+	ROOM_BATCH = 64,     /* units of one decision: one message to the store */
+	ROOM_WORK_MAX = 128, /* parts at the courier at once */
+	ROOM_BATCH_BYTES = IPC_PAYLOAD_MAX - 128 * 1024,
+};
+
+struct unit {
+	struct unit *next; /* in its bucket */
+	uint8_t id[IPC_UNIT];
+	struct spool_state state; /* parts: own memory */
+};
+
+/* What waits in a law. */
+struct entry {
+	struct entry *next; /* in its bucket, by law id */
+	uint64_t law_id;
+	struct unit *unit;
+	uint32_t part; /* of a retry */
+	bool whole;
+};
+
+/* A courier part on its way. */
+struct work {
+	struct work *next;
+	struct unit *unit;
+	uint32_t part;
+	bool sent; /* to the courier as it is now */
+};
+
+struct room_table {
+	void **buckets;
+	size_t size; /* a power of two */
+	size_t count;
+};
+
+struct mixer {
+	struct role_host *host;
+	struct purpose_keys keys;
+	struct law *leave;
+	struct law *arrive;
+	struct law_age age;
+	struct crypto_random random;
+	struct room_table units;
+	struct room_table entries;
+	uint64_t next_law_id;
+	struct work *works; /* in order of release */
+	struct work **works_end;
+	size_t works_sent;
+	bool loaded;
+	bool deciding; /* the ticker's task runs */
+	bool loading;
+	bool handing;
+	struct timer tick;
+	struct timer keys_timer;
+	uint64_t seen_put;
+	uint64_t seen_released;
+	uint64_t seen_arrived;
+	uint64_t seen_failures;
+};
+
+/* room.c: the tables. */
+COHUE_MUST_USE enum err room_init(struct mixer *m);
+/* Forgets all that waits (it is on disk): before loading anew. */
+void room_forget(struct mixer *m);
+struct unit *room_find(const struct mixer *m, const uint8_t id[IPC_UNIT]);
+/* Takes the state over, parts copied. ERR_EXISTS, ERR_MEMORY. */
+COHUE_MUST_USE enum err room_add(struct mixer *m, const uint8_t id[IPC_UNIT], const struct spool_state *state,
+				 struct unit **ret);
+void room_remove(struct mixer *m, struct unit *u);
+struct spool_part *room_part(struct unit *u, uint32_t number);
+/* Drops one part of the state; true when none is left. */
+bool room_drop_part(struct unit *u, uint32_t number);
+/* The unit as the law sees it, admitted: with `due` drawn where it was not. */
+struct law_unit room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *state);
+/* Lets a unit wait in its law, or a part for its next attempt. */
+COHUE_MUST_USE enum err room_wait(struct mixer *m, struct unit *u, struct law_unit lu);
+COHUE_MUST_USE enum err room_wait_part(struct mixer *m, struct unit *u, const struct spool_part *p);
+struct entry *room_entry(const struct mixer *m, uint64_t law_id);
+void room_entry_remove(struct mixer *m, struct entry *e);
+struct law_time room_now(const struct mixer *m);
+struct law_random room_random(struct mixer *m);
+/* Sets the ticker to the earlier law. */
+void room_schedule(struct mixer *m);
+
+/* From tasks; what reaches the store is one transaction. */
+COHUE_MUST_USE enum err room_batch(struct mixer *m, struct bytes ops);
+COHUE_MUST_USE enum err room_seal(const struct mixer *m, const uint8_t id[IPC_UNIT],
+				  const struct spool_state *state, struct buf *ret);
+
+/* put.c: a message enters. Answers MIX_PUT and MIX_BLOB. */
+void mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+void mixer_blob(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+/*
+ * The list of parts of MIX_PUT and of a verdict's notices, checked: fills `state` (parts from the arena), and
+ * appends the lists that SPOOL_PUT wants. ERR_FORMAT.
+ */
+struct put_lists {
+	struct buf parts, claims, charges;
+};
+COHUE_MUST_USE enum err mixer_read_parts(struct bytes list, bool couriers, struct arena *arena,
+					 struct spool_state *state, struct put_lists *ret);
+void put_lists_clear(struct put_lists *l);
+/* A new arriving unit for the house's own notices, as an operation of a batch; after the commit, room_enter. */
+COHUE_MUST_USE enum err mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena,
+					uint8_t ret_id[IPC_UNIT], struct spool_state *ret_state,
+					struct wire_writer *ops);
+COHUE_MUST_USE enum err room_enter(struct mixer *m, const uint8_t id[IPC_UNIT],
+				   const struct spool_state *state);
+
+/* release.c: the ticker. */
+void mixer_tick(struct timer *t);
+
+/* outgoing.c: the courier's side. */
+void outgoing_add(struct mixer *m, struct unit *u, uint32_t part);
+void outgoing_forget_unit(struct mixer *m, const struct unit *u);
+/* Hands works on while the courier takes them. */
+void outgoing_kick(struct mixer *m);
+void outgoing_courier_gone(struct mixer *m);
+void outgoing_blob(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+void outgoing_verdict(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+
+/* load.c: from disk; in a task. */
+COHUE_MUST_USE enum err mixer_load(struct mixer *m);
+COHUE_MUST_USE enum err mixer_save_age(struct mixer *m);
+/* Spool keys: loads them into the keeper, makes today's, destroys those that nothing waits for. */
+COHUE_MUST_USE enum err mixer_keys(struct mixer *m);
+
+#endif
