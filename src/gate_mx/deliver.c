@@ -112,8 +112,7 @@ put_unit(struct mx_connection *c, struct bytes parts)
 	    .stage = IPC_STAGE_ARRIVING, .size = c->message.len, .weight = 1, .counts = 1};
 	crypto_random_bytes(m.unit, sizeof(m.unit));
 	/* Sending hosts are told apart, and not named: a keyed hash. */
-	crypto_mac(c->mx->keys.key[PURPOSE_DIRECTORY_HASH], bytes_of(c->peer, sizeof(c->peer)),
-			  m.source);
+	crypto_mac(c->mx->keys.key[PURPOSE_DIRECTORY_HASH], bytes_of(c->peer, sizeof(c->peer)), m.source);
 	m.parts = parts;
 	return channel_call(role_channel(h, ROLE_MIXER, 0), MIX_PUT, mix_put, &m,
 			    loop_now(h->loop) + PUT_LIMIT_MS, NULL);

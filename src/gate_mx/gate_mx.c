@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gate/gate_tls.h"
 #include "gate_mx/mx.h"
 #include "loop/task.h"
 #include "process/log.h"
@@ -41,38 +42,8 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	mx->smtp.command_timeout = h->config.smtp_idle;
 	mx->smtp.starttls = true;
 	mx->smtp.require_tls = h->config.tls_inbound_clear == CONFIG_CLEAR_REFUSE;
-	return blob_codec_create(&mx->codec);
-}
-
-static enum err
-fetch_tls(struct mx *mx)
-{
-	struct role_host *h = mx->host;
-	struct channel *keeper = NULL;
-	struct buf reply = BUF_INIT(IPC_SMALL * 8);
-	struct msg_tls_key_reply m;
-	msec limit = loop_now(h->loop) + START_LIMIT_MS;
-	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, limit, &keeper);
-	if (e == ERR_OK) {
-		e = channel_call_empty(keeper, MSG_TLS_KEY, limit, &reply);
-	}
-	if (e == ERR_OK) {
-		e = msg_tls_key_reply_decode(buf_bytes(&reply), &m);
-	}
-	if (e == ERR_OK) {
-		struct tls_server_settings settings = {
-		    .key_pem = m.key_pem, .chain_pem = m.chain_pem, .minimum = TLS_1_2};
-		e = tls_server_create(&settings, &mx->tls);
-		if (e != ERR_OK) {
-			log_event(LOG_LEVEL_ERROR,
-				  "the TLS key and certificate for port 25 cannot be used: %s. Remedy: see "
-				  "tls.mx_key and "
-				  "tls.mx_certificate in cohue.conf",
-				  e == ERR_AUTH ? "they do not belong together" : err_text(e));
-		}
-	}
-	buf_wipe(&reply);
-	return e;
+	enum err e = gate_tls_warm_up();
+	return e == ERR_OK ? blob_codec_create(&mx->codec) : e;
 }
 
 static enum err
@@ -83,7 +54,7 @@ start(struct role_host *h)
 	msec limit = loop_now(h->loop) + START_LIMIT_MS;
 	enum err e = purpose_keys_fetch(h, &mx->keys);
 	if (e == ERR_OK) {
-		e = fetch_tls(mx);
+		e = gate_tls_fetch(h, TLS_1_2, &mx->tls);
 	}
 	if (e == ERR_OK) {
 		e = role_wait_channel(h, ROLE_STORE, 0, limit, &ch);

@@ -54,11 +54,10 @@ put_unit(struct store *s, const struct msg_spool_put *m)
 		e = store_check_claims(s, m->claims);
 	}
 	if (e == ERR_OK) {
-		e = s->driver->spool_put(s->storage, m->unit, m->state, p->parts, p->part_count,
-					 (const uint8_t(*)[BLOB_NAME_LEN])(uintptr_t)m->claims.ptr,
-					 m->claims.len / BLOB_NAME_LEN,
-					 (const uint8_t(*)[ACCOUNT_ID_LEN])p->accounts, p->sizes, p->quotas,
-					 p->charge_count);
+		e = s->driver->spool_put(
+		    s->storage, m->unit, m->state, p->parts, p->part_count,
+		    (const uint8_t(*)[BLOB_NAME_LEN])(uintptr_t)m->claims.ptr, m->claims.len / BLOB_NAME_LEN,
+		    (const uint8_t(*)[ACCOUNT_ID_LEN])p->accounts, p->sizes, p->quotas, p->charge_count);
 	}
 	if (e == ERR_OK) {
 		store_claimed(s, m->claims);

@@ -58,8 +58,8 @@ def strip(text: str, keep_strings: bool = False) -> str:
 
 
 def is_test(path: pathlib.Path) -> bool:
-    """Tests, fuzz targets, and the small programs that print for them (X_dump.c): never part of what ships."""
-    return path.stem.endswith(("_test", "_fuzz", "_bench", "_dump")) or path.stem.startswith("fuzz_") \
+    """Tests, fuzz targets, and the small programs that print for them (X_dump.c, X_sample.c): never part of what ships."""
+    return path.stem.endswith(("_test", "_fuzz", "_bench", "_dump", "_sample")) or path.stem.startswith("fuzz_") \
         or "test" in path.stem.split("_")
 
 
