@@ -70,6 +70,7 @@ enum ipc_stage {
 	M(HOUSE_KEY,       house_key,       R_SUP,                      R_KEEPER,   256,           IPC_NOTICE,  0) \
 	M(TLS_FILE,        tls_file,        R_SUP,                      R_KEEPER,   IPC_SMALL * 8, IPC_NOTICE,  0) \
 	M(GO,              go,              R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
+	M(SANDBOXED,       sandboxed,       R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
 	M(READY,           ready,           R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
 	M(STOP,            stop,            R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
 	M(PEER_FAULT,      peer_fault,      R_ALL,                      R_SUP,      16,            IPC_NOTICE,  0) \
@@ -134,6 +135,8 @@ enum ipc_stage {
 /* kind: the role whose key it is. sealed 1: key_file is wrapped under tls-wrap; 0: PEM, from outside HOME. */
 #define MSG_TLS_FILE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(sealed) BYTES(key_file) BYTES(chain)
 #define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* Set up and in the sandbox: descriptors may come now. */
+#define MSG_SANDBOXED_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_READY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_STOP_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_PEER_FAULT_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index)

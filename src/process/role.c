@@ -206,7 +206,7 @@ set_up(struct frame *f, struct bytes payload)
 		return e;
 	}
 	f->set_up = true;
-	return ERR_OK;
+	return channel_notice_empty(h->supervisor, MSG_SANDBOXED);
 }
 
 static void

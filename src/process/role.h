@@ -12,7 +12,7 @@
  * needs, enters the sandbox, gets its channels, starts, and serves until told to stop or until the
  * supervisor goes. A role file defines one `struct role_def` and nothing else that is public.
  *
- * Order: SETUP -> prepare() -> sandbox -> CHANNELs -> GO -> start() in a task -> READY -> LISTENs.
+ * Order: SETUP -> prepare() -> sandbox -> SANDBOXED -> CHANNELs -> GO -> start() in a task -> READY -> LISTENs.
  */
 
 enum { ROLE_PEERS_MAX = 32 }; /* processes of one role */

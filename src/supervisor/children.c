@@ -215,7 +215,8 @@ join_all(struct child *c)
 	struct house *h = c->house;
 	for (size_t i = 0; i < h->child_count; i++) {
 		struct child *peer = &h->children[i];
-		if (peer != c && peer->channel != NULL && are_joined(c->role, peer->role)) {
+		if (peer != c && peer->channel != NULL && peer->state >= CHILD_SANDBOXED &&
+		    are_joined(c->role, peer->role)) {
 			join(c, peer);
 		}
 	}
@@ -270,11 +271,43 @@ on_ready(struct child *c)
 }
 
 static void
+go(struct child *c)
+{
+	if (c->channel != NULL && channel_notice_empty(c->channel, MSG_GO) != ERR_OK) {
+		give_up(c);
+	}
+}
+
+/* Now it can be given descriptors. At the first start all begin together, so that each finds its peers. */
+static void
+on_sandboxed(struct child *c)
+{
+	struct house *h = c->house;
+	c->state = CHILD_SANDBOXED;
+	join_all(c);
+	if (h->begun) {
+		go(c);
+		return;
+	}
+	for (size_t i = 0; i < h->child_count; i++) {
+		if (h->children[i].state < CHILD_SANDBOXED) {
+			return;
+		}
+	}
+	h->begun = true;
+	for (size_t i = 0; i < h->child_count; i++) {
+		go(&h->children[i]);
+	}
+}
+
+static void
 on_message(void *arg, struct channel *ch, const struct channel_message *m)
 {
 	struct child *c = arg;
 	(void)ch;
-	if (m->type == MSG_READY && c->state == CHILD_STARTING) {
+	if (m->type == MSG_SANDBOXED && c->state == CHILD_STARTING) {
+		on_sandboxed(c);
+	} else if (m->type == MSG_READY && c->state == CHILD_SANDBOXED) {
 		on_ready(c);
 	} else if (m->type == MSG_PEER_FAULT) {
 		struct msg_peer_fault f;
@@ -398,22 +431,9 @@ start_child(struct child *c)
 }
 
 static void
-go(struct child *c)
-{
-	if (c->channel != NULL && channel_notice_empty(c->channel, MSG_GO) != ERR_OK) {
-		give_up(c);
-	}
-}
-
-static void
 on_restart(struct timer *t)
 {
-	struct child *c = t->arg;
-	start_child(c);
-	if (c->channel != NULL) {
-		join_all(c);
-		go(c);
-	}
+	start_child(t->arg);
 }
 
 static void
@@ -429,18 +449,6 @@ children_start(struct house *h)
 {
 	for (size_t i = 0; i < h->child_count; i++) {
 		start_child(&h->children[i]);
-	}
-	for (size_t i = 0; i < h->child_count; i++) {
-		for (size_t k = i + 1; k < h->child_count; k++) {
-			struct child *a = &h->children[i];
-			struct child *b = &h->children[k];
-			if (a->channel != NULL && b->channel != NULL && are_joined(a->role, b->role)) {
-				join(a, b);
-			}
-		}
-	}
-	for (size_t i = 0; i < h->child_count; i++) {
-		go(&h->children[i]);
 	}
 }
 
@@ -517,7 +525,7 @@ reaped(struct child *c, int status)
 	if (h->stopping) {
 		return;
 	}
-	if (!h->open && state == CHILD_STARTING) {
+	if (!h->open && state != CHILD_READY) {
 		/* It has said why. Before the doors are open there is nothing to save by trying again. */
 		log_event(LOG_LEVEL_ERROR, "%s could not start; the service ends", role_name(c->role));
 		house_fail(h);

@@ -91,7 +91,7 @@ static void ask_next(struct control_connection *c);
 static void
 add_child(struct control_connection *c, const struct child *child, struct bytes text)
 {
-	static const char *const states[] = {"down", "starting", "ready"};
+	static const char *const states[] = {"down", "starting", "sandboxed", "ready"};
 	const char *name = role_name(child->role);
 	enum err e = buf_printf(&c->text, "%s %u state %s\n%s %u restarts %u\n", name, child->index,
 				states[child->state], name, child->index, child->restarts);

@@ -16,8 +16,9 @@
 enum { CHILDREN_MAX = 64, SOCKETS_MAX = 64, CONTROLS_MAX = 16 };
 
 enum child_state {
-	CHILD_DOWN = 0, /* to be started at restart_at */
-	CHILD_STARTING, /* runs, has not said READY */
+	CHILD_DOWN = 0,  /* to be started at restart_at */
+	CHILD_STARTING,  /* runs, is not in its sandbox yet: no descriptor is sent to it */
+	CHILD_SANDBOXED, /* has its channels, has not said READY */
 	CHILD_READY,
 };
 
@@ -67,7 +68,8 @@ struct house {
 	struct timer stop_deadline;
 	unsigned stop_phase;
 	bool as_root;
-	bool open; /* all were ready once: the doors are open */
+	bool begun; /* all were in their sandboxes once and were told to go */
+	bool open;  /* all were ready once: the doors are open */
 	bool stopping;
 	int exit_status;
 };
