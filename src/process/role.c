@@ -15,9 +15,21 @@
 
 enum { CONTROL_FD = 3, PEER_WAIT_STEP = 20 };
 
+/* What a peer said before start() was done. */
+struct early {
+	struct early *next;
+	struct channel *ch;
+	enum msg_type type;
+	uint32_t id;
+	struct buf payload;
+};
+
 struct frame {
 	struct role_host host;
 	bool set_up;
+	bool started;
+	struct early *early;
+	struct early **early_end;
 	bool gone;
 	int status;
 };
@@ -71,6 +83,61 @@ fail(struct frame *f)
 /* ---- peers ---- */
 
 static void
+early_free(struct early *e)
+{
+	buf_wipe(&e->payload);
+	free(e);
+}
+
+/* Peers may speak before this role has its keys or its database: they are heard afterwards, in order. */
+static void
+keep_early(struct frame *f, struct channel *ch, const struct channel_message *m)
+{
+	struct early *e = calloc(1, sizeof(*e));
+	if (e == NULL) {
+		channel_end(ch);
+		return;
+	}
+	*e = (struct early){.ch = ch, .type = m->type, .id = m->id, .payload = BUF_INIT(IPC_PAYLOAD_MAX)};
+	if (buf_append(&e->payload, m->payload) != ERR_OK) {
+		early_free(e);
+		channel_end(ch);
+		return;
+	}
+	*f->early_end = e;
+	f->early_end = &e->next;
+}
+
+static void
+hear_early(struct frame *f)
+{
+	f->started = true;
+	while (f->early != NULL) {
+		struct early *e = f->early;
+		f->early = e->next;
+		if (f->early == NULL) {
+			f->early_end = &f->early;
+		}
+		struct channel_message m = {
+		    .type = e->type, .id = e->id, .payload = buf_bytes(&e->payload), .fd = -1};
+		if (e->ch != NULL) {
+			f->host.def->message(&f->host, e->ch, &m);
+		}
+		early_free(e);
+	}
+}
+
+static void
+forget_early(struct frame *f, const struct channel *ch)
+{
+	for (struct early *e = f->early; e != NULL; e = e->next) {
+		if (e->ch == ch) {
+			e->ch = NULL;
+		}
+	}
+}
+
+static void
 on_peer_message(void *arg, struct channel *ch, const struct channel_message *m)
 {
 	struct frame *f = arg;
@@ -78,6 +145,10 @@ on_peer_message(void *arg, struct channel *ch, const struct channel_message *m)
 		/* Between peers no descriptors travel; the table has none. */
 		(void)close(m->fd);
 		channel_fault(ch);
+		return;
+	}
+	if (!f->started) {
+		keep_early(f, ch, m);
 		return;
 	}
 	f->host.def->message(&f->host, ch, m);
@@ -90,6 +161,7 @@ on_peer_closed(void *arg, struct channel *ch, bool fault)
 	struct role_host *h = &f->host;
 	enum role peer = channel_peer(ch);
 	unsigned index = channel_peer_index(ch);
+	forget_early(f, ch);
 	if (fault) {
 		log_event(LOG_LEVEL_ERROR, "%s %u sent what the message table does not allow; it is ended",
 			  role_name(peer), index);
@@ -216,6 +288,7 @@ start_task(void *arg)
 	struct role_host *h = &f->host;
 	enum err e = h->def->start == NULL ? ERR_OK : h->def->start(h);
 	if (e == ERR_OK) {
+		hear_early(f);
 		e = channel_notice_empty(h->supervisor, MSG_READY);
 	}
 	if (e != ERR_OK && !f->gone) {
@@ -324,6 +397,7 @@ role_main(const struct role_def *def)
 		return 1;
 	}
 	f->host.def = def;
+	f->early_end = &f->early;
 	if (loop_create(&f->host.loop) != ERR_OK ||
 	    channel_create(f->host.loop, CONTROL_FD, def->id, ROLE_SUPERVISOR, 0, &events, f,
 			   &f->host.supervisor) != ERR_OK) {

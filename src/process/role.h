@@ -32,7 +32,7 @@ struct role_def {
 	/* A peer's channel came (also a new one after it restarted) or went. May be NULL. */
 	void (*peer_up)(struct role_host *h, struct channel *ch);
 	void (*peer_down)(struct role_host *h, enum role peer, unsigned index);
-	/* A request or notice of a peer; each request must be answered, once, now or later. */
+	/* A request or notice of a peer (held back until start() is done); each request must be answered, once, now or later. */
 	void (*message)(struct role_host *h, struct channel *ch, const struct channel_message *m);
 	/* A listening socket (owned from now on); port before the offset. May be NULL. */
 	void (*listen)(struct role_host *h, uint16_t port, int fd);
