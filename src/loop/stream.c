@@ -152,6 +152,16 @@ stream_create(struct loop *loop, int fd, const struct stream_settings *settings,
 	return ERR_OK;
 }
 
+void
+stream_set_events(struct stream *s, const struct stream_events *events, void *arg)
+{
+	s->events = events;
+	s->arg = arg;
+	if (s->closing == OPEN && !s->paused) {
+		defer_start(s->loop, &s->work);
+	}
+}
+
 static void
 free_ssl(struct stream *s)
 {

@@ -65,6 +65,8 @@ struct stream_settings {
 COHUE_MUST_USE enum err stream_create(struct loop *loop, int fd, const struct stream_settings *settings,
 				      const struct stream_events *events, void *arg,
 				      struct stream **ret_stream);
+/* Another host from now on, whose callbacks get `arg`: from within a data callback too. What is unread is offered anew. */
+void stream_set_events(struct stream *s, const struct stream_events *events, void *arg);
 /* At once, unsent bytes and all. Accepts NULL. */
 void stream_destroy(struct stream **stream);
 /* Hands the stream over to the loop, which flushes, closes and frees it without any further callback. Accepts NULL. */

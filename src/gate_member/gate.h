@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_GATE_MEMBER_GATE_H
+#define COHUE_GATE_MEMBER_GATE_H
+
+#include <sys/socket.h>
+
+#include "gate/smtp_connection.h"
+#include "gate_member/imap_connection.h"
+#include "loop/listen.h"
+#include "process/role.h"
+
+/* Inside gate-member: the role's state, a connection before login, and the pipe it becomes. */
+
+enum {
+	GATE_LISTENERS_MAX = 24,
+	GATE_BUCKETS = 4096,
+	GATE_ADDRESS_LEN = 16, /* IPv6, or mapped IPv4 */
+	GATE_LOGIN_MS = 60 * 1000,
+	GATE_SHARE = 4, /* one source may have 1/4 of all connections */
+	GATE_SHARE_LEAST = 16,
+	GATE_IDLE_MARGIN_MS = 5 * 60 * 1000, /* above the session's own limit, which speaks first */
+	GATE_CREDIT_STEP = CONN_WINDOW / 4,
+	GATE_QUIET_MS = 500, /* a pipe without bytes for so long is between two commands */
+	GATE_STOP_MS = 6 * 1000,
+};
+
+struct member_gate;
+
+/* How many connections come from one network, under a hash whose key lives in this process alone. */
+struct source {
+	struct source *next;
+	uint64_t name;
+	uint32_t count;
+};
+
+struct gate_listener {
+	struct listener listener;
+	struct member_gate *gate;
+	uint16_t port; /* before the offset */
+	int fd;
+};
+
+struct member_gate {
+	struct role_host *host;
+	struct tls_context *tls;
+	struct smtp_server_config smtp;
+	struct imap_gate_config imap;
+	struct gate_listener listeners[GATE_LISTENERS_MAX];
+	size_t listener_count;
+	struct connection *all;
+	size_t connections;
+	size_t piped;
+	struct connection *pipes[GATE_BUCKETS]; /* by id */
+	uint32_t last_id;
+	struct source *sources[GATE_BUCKETS];
+	uint8_t source_key[32];
+	uint64_t seen_connections;
+	uint64_t seen_logins;
+	uint64_t seen_refused;
+	uint64_t seen_deferred;
+	uint64_t seen_crowded; /* turned away: too many from one source */
+};
+
+/* All that a connection holds while it idles after login: this and its stream. */
+struct connection {
+	struct member_gate *gate;
+	struct connection *next;
+	struct connection **link;
+	struct connection *next_pipe;
+	struct source *source;
+	struct login *login;   /* before login, else NULL */
+	struct stream *stream; /* after login, else NULL */
+	msec active_at;
+	uint32_t id;
+	uint32_t to_session; /* bytes that we may send before the session gives credit */
+	uint32_t to_client;  /* bytes that the session may send before we do */
+	uint32_t owed;       /* credit not yet given back */
+	uint16_t worker;
+	uint8_t protocol; /* enum ipc_protocol */
+	bool joined;      /* the session holds its end */
+	bool line_end;    /* the last byte to the client ended a line */
+};
+
+/* connection.c: counting, and the end. */
+void connection_open(struct gate_listener *l, int fd, const struct sockaddr *peer);
+void connection_free(struct connection *c);
+
+/* login.c: before login. Takes the descriptor. */
+COHUE_MUST_USE enum err login_start(struct connection *c, uint16_t port, int fd,
+				    const uint8_t address[GATE_ADDRESS_LEN]);
+void login_shutdown(struct connection *c);
+void login_free(struct connection *c);
+
+/* pipe.c: after login. */
+
+/* The stream becomes the pipe's. unread: what came behind the login already; it is wiped. */
+void pipe_start(struct connection *c, struct stream *s, const uint8_t token[IPC_TOKEN], bool extended,
+		struct buf *unread);
+/* Frames from a session: ERR_FORMAT for what no honest one sends. */
+COHUE_MUST_USE enum err pipe_data(struct member_gate *g, unsigned worker, const struct msg_conn_data *m);
+COHUE_MUST_USE enum err pipe_credit(struct member_gate *g, unsigned worker, const struct msg_conn_credit *m);
+COHUE_MUST_USE enum err pipe_close(struct member_gate *g, unsigned worker, const struct msg_conn_close *m);
+/* The worker has gone, and with it the other end of these. */
+void pipe_worker_gone(struct member_gate *g, unsigned worker);
+/* The service ends: closes the pipe if it is between two commands. */
+void pipe_shutdown(struct connection *c);
+/* Takes it out of the table; tells the session, if that does not know. */
+void pipe_leave(struct connection *c);
+
+#endif

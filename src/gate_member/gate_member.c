@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * SECURITY. gate-member speaks with whoever reaches ports 465, 587 and 993: TLS, and SMTP and IMAP up to the login. It
+ * holds its own TLS key and, until the opener has answered, names and passwords. After a login it carries bytes
+ * between the client and the session worker that holds the member's keys, in frames, and looks into none of them: it parses no
+ * mail, reads no store, opens no file, and starts no connection. Its capture yields the passwords and the traffic of those
+ * who connect through it from then on, but no stored mail of others.
+ */
+#include "gate_member/gate_member.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crypto/crypto.h"
+#include "gate/gate_tls.h"
+#include "gate_member/gate.h"
+#include "loop/task.h"
+#include "process/log.h"
+
+enum { START_LIMIT_MS = 20 * 1000, COMMAND_MS = 60 * 1000, JUNK_MAX = 20 };
+
+static void
+on_accept(struct listener *l, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+	(void)peer_len;
+	connection_open(l->arg, fd, peer);
+}
+
+static enum err
+prepare(struct role_host *h, struct sandbox_profile *profile)
+{
+	(void)profile;
+	struct member_gate *g = calloc(1, sizeof(*g));
+	if (g == NULL) {
+		return ERR_MEMORY;
+	}
+	g->host = h;
+	h->state = g;
+	crypto_random_bytes(g->source_key, sizeof(g->source_key));
+	smtp_server_config_default(&g->smtp);
+	g->smtp.hostname = bytes_str(h->config.hostname);
+	g->smtp.max_message = h->config.message_size;
+	g->smtp.max_recipients = h->config.recipients;
+	g->smtp.max_junk = JUNK_MAX;
+	/* Who has not logged in has no reason to think for five minutes. */
+	g->smtp.command_timeout = h->config.smtp_idle < COMMAND_MS ? h->config.smtp_idle : COMMAND_MS;
+	g->smtp.starttls = true;
+	return gate_tls_warm_up();
+}
+
+static enum err
+start(struct role_host *h)
+{
+	struct member_gate *g = h->state;
+	struct channel *ch = NULL;
+	msec limit = loop_now(h->loop) + START_LIMIT_MS;
+	enum err e =
+	    gate_tls_fetch(h, h->config.tls_member_minimum == CONFIG_TLS_1_2 ? TLS_1_2 : TLS_1_3, &g->tls);
+	return e == ERR_OK ? role_wait_channel(h, ROLE_OPENER, 0, limit, &ch) : e;
+}
+
+static void
+listen_on(struct role_host *h, uint16_t port, int fd)
+{
+	struct member_gate *g = h->state;
+	struct gate_listener *l = &g->listeners[g->listener_count];
+	if (g->listener_count == GATE_LISTENERS_MAX || (port != 465 && port != 587 && port != 993) ||
+	    listener_start(h->loop, &l->listener, fd, on_accept, l) != ERR_OK) {
+		(void)close(fd);
+		log_event(LOG_LEVEL_ERROR, "cannot listen on one of the addresses of port %u",
+			  (unsigned)port);
+		return;
+	}
+	l->gate = g;
+	l->port = port;
+	l->fd = fd;
+	g->listener_count++;
+}
+
+static void
+peer_down(struct role_host *h, enum role peer, unsigned index)
+{
+	if (peer == ROLE_SESSION) {
+		pipe_worker_gone(h->state, index);
+	}
+}
+
+static enum err
+take_frame(struct member_gate *g, unsigned worker, const struct channel_message *m)
+{
+	struct msg_conn_data data;
+	struct msg_conn_credit credit;
+	struct msg_conn_close close_conn;
+	enum err e = ERR_FORMAT;
+	if (m->type == MSG_CONN_DATA) {
+		e = msg_conn_data_decode(m->payload, &data);
+		return e == ERR_OK ? pipe_data(g, worker, &data) : e;
+	}
+	if (m->type == MSG_CONN_CREDIT) {
+		e = msg_conn_credit_decode(m->payload, &credit);
+		return e == ERR_OK ? pipe_credit(g, worker, &credit) : e;
+	}
+	if (m->type == MSG_CONN_CLOSE) {
+		e = msg_conn_close_decode(m->payload, &close_conn);
+		return e == ERR_OK ? pipe_close(g, worker, &close_conn) : e;
+	}
+	return e;
+}
+
+static void
+message(struct role_host *h, struct channel *ch, const struct channel_message *m)
+{
+	/* The table lets sessions alone through to here. */
+	if (take_frame(h->state, channel_peer_index(ch), m) != ERR_OK) {
+		channel_fault(ch);
+	}
+}
+
+static enum err
+status(struct role_host *h, struct buf *out)
+{
+	const struct member_gate *g = h->state;
+	return buf_printf(out,
+			  "connections_open %zu\nlogged_in %zu\nconnections %llu\nlogins %llu\n"
+			  "logins_refused %llu\nlogins_deferred %llu\ncrowded_out %llu\n",
+			  g->connections, g->piped, (unsigned long long)g->seen_connections,
+			  (unsigned long long)g->seen_logins, (unsigned long long)g->seen_refused,
+			  (unsigned long long)g->seen_deferred, (unsigned long long)g->seen_crowded);
+}
+
+static void
+stop_task(void *arg)
+{
+	struct member_gate *g = arg;
+	msec limit = loop_now(g->host->loop) + GATE_STOP_MS;
+	for (struct connection *c = g->all; c != NULL; c = c->next) {
+		if (c->login != NULL) {
+			login_shutdown(c);
+		}
+	}
+	/* A command under way gets its answer; who is between two hears the end at once. */
+	while (g->connections > 0 && loop_now(g->host->loop) < limit) {
+		for (struct connection *c = g->all; c != NULL; c = c->next) {
+			if (c->login == NULL) {
+				pipe_shutdown(c);
+			}
+		}
+		if (task_sleep(20) != ERR_OK) {
+			break;
+		}
+	}
+	role_stopped(g->host);
+}
+
+static void
+stop(struct role_host *h)
+{
+	struct member_gate *g = h->state;
+	for (size_t i = 0; i < g->listener_count; i++) {
+		listener_stop(&g->listeners[i].listener);
+		(void)close(g->listeners[i].fd);
+	}
+	g->listener_count = 0;
+	if (role_spawn(h, stop_task, g) != ERR_OK) {
+		role_stopped(h);
+	}
+}
+
+const struct role_def gate_member_role = {
+    .id = ROLE_GATE_MEMBER,
+    .sandbox_allow = SANDBOX_NET_ACCEPT,
+    .prepare = prepare,
+    .start = start,
+    .peer_down = peer_down,
+    .message = message,
+    .listen = listen_on,
+    .status = status,
+    .stop = stop,
+};

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "gate_member/imap_connection.h"
+
+#include <unistd.h>
+
+static const struct stream_settings settings = {
+    .read_max = IMAP_GATE_UNREAD_MAX,
+    .handshake_ms = 30 * MSEC_SECOND,
+    .close_ms = 10 * MSEC_SECOND,
+};
+
+static void
+set_timer(struct imap_connection *c)
+{
+	msec deadline = imap_gate_deadline(&c->imap);
+	if (deadline == INT64_MAX) {
+		timer_stop(&c->timer);
+	} else if (timer_start(c->loop, &c->timer, deadline) != ERR_OK) {
+		stream_close(c->stream);
+	}
+}
+
+/* Sends what the engine wrote and asks what it wants asked. False: the stream takes nothing more. */
+static bool
+settle(struct imap_connection *c, enum imap_gate_event *ret_event)
+{
+	enum imap_gate_event event = imap_gate_sent(&c->imap, 0, loop_now(c->loop));
+	for (;;) {
+		struct bytes out = imap_gate_output(&c->imap);
+		if (out.len > 0) {
+			if (stream_write(c->stream, out) != ERR_OK) {
+				return false;
+			}
+			event = imap_gate_sent(&c->imap, out.len, loop_now(c->loop));
+		} else if (event == IMAP_GATE_LOGIN && !c->asked) {
+			struct imap_credentials credentials = imap_gate_credentials(&c->imap);
+			c->asked = true;
+			c->events->login(c, &credentials);
+			/* It may have been answered at once. */
+			event = imap_gate_sent(&c->imap, 0, loop_now(c->loop));
+		} else {
+			*ret_event = event;
+			return true;
+		}
+	}
+}
+
+static void
+pump(struct imap_connection *c)
+{
+	enum imap_gate_event event = IMAP_GATE_CLOSE;
+	if (c->pumping || c->stream == NULL) {
+		return;
+	}
+	c->pumping = true;
+	bool fine = settle(c, &event);
+	c->pumping = false;
+	if (!fine || event == IMAP_GATE_CLOSE) {
+		timer_stop(&c->timer);
+		stream_close(c->stream);
+		return;
+	}
+	if (event == IMAP_GATE_LOGGED_IN) {
+		timer_stop(&c->timer);
+		c->events->logged_in(c);
+		return;
+	}
+	bool paused = stream_is_paused(c->stream);
+	bool wants = imap_gate_wants_input(&c->imap) && !stream_is_congested(c->stream);
+	if (wants && paused) {
+		stream_resume(c->stream);
+	} else if (!wants && !paused) {
+		stream_pause(c->stream);
+	}
+	set_timer(c);
+}
+
+static void
+on_data(struct stream *s, void *arg, struct bytes data)
+{
+	struct imap_connection *c = arg;
+	/* While the engine reads, it leaves nothing whole unread: there is room for a piece. */
+	while (data.len > 0 && imap_gate_wants_input(&c->imap)) {
+		struct bytes piece = bytes_slice(data, 0, IMAP_GATE_UNREAD_MAX - c->imap.unread.len);
+		(void)imap_gate_input(&c->imap, piece, loop_now(c->loop));
+		stream_consume(s, piece.len);
+		data = bytes_from(data, piece.len);
+	}
+	pump(c);
+}
+
+static void
+on_drained(struct stream *s, void *arg)
+{
+	(void)s;
+	pump(arg);
+}
+
+static void
+on_closed(struct stream *s, void *arg, enum err why)
+{
+	struct imap_connection *c = arg;
+	(void)s;
+	(void)why;
+	timer_stop(&c->timer);
+	stream_destroy(&c->stream);
+	c->events->closed(c);
+}
+
+static const struct stream_events stream_callbacks = {
+    .data = on_data, .drained = on_drained, .closed = on_closed};
+
+static void
+on_timer(struct timer *t)
+{
+	struct imap_connection *c = t->arg;
+	(void)imap_gate_tick(&c->imap, loop_now(c->loop));
+	pump(c);
+}
+
+enum err
+imap_connection_start(struct imap_connection *c, struct loop *loop, int fd, struct tls_context *tls,
+		      const struct imap_gate_config *config, const struct imap_connection_events *events,
+		      void *arg)
+{
+	*c = (struct imap_connection){.loop = loop, .events = events, .arg = arg};
+	timer_init(&c->timer, on_timer, c);
+	enum err e = stream_create(loop, fd, &settings, &stream_callbacks, c, &c->stream);
+	if (e != ERR_OK) {
+		(void)close(fd);
+		return e;
+	}
+	e = imap_gate_init(&c->imap, config, loop_now(loop));
+	if (e == ERR_OK) {
+		e = stream_start_tls_server(c->stream, tls, true, NULL);
+		if (e != ERR_OK) {
+			imap_gate_clear(&c->imap);
+		}
+	}
+	if (e != ERR_OK) {
+		stream_destroy(&c->stream);
+		return e;
+	}
+	/* The greeting is queued and leaves after the handshake. */
+	pump(c);
+	return ERR_OK;
+}
+
+void
+imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict)
+{
+	c->asked = false;
+	(void)imap_gate_answer(&c->imap, verdict, loop_now(c->loop));
+	pump(c);
+}
+
+void
+imap_connection_shutdown(struct imap_connection *c)
+{
+	if (c->stream == NULL) {
+		return;
+	}
+	if (c->asked) {
+		imap_connection_answer(c, IMAP_GATE_SHUTDOWN);
+		return;
+	}
+	timer_stop(&c->timer);
+	/* Where the queue takes no more, nobody reads. */
+	(void)!stream_write(c->stream, BYTES_LIT("* BYE [UNAVAILABLE] Shutting down\r\n"));
+	stream_close(c->stream);
+}
+
+struct stream *
+imap_connection_take(struct imap_connection *c)
+{
+	struct stream *s = c->stream;
+	timer_stop(&c->timer);
+	c->stream = NULL;
+	return s;
+}
+
+void
+imap_connection_clear(struct imap_connection *c)
+{
+	timer_stop(&c->timer);
+	stream_destroy(&c->stream);
+	imap_gate_clear(&c->imap);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_GATE_MEMBER_IMAP_CONNECTION_H
+#define COHUE_GATE_MEMBER_IMAP_CONNECTION_H
+
+#include "loop/stream.h"
+#include "protocol/imap_gate.h"
+
+/* The IMAP engine before login, over a socket with implicit TLS. The owner embeds it. */
+
+struct imap_connection;
+
+struct imap_connection_events {
+	/* Once. The stream has gone; the engine is cleared by imap_connection_clear. */
+	void (*closed)(struct imap_connection *c);
+	/* Answer with imap_connection_answer, from within or later. The views live until then. */
+	void (*login)(struct imap_connection *c, const struct imap_credentials *credentials);
+	/* The OK is on its way: the owner takes over, and may free this. */
+	void (*logged_in)(struct imap_connection *c);
+};
+
+struct imap_connection {
+	struct stream *stream; /* NULL once closed or taken */
+	struct imap_gate imap;
+	struct timer timer;
+	struct loop *loop;
+	const struct imap_connection_events *events;
+	void *arg; /* the owner's own */
+	bool asked;
+	bool pumping;
+};
+
+/* Takes the descriptor (closed on failure, too). `events` and `config` outlive it. ERR_MEMORY, ERR_IO. */
+COHUE_MUST_USE enum err imap_connection_start(struct imap_connection *c, struct loop *loop, int fd,
+					      struct tls_context *tls, const struct imap_gate_config *config,
+					      const struct imap_connection_events *events, void *arg);
+void imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict);
+/* The service ends: BYE and close, unless the login has succeeded. */
+void imap_connection_shutdown(struct imap_connection *c);
+/* Gives the stream away (after a login): no callback follows. */
+struct stream *imap_connection_take(struct imap_connection *c);
+/* Ends all, at once. */
+void imap_connection_clear(struct imap_connection *c);
+
+#endif
