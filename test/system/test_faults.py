@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Mistakes of the volunteer give one clear line and an exit code; a full disk gives 4xx and heals by itself."""
+
+import os
+import pathlib
+import shutil
+import smtplib
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from harness.cohue import Cohue, require_root
+from harness.wait import wait_until
+
+
+class Mistakes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.cohue = Cohue()
+        cls.cohue.init()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.cohue.destroy()
+
+    def refused(self, *sets: str, home: str | None = None) -> str:
+        ran = subprocess.run([self.cohue.binary, "run", "--home", home or str(self.cohue.home),
+                              *[part for s in sets for part in ("--set", s)]],
+                             capture_output=True, text=True, timeout=30, check=False)
+        self.assertNotEqual(ran.returncode, 0, ran.stderr)
+        errors = [line for line in ran.stderr.splitlines() if "error" in line]
+        self.assertEqual(len(errors), 1, ran.stderr)
+        self.assertIn("Remedy:", errors[0])
+        return errors[0]
+
+    def test_an_unknown_key(self) -> None:
+        conf = self.cohue.home / "cohue.conf"
+        before = conf.read_text()
+        try:
+            conf.write_text(before + "\nport_offest = 1\n")
+            line = self.refused()
+            self.assertIn(f"cohue.conf:{len(before.splitlines()) + 2}", line)
+            self.assertIn("port_offset", line)
+        finally:
+            conf.write_text(before)
+
+    def test_a_port_in_use(self) -> None:
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("0.0.0.0", self.cohue.port(25)))
+            other.listen()
+            self.assertIn(str(self.cohue.port(25)), self.refused())
+
+    def test_a_missing_house_key(self) -> None:
+        moved = self.cohue.key.with_suffix(".away")
+        self.cohue.key.rename(moved)
+        try:
+            self.assertIn(str(self.cohue.key), self.refused())
+        finally:
+            moved.rename(self.cohue.key)
+
+    def test_a_house_key_that_others_can_read(self) -> None:
+        self.cohue.key.chmod(0o644)
+        try:
+            self.assertIn("chmod 600", self.refused())
+        finally:
+            self.cohue.key.chmod(0o600)
+
+    def test_the_key_of_another_house(self) -> None:
+        before = self.cohue.key.read_text()
+        try:
+            self.cohue.key.write_text("ab" * 32 + "\n")
+            ran = subprocess.run([self.cohue.binary, "run", "--home", str(self.cohue.home)], capture_output=True,
+                                 text=True, timeout=30, check=False)
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn("house key", ran.stderr)
+        finally:
+            self.cohue.key.write_text(before)
+
+    def test_a_missing_certificate(self) -> None:
+        self.assertIn("nowhere.pem", self.refused("tls.mx_certificate=/nowhere.pem", "tls.mx_key=/nowhere.key"))
+
+    def test_a_store_that_others_can_enter(self) -> None:
+        store = self.cohue.home / "store"
+        store.chmod(0o755)
+        try:
+            self.assertIn("chmod 700", self.refused())
+        finally:
+            store.chmod(0o700)
+
+    def test_no_home(self) -> None:
+        self.assertIn("cohue init", self.refused(home="/nowhere/at/all"))
+
+    def test_a_second_instance(self) -> None:
+        self.cohue.start()
+        try:
+            self.assertIn("another cohue", self.refused())
+        finally:
+            self.cohue.stop()
+
+
+class FullDisk(unittest.TestCase):
+    def test_mail_is_deferred_and_nothing_is_lost(self) -> None:
+        require_root()
+        place = pathlib.Path(tempfile.mkdtemp(prefix="cohue-full-"))
+        place.chmod(0o755)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "none", str(place)], check=True)
+        try:
+            with Cohue(directory=str(place)) as cohue:
+                # The log must not be what fills the disk.
+                member = cohue.add_member("alice")
+                body = os.urandom(300_000).hex()
+                text = "From: s@stranger.test\r\nSubject: big\r\n\r\n" + "\r\n".join(
+                    body[i:i + 76] for i in range(0, len(body), 76)) + "\r\n"
+                kept, codes = 0, set()
+                for _ in range(60):
+                    with smtplib.SMTP("127.0.0.1", cohue.port(25), timeout=20, local_hostname="s.test") as client:
+                        try:
+                            client.sendmail("s@stranger.test", [member.address], text)
+                            kept += 1
+                        except smtplib.SMTPResponseException as refusal:
+                            codes.add(refusal.smtp_code)
+                            break
+                        except smtplib.SMTPRecipientsRefused as refusal:
+                            codes.update(code for code, _ in refusal.recipients.values())
+                            break
+                self.assertGreater(kept, 2)
+                self.assertTrue(codes and all(400 <= code < 500 for code in codes), codes)
+                # Room again, without hands: a small message goes through, and all that was kept is there.
+                subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+
+                def small() -> bool:
+                    with smtplib.SMTP("127.0.0.1", cohue.port(25), timeout=20, local_hostname="s.test") as client:
+                        try:
+                            client.sendmail("s@stranger.test", [member.address], "Subject: small\r\n\r\nx\r\n")
+                        except smtplib.SMTPException:
+                            return False
+                    return True
+
+                wait_until(small, 20, "mail after the disk has room again")
+                texts = cohue.wait_mail(member, kept + 1)
+                self.assertEqual(sum(b"Subject: big" in t for t in texts), kept)
+                for t in texts:
+                    if b"Subject: big" in t:
+                        self.assertIn(body[-40:].encode(), t.replace(b"\r\n", b""))
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=False)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
