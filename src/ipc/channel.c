@@ -41,8 +41,10 @@ struct channel {
 	bool fault;
 	bool *destroyed; /* set when destroyed during a dispatch */
 	struct buf in;   /* an incomplete frame */
+	int in_fd;       /* the descriptor that came with the incomplete frame's first bytes; -1 without */
 	struct buf out;
 	size_t out_sent;
+	uint64_t serial;
 
 	/* What was started and not finished. */
 	size_t start_at;
@@ -231,6 +233,16 @@ take_fd(struct msghdr *h, int *ret_fd)
 	return one && (h->msg_flags & MSG_CTRUNC) == 0;
 }
 
+/* Whether the incomplete frame at the front may still turn out to be one with a descriptor. */
+static bool
+may_carry(struct bytes in)
+{
+	enum { TYPE_END = 6 };
+	const struct msg_rule *rule =
+	    in.len < TYPE_END ? NULL : msg_rule((unsigned)in.ptr[4] << 8 | in.ptr[5]);
+	return in.len > 0 && (in.len < TYPE_END || (rule != NULL && rule->descriptor));
+}
+
 static void
 on_readable(struct channel *ch)
 {
@@ -253,6 +265,14 @@ on_readable(struct channel *ch)
 	int fd = -1;
 	bool fine = take_fd(&h, &fd);
 	bool destroyed = false;
+	if (ch->in_fd >= 0) {
+		if (fd >= 0) {
+			(void)close(fd);
+			fine = false;
+		}
+		fd = ch->in_fd;
+		ch->in_fd = -1;
+	}
 	ch->destroyed = &destroyed;
 	if (got == 0 || !fine) {
 		end(ch, !fine);
@@ -284,7 +304,10 @@ on_readable(struct channel *ch)
 		}
 		explicit_bzero(receive_area, (size_t)got);
 	}
-	if (fd >= 0) {
+	if (fd >= 0 && !destroyed && !ch->closed && may_carry(buf_bytes(&ch->in))) {
+		/* The kernel gives it with the first byte of its frame; the rest is still to come. */
+		ch->in_fd = fd;
+	} else if (fd >= 0) {
 		/* A descriptor that no frame of this batch may carry. */
 		(void)close(fd);
 		if (!destroyed) {
@@ -308,6 +331,21 @@ on_watch(struct watch *w, unsigned events)
 	}
 }
 
+/* What was sent leaves the front of the queue once it is the larger half: a peer that never catches up
+ * must not make it grow for ever. */
+static void
+drop_sent(struct channel *ch)
+{
+	size_t left = ch->out.len - ch->out_sent;
+	if (ch->out_sent < RECEIVE_BYTES || ch->out_sent < left) {
+		return;
+	}
+	memcpy(ch->out.ptr, ch->out.ptr + ch->out_sent, left);
+	explicit_bzero(ch->out.ptr + left, ch->out_sent);
+	buf_truncate(&ch->out, left);
+	ch->out_sent = 0;
+}
+
 static void
 flush_now(struct channel *ch)
 {
@@ -327,6 +365,7 @@ flush_now(struct channel *ch)
 				ch->out_sent = 0;
 				return;
 			}
+			drop_sent(ch);
 			if (watch_change(&ch->watch, LOOP_READ | LOOP_WRITE) != ERR_OK) {
 				end(ch, false);
 			}
@@ -359,10 +398,13 @@ enum err
 channel_create(struct loop *loop, int fd, enum role self, enum role peer, unsigned peer_index,
 	       const struct channel_events *events, void *arg, struct channel **ret)
 {
+	static uint64_t serials;
 	struct channel *ch = calloc(1, sizeof(*ch));
 	if (ch == NULL) {
 		return ERR_MEMORY;
 	}
+	ch->serial = ++serials;
+	ch->in_fd = -1;
 	ch->loop = loop;
 	ch->fd = fd;
 	ch->self = self;
@@ -408,6 +450,9 @@ channel_destroy(struct channel **chp)
 		}
 	}
 	free(ch->slots);
+	if (ch->in_fd >= 0) {
+		(void)close(ch->in_fd);
+	}
 	buf_wipe(&ch->in);
 	buf_wipe(&ch->out);
 	(void)close(ch->fd);
@@ -424,6 +469,12 @@ unsigned
 channel_peer_index(const struct channel *ch)
 {
 	return ch->peer_index;
+}
+
+uint64_t
+channel_serial(const struct channel *ch)
+{
+	return ch->serial;
 }
 
 size_t

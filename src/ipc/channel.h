@@ -48,6 +48,11 @@ void channel_destroy(struct channel **ch);
 
 enum role channel_peer(const struct channel *ch);
 unsigned channel_peer_index(const struct channel *ch);
+/*
+ * Never the same for two channels of a process: who answers later keeps it beside the pointer, since a new channel may get the
+ * memory of one that closed, and a reply that it never asked for is a fault.
+ */
+uint64_t channel_serial(const struct channel *ch);
 /* Bytes waiting to be written: a sender that can wait does so above CHANNEL_BUSY. */
 size_t channel_queued(const struct channel *ch);
 enum { CHANNEL_BUSY = 1 << 20, CHANNEL_QUEUE_MAX = 256 << 20 };
