@@ -29,6 +29,7 @@ static const unsigned grants[ROLE__COUNT] = {
 
 struct spool_key {
 	uint32_t epoch;
+	bool durable; /* the mixer has it on disk: only then may anybody seal to it */
 	uint8_t public_key[BOX_PUBLIC_LEN];
 	uint8_t *secret; /* in the pool; NULL: free place */
 };
@@ -134,12 +135,14 @@ find_spool_key(struct keeper *k, uint32_t epoch)
 	return NULL;
 }
 
+/* Among those on disk. */
 static struct spool_key *
 newest_spool_key(struct keeper *k)
 {
 	struct spool_key *newest = NULL;
 	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
-		if (k->spool[i].secret != NULL && (newest == NULL || k->spool[i].epoch > newest->epoch)) {
+		if (k->spool[i].secret != NULL && k->spool[i].durable &&
+		    (newest == NULL || k->spool[i].epoch > newest->epoch)) {
 			newest = &k->spool[i];
 		}
 	}
@@ -148,7 +151,7 @@ newest_spool_key(struct keeper *k)
 
 static enum err
 add_spool_key(struct keeper *k, uint32_t epoch, const uint8_t public_key[BOX_PUBLIC_LEN],
-	      const uint8_t secret[BOX_SECRET_LEN])
+	      const uint8_t secret[BOX_SECRET_LEN], bool durable)
 {
 	struct spool_key *place = find_spool_key(k, epoch);
 	for (size_t i = 0; i < SPOOL_KEYS_MAX && place == NULL; i++) {
@@ -166,6 +169,7 @@ add_spool_key(struct keeper *k, uint32_t epoch, const uint8_t public_key[BOX_PUB
 		}
 	}
 	place->epoch = epoch;
+	place->durable = durable;
 	memcpy(place->public_key, public_key, BOX_PUBLIC_LEN);
 	memcpy(place->secret, secret, BOX_SECRET_LEN);
 	return ERR_OK;
@@ -188,7 +192,7 @@ spool_key_new(struct keeper *k, struct channel *ch, const struct channel_message
 	box_pair(r.public_key, secret);
 	derive(k, PURPOSE_SPOOL_WRAP, wrap);
 	sealed_spool_key_seal(wrap, q.epoch, r.public_key, secret, value);
-	enum err e = add_spool_key(k, q.epoch, r.public_key, secret);
+	enum err e = add_spool_key(k, q.epoch, r.public_key, secret, false);
 	secret_wipe(secret, sizeof(secret));
 	secret_wipe(wrap, sizeof(wrap));
 	return e != ERR_OK ? e : channel_reply(ch, SPOOL_KEY_NEW, spool_key_new_reply, m->id, &r);
@@ -210,7 +214,7 @@ spool_key_load(struct keeper *k, struct channel *ch, const struct channel_messag
 	if (e != ERR_OK) {
 		return e == ERR_FORMAT ? ERR_DAMAGED : e;
 	}
-	e = add_spool_key(k, q.epoch, public_key, secret);
+	e = add_spool_key(k, q.epoch, public_key, secret, true);
 	secret_wipe(secret, sizeof(secret));
 	return e != ERR_OK ? e : channel_answer(ch, MSG_SPOOL_KEY_LOAD, m->id, ERR_OK);
 }

@@ -75,6 +75,7 @@ take_unit(struct mixer *m, const uint8_t id[IPC_UNIT], struct bytes sealed)
 		    LOG_LEVEL_ERROR,
 		    "a unit that waits cannot be read (%s) and stays where it is. Remedy: `cohue check`",
 		    err_text(e));
+		m->unreadable++;
 		arena_clear(&arena);
 		return ERR_OK;
 	}
@@ -132,16 +133,20 @@ load_units(struct mixer *m)
 enum err
 mixer_load(struct mixer *m)
 {
-	m->loading = true;
 	m->loaded = false;
+	m->unreadable = 0;
 	room_forget(m);
 	enum err e = load_age(m);
 	if (e == ERR_OK) {
 		e = load_units(m);
 	}
-	m->loading = false;
+	if (e == ERR_OK && m->reload_again) {
+		e = ERR_AGAIN;
+	}
 	if (e == ERR_OK) {
 		m->loaded = true;
+		mixer_settle_unsure(m);
+		outgoing_forget_held(m);
 		room_schedule(m);
 		outgoing_kick(m);
 	} else {
@@ -161,8 +166,8 @@ today(void)
 static bool
 is_needed(const struct mixer *m, uint32_t epoch)
 {
-	/* Yesterday's may be in the hands of a session that seals just now. */
-	if (epoch + 1 >= today()) {
+	/* Yesterday's may be in the hands of a session that seals just now. And who does not know all that waits destroys nothing. */
+	if (epoch + 1 >= today() || !m->loaded || m->unreadable > 0 || m->entering_old > 0) {
 		return true;
 	}
 	for (size_t i = 0; i < m->units.size; i++) {
@@ -211,13 +216,23 @@ new_key(struct mixer *m, uint32_t epoch)
 	struct buf reply = BUF_INIT(2048);
 	enum err e = channel_call(role_channel(m->host, ROLE_KEEPER, 0), SPOOL_KEY_NEW, spool_key_new, &q,
 				  limit(m), &reply);
+	if (e == ERR_EXISTS) {
+		/* Of an attempt whose end was not heard; it is not on disk, so nobody has it. The next attempt makes it. */
+		struct msg_spool_key_drop drop = {.epoch = epoch};
+		e = channel_call(role_channel(m->host, ROLE_KEEPER, 0), SPOOL_KEY_DROP, spool_key_drop, &drop,
+				 limit(m), NULL);
+		e = e == ERR_OK ? ERR_AGAIN : e;
+	}
 	if (e == ERR_OK) {
 		e = msg_spool_key_new_reply_decode(buf_bytes(&reply), &r);
 	}
 	if (e == ERR_OK) {
 		struct msg_spool_keys put = {.op = 1, .epoch = epoch, .value = r.wrapped};
 		e = channel_call(store_of(m), SPOOL_KEYS, spool_keys, &put, limit(m), NULL);
-		if (e != ERR_OK) {
+		if (e == ERR_OK) {
+			/* From now on it is handed out. */
+			e = load_key(m, epoch, r.wrapped);
+		} else {
 			/* Not on disk: nobody may seal to it. */
 			struct msg_spool_key_drop drop = {.epoch = epoch};
 			enum err ignored = channel_call(role_channel(m->host, ROLE_KEEPER, 0), SPOOL_KEY_DROP,
@@ -229,8 +244,8 @@ new_key(struct mixer *m, uint32_t epoch)
 	return e;
 }
 
-enum err
-mixer_keys(struct mixer *m)
+static enum err
+keys(struct mixer *m)
 {
 	struct msg_spool_keys q = {.op = 0};
 	struct msg_spool_keys_reply r;
@@ -251,8 +266,7 @@ mixer_keys(struct mixer *m)
 				break;
 			}
 			newest = epoch > newest ? epoch : newest;
-			e = is_needed(m, epoch) || m->loading ? load_key(m, epoch, value)
-							      : drop_key(m, epoch);
+			e = is_needed(m, epoch) ? load_key(m, epoch, value) : drop_key(m, epoch);
 		}
 	}
 	buf_wipe(&reply);
@@ -260,5 +274,22 @@ mixer_keys(struct mixer *m)
 	if (e == ERR_OK && newest < today()) {
 		e = new_key(m, today());
 	}
+	return e;
+}
+
+enum err
+mixer_keys(struct mixer *m)
+{
+	enum { POLL_MS = 10 };
+	/* Two at once would make two keys of one number. */
+	while (m->keying) {
+		enum err e = task_sleep(POLL_MS);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	m->keying = true;
+	enum err e = keys(m);
+	m->keying = false;
 	return e;
 }

@@ -80,6 +80,8 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	m->host = h;
 	h->state = m;
 	m->works_end = &m->works;
+	m->batch = ROOM_BATCH;
+	m->reloading = true; /* by start() */
 	timer_init(&m->tick, mixer_tick, m);
 	timer_init(&m->keys_timer, on_upkeep, m);
 	read_boot_id(m->age.boot_id);
@@ -96,27 +98,61 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	return e;
 }
 
-/* After the start, and whenever the store or the keeper came back. */
+/* At the start, and whenever the store came back. Again, where it went away meanwhile. */
 static enum err
 load_all(struct mixer *m)
 {
+	enum { POLL_MS = 10 };
+	m->reload_again = false;
+	/* A decision that is on its way to the store holds units of this life. */
+	while (m->deciding) {
+		enum err e = task_sleep(POLL_MS);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
 	enum err e = mixer_load(m);
-	return e == ERR_OK ? mixer_keys(m) : e;
+	if (e == ERR_OK) {
+		e = mixer_keys(m);
+	}
+	return e == ERR_OK && m->reload_again ? ERR_AGAIN : e;
 }
 
 static void
 reload_task(void *arg)
 {
 	struct mixer *m = arg;
-	while (m->deciding || m->loading) {
-		if (task_sleep(10) != ERR_OK) {
-			return;
-		}
-	}
 	while (load_all(m) != ERR_OK) {
 		m->seen_failures++;
 		if (task_sleep(RETRY_MS) != ERR_OK) {
-			return;
+			break;
+		}
+	}
+	m->reloading = false;
+}
+
+void
+mixer_reload(struct mixer *m)
+{
+	m->loaded = false;
+	m->reload_again = true;
+	if (!m->reloading) {
+		m->reloading = true;
+		if (role_spawn(m->host, reload_task, m) != ERR_OK) {
+			panic("no memory for loading anew");
+		}
+	}
+}
+
+/* A keeper that restarted has forgotten the spool's keys; what waits is not touched. */
+static void
+keys_task(void *arg)
+{
+	struct mixer *m = arg;
+	while (mixer_keys(m) != ERR_OK) {
+		m->seen_failures++;
+		if (task_sleep(RETRY_MS) != ERR_OK) {
+			break;
 		}
 	}
 }
@@ -132,10 +168,10 @@ start(struct role_host *h)
 	if (e == ERR_OK) {
 		e = role_wait_channel(h, ROLE_STORE, 0, until, &ch);
 	}
-	/* The store answers when it has opened its database. */
 	while (e == ERR_OK && (e = load_all(m)) != ERR_OK && loop_now(h->loop) < until) {
 		e = task_sleep(RETRY_MS);
 	}
+	m->reloading = false;
 	if (e == ERR_OK) {
 		e = timer_start_after(h->loop, &m->keys_timer, UPKEEP_MS);
 	}
@@ -149,14 +185,11 @@ peer_up(struct role_host *h, struct channel *ch)
 	enum role peer = channel_peer(ch);
 	if (peer == ROLE_COURIER) {
 		outgoing_kick(m);
-	} else if ((peer == ROLE_STORE || peer == ROLE_KEEPER) && m->loaded) {
+	} else if (peer == ROLE_STORE) {
 		/* What was under way with the old one is not known: the disk is. */
-		if (peer == ROLE_STORE) {
-			m->loaded = false;
-		}
-		if (role_spawn(h, reload_task, m) != ERR_OK) {
-			panic("no memory for loading anew");
-		}
+		mixer_reload(m);
+	} else if (peer == ROLE_KEEPER && m->loaded && role_spawn(h, keys_task, m) != ERR_OK) {
+		panic("no memory for loading keys anew");
 	}
 }
 
@@ -167,6 +200,8 @@ peer_down(struct role_host *h, enum role peer, unsigned index)
 	(void)index;
 	if (peer == ROLE_COURIER) {
 		outgoing_courier_gone(m);
+	} else if (peer == ROLE_STORE) {
+		m->loaded = false;
 	}
 }
 

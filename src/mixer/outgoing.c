@@ -5,6 +5,7 @@
 
 #include "base/wire.h"
 #include "mixer/room.h"
+#include "process/log.h"
 
 void
 outgoing_add(struct mixer *m, struct unit *u, uint32_t part)
@@ -15,8 +16,49 @@ outgoing_add(struct mixer *m, struct unit *u, uint32_t part)
 	}
 	w->unit = u;
 	w->part = part;
+	u->works++;
 	*m->works_end = w;
 	m->works_end = &w->next;
+	for (struct held **at = &m->held; *at != NULL; at = &(*at)->next) {
+		struct held *h = *at;
+		if (h->part == part && memcmp(h->id, u->id, IPC_UNIT) == 0) {
+			w->sent = true;
+			m->works_sent++;
+			*at = h->next;
+			free(h);
+			break;
+		}
+	}
+}
+
+void
+outgoing_forget_held(struct mixer *m)
+{
+	while (m->held != NULL) {
+		struct held *h = m->held;
+		m->held = h->next;
+		free(h);
+	}
+}
+
+void
+outgoing_forget(struct mixer *m)
+{
+	while (m->works != NULL) {
+		struct work *w = m->works;
+		m->works = w->next;
+		struct held *h = w->sent ? calloc(1, sizeof(*h)) : NULL;
+		if (h != NULL) {
+			/* Without memory it is handed over once more: delivered twice rather than not at all. */
+			memcpy(h->id, w->unit->id, sizeof(h->id));
+			h->part = w->part;
+			h->next = m->held;
+			m->held = h;
+		}
+		free(w);
+	}
+	m->works_end = &m->works;
+	m->works_sent = 0;
 }
 
 static struct work *
@@ -41,6 +83,7 @@ remove_work(struct mixer *m, const struct work *gone)
 				m->works_end = at;
 			}
 			m->works_sent -= w->sent ? 1 : 0;
+			w->unit->works--;
 			free(w);
 			return;
 		}
@@ -50,7 +93,7 @@ remove_work(struct mixer *m, const struct work *gone)
 void
 outgoing_forget_unit(struct mixer *m, const struct unit *u)
 {
-	for (struct work *w = m->works; w != NULL;) {
+	for (struct work *w = m->works; w != NULL && u->works > 0;) {
 		struct work *next = w->next;
 		if (w->unit == u) {
 			remove_work(m, w);
@@ -66,6 +109,15 @@ outgoing_courier_gone(struct mixer *m)
 		w->sent = false;
 	}
 	m->works_sent = 0;
+	outgoing_forget_held(m);
+}
+
+/* Whether another attempt may go better by itself. */
+static bool
+is_temporary(enum err e)
+{
+	return e == ERR_CLOSED || e == ERR_TIMEOUT || e == ERR_AGAIN || e == ERR_MEMORY || e == ERR_IO ||
+	       e == ERR_FULL;
 }
 
 static enum err
@@ -103,6 +155,17 @@ hand_over(struct mixer *m, const uint8_t id[IPC_UNIT], uint32_t number)
 		}
 	}
 	buf_wipe(&reply);
+	if (w != NULL && !w->sent && e != ERR_OK && !is_temporary(e)) {
+		/* It must not stand in the way of all that come behind it. */
+		log_event(
+		    LOG_LEVEL_ERROR,
+		    "a part that waits to leave cannot be handed over (%s) and stays where it is. Remedy: "
+		    "`cohue check`",
+		    err_text(e));
+		m->seen_failures++;
+		remove_work(m, w);
+		e = ERR_OK;
+	}
 	return e;
 }
 
@@ -145,7 +208,7 @@ outgoing_kick(struct mixer *m)
 
 struct blob_relay {
 	struct mixer *m;
-	struct channel *courier;
+	uint64_t serial; /* of the courier's channel */
 	uint32_t id;
 };
 
@@ -155,7 +218,7 @@ on_blob(void *arg, enum err status, struct bytes payload)
 	struct blob_relay *r = arg;
 	struct channel *ch = role_channel(r->m->host, ROLE_COURIER, 0);
 	struct msg_blob_get_reply got;
-	if (ch != NULL && ch == r->courier) {
+	if (ch != NULL && channel_serial(ch) == r->serial) {
 		enum err e;
 		if (status == ERR_OK && msg_blob_get_reply_decode(payload, &got) == ERR_OK) {
 			struct msg_courier_blob_reply reply = {.chunks = got.chunks};
@@ -195,7 +258,7 @@ outgoing_blob(struct mixer *m, struct channel *ch, const struct channel_message 
 		memcpy(get.blob, q.blob, sizeof(get.blob));
 		e = r == NULL ? ERR_MEMORY : ERR_OK;
 		if (e == ERR_OK) {
-			*r = (struct blob_relay){.m = m, .courier = ch, .id = msg->id};
+			*r = (struct blob_relay){.m = m, .serial = channel_serial(ch), .id = msg->id};
 			e = channel_request(store, BLOB_GET, blob_get, &get, 0, on_blob, r);
 		}
 		if (e != ERR_OK) {
@@ -211,7 +274,7 @@ outgoing_blob(struct mixer *m, struct channel *ch, const struct channel_message 
 
 struct verdict {
 	struct mixer *m;
-	struct channel *courier;
+	uint64_t serial; /* of the courier's channel */
 	uint32_t id;
 	struct buf payload; /* the message, kept while the task waits */
 };
@@ -269,12 +332,26 @@ write_verdict(struct mixer *m, const struct msg_courier_verdict *v, const struct
 static enum err
 store_verdict(struct mixer *m, const struct msg_courier_verdict *v)
 {
+	enum { POLL_MS = 5 };
 	struct work *work = find(m, v->unit, v->part);
+	/* The unit's state is sealed as a whole: two verdicts at once would each undo the other's. */
+	while (m->loaded && work != NULL && work->unit->judged) {
+		enum err e = task_sleep(POLL_MS);
+		if (e != ERR_OK) {
+			return e;
+		}
+		work = find(m, v->unit, v->part);
+	}
+	if (!m->loaded) {
+		return ERR_AGAIN;
+	}
 	if (work == NULL) {
 		/* Said twice, or of an earlier life. */
 		return ERR_OK;
 	}
+	uint64_t generation = m->generation;
 	struct unit *u = work->unit;
+	u->judged = true;
 	struct spool_part after = *room_part(u, v->part);
 	after.attempts++;
 	after.flags |= v->warned != 0 ? PART_WARNED : 0;
@@ -291,9 +368,13 @@ store_verdict(struct mixer *m, const struct msg_courier_verdict *v)
 	if (e == ERR_OK) {
 		e = room_batch(m, buf_bytes(&ops));
 	}
-	/* What waits may have been loaded anew meanwhile; then the unit has gone from here. */
-	work = find(m, v->unit, v->part);
-	if (e == ERR_OK && work != NULL && work->unit == u) {
+	/* What waits may have been loaded anew meanwhile, with what this verdict changed. */
+	bool same = m->generation == generation;
+	if (same) {
+		u->judged = false;
+	}
+	work = same ? find(m, v->unit, v->part) : NULL;
+	if (e == ERR_OK && work != NULL) {
 		remove_work(m, work);
 		if (v->notices.len > 0 && room_enter(m, notice.id, &notice.state) != ERR_OK) {
 			panic("no memory for a unit that is on disk");
@@ -318,12 +399,19 @@ verdict_task(void *arg)
 	struct verdict *t = arg;
 	struct mixer *m = t->m;
 	struct msg_courier_verdict v;
+	enum { PAUSE_MS = 200 };
+	msec until = loop_now(m->host->loop) + ROOM_LIMIT_MS;
 	enum err e = msg_courier_verdict_decode(buf_bytes(&t->payload), &v);
 	if (e == ERR_OK) {
 		e = store_verdict(m, &v);
 	}
+	/* What was delivered must not be forgotten because the store restarts or the disk is full for a moment. */
+	while (is_temporary(e) && !m->host->stopping && loop_now(m->host->loop) < until &&
+	       task_sleep(PAUSE_MS) == ERR_OK) {
+		e = store_verdict(m, &v);
+	}
 	struct channel *ch = role_channel(m->host, ROLE_COURIER, 0);
-	if (ch != NULL && ch == t->courier) {
+	if (ch != NULL && channel_serial(ch) == t->serial) {
 		if (e == ERR_FORMAT) {
 			channel_fault(ch);
 		} else if (channel_answer(ch, MSG_COURIER_VERDICT, t->id, e) != ERR_OK) {
@@ -341,8 +429,10 @@ outgoing_verdict(struct mixer *m, struct channel *ch, const struct channel_messa
 	struct verdict *t = calloc(1, sizeof(*t));
 	enum err e = t == NULL ? ERR_MEMORY : ERR_OK;
 	if (e == ERR_OK) {
-		*t = (struct verdict){
-		    .m = m, .courier = ch, .id = msg->id, .payload = BUF_INIT(IPC_PAYLOAD_MAX)};
+		*t = (struct verdict){.m = m,
+				      .serial = channel_serial(ch),
+				      .id = msg->id,
+				      .payload = BUF_INIT(IPC_PAYLOAD_MAX)};
 		e = buf_append(&t->payload, msg->payload);
 	}
 	if (e == ERR_OK) {

@@ -14,17 +14,17 @@ struct relay {
 	struct mixer *mixer;
 	enum role from;
 	unsigned index;
-	struct channel *ch;
+	uint64_t serial; /* of its channel */
 	enum msg_type type;
 	uint32_t id;
 };
 
-/* The channel may have closed, and another have its place in memory: it must still be the peer's. */
+/* NULL where the peer has gone, even if it is back with another channel. */
 static struct channel *
 relay_channel(const struct relay *r)
 {
 	struct channel *ch = role_channel(r->mixer->host, r->from, r->index);
-	return ch == r->ch ? ch : NULL;
+	return ch != NULL && channel_serial(ch) == r->serial ? ch : NULL;
 }
 
 static struct relay *
@@ -35,7 +35,7 @@ relay_new(struct mixer *m, struct channel *ch, const struct channel_message *msg
 		*r = (struct relay){.mixer = m,
 				    .from = channel_peer(ch),
 				    .index = channel_peer_index(ch),
-				    .ch = ch,
+				    .serial = channel_serial(ch),
 				    .type = msg->type,
 				    .id = msg->id};
 	}
@@ -151,7 +151,9 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 
 /* A unit between "sent to the store" and "on disk". */
 struct entering {
+	struct entering *next; /* in mixer.unsure */
 	struct relay *relay;
+	bool old;
 	uint8_t id[IPC_UNIT];
 	struct arena arena;
 	struct spool_state state;
@@ -188,15 +190,49 @@ on_unit_stored(void *arg, enum err status, struct bytes payload)
 	struct entering *n = arg;
 	struct mixer *m = n->relay->mixer;
 	(void)payload;
+	m->entering_old -= n->old ? 1 : 0;
+	if (status == ERR_CLOSED) {
+		/* On disk or not, nobody knows before the store is back. */
+		n->next = m->unsure;
+		m->unsure = n;
+		return;
+	}
 	if (status == ERR_OK) {
 		m->seen_put++;
-		if (m->loaded && room_enter(m, n->id, &n->state) != ERR_OK) {
+		enum err e = m->loaded ? room_enter(m, n->id, &n->state) : ERR_OK;
+		if (e != ERR_OK && e != ERR_EXISTS) {
 			/* It is on disk, so the promise stands; loading anew brings it in. */
 			panic("no memory for a unit that is on disk");
 		}
 	}
 	answer(relay_channel(n->relay), n->relay->type, n->relay->id, status);
 	entering_free(n);
+}
+
+void
+mixer_settle_unsure(struct mixer *m)
+{
+	while (m->unsure != NULL) {
+		struct entering *n = m->unsure;
+		m->unsure = n->next;
+		bool there = room_find(m, n->id) != NULL;
+		m->seen_put += there ? 1 : 0;
+		answer(relay_channel(n->relay), n->relay->type, n->relay->id, there ? ERR_OK : ERR_AGAIN);
+		entering_free(n);
+	}
+}
+
+/* Sealed to a key that may be destroyed as soon as nothing waits for it. */
+static bool
+is_old(const struct spool_state *s)
+{
+	for (size_t i = 0; i < s->part_count; i++) {
+		if (s->parts[i].kind == SPOOL_PART_COURIER &&
+		    (msec)(s->parts[i].epoch + (uint64_t)1) < clock_wall() / MSEC_DAY) {
+			return true;
+		}
+	}
+	return false;
 }
 
 static void
@@ -245,6 +281,10 @@ send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 					    .charges = buf_bytes(&lists.charges)};
 		memcpy(put.unit, n->id, sizeof(put.unit));
 		e = channel_request(store, SPOOL_PUT, spool_put, &put, 0, on_unit_stored, n);
+	}
+	if (e == ERR_OK) {
+		n->old = is_old(&n->state);
+		m->entering_old += n->old ? 1 : 0;
 	}
 	put_lists_clear(&lists);
 	buf_clear(&state);

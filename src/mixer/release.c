@@ -77,6 +77,13 @@ move_locals(struct turn *t, const struct unit *u, struct onward *on)
 		wire_put_fixed(&t->w, u->id, IPC_UNIT);
 		wire_put_u32(&t->w, on->state.parts[i].number);
 		wire_put_fixed(&t->w, on->id, IPC_UNIT);
+		/* The state grows with the parts: said with each of them, it would not fit for many. */
+		wire_put_bytes(&t->w, BYTES_LIT("-"));
+		e = wire_done(&t->w);
+	}
+	if (e == ERR_OK) {
+		wire_put_u8(&t->w, SPOOL_OP_STATE);
+		wire_put_fixed(&t->w, on->id, IPC_UNIT);
 		wire_put_bytes(&t->w, buf_bytes(&sealed));
 		e = wire_done(&t->w);
 	}
@@ -190,7 +197,7 @@ decide(struct mixer *m, bool leaving)
 	if (law_next(t.law, room_now(m)) > 0) {
 		return ERR_OK;
 	}
-	enum err e = law_decide(t.law, room_now(m), room_random(m), ROOM_BATCH, &d);
+	enum err e = law_decide(t.law, room_now(m), room_random(m), m->batch, &d);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -199,11 +206,17 @@ decide(struct mixer *m, bool leaving)
 	wire_writer_init(&t.w, &t.ops);
 	t.onward = arena_array(&t.arena, d.release_count + 1, sizeof(*t.onward));
 	e = t.onward == NULL ? ERR_MEMORY : write_decision(&t, &d);
+	if (e == ERR_LIMIT && m->batch > 1) {
+		/* Units with many recipients: fewer at a time. */
+		m->batch /= 2;
+	} else if (e == ERR_OK) {
+		m->batch = ROOM_BATCH;
+	}
 	if (e == ERR_OK && t.ops.len > 0) {
 		e = room_batch(m, buf_bytes(&t.ops));
 	}
-	/* While the task waited the store may have restarted, and all that waits be loaded anew. */
-	if (e == ERR_OK && m->loaded && !m->loading) {
+	/* While the task waited the store may have restarted: then all is loaded anew as soon as this task ends. */
+	if (e == ERR_OK && m->loaded) {
 		law_commit(t.law, &d);
 		carry_out(&t, &d);
 	} else if (e == ERR_OK) {

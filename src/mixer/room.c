@@ -94,13 +94,8 @@ unit_free(struct unit *u)
 void
 room_forget(struct mixer *m)
 {
-	while (m->works != NULL) {
-		struct work *w = m->works;
-		m->works = w->next;
-		free(w);
-	}
-	m->works_end = &m->works;
-	m->works_sent = 0;
+	m->generation++;
+	outgoing_forget(m);
 	for (size_t i = 0; i < m->entries.size; i++) {
 		while (m->entries.buckets[i] != NULL) {
 			struct entry *e = m->entries.buckets[i];
@@ -334,8 +329,13 @@ enum err
 room_batch(struct mixer *m, struct bytes ops)
 {
 	struct msg_spool_batch q = {.ops = ops};
-	return channel_call(role_channel(m->host, ROLE_STORE, 0), SPOOL_BATCH, spool_batch, &q,
-			    loop_now(m->host->loop) + ROOM_LIMIT_MS, NULL);
+	enum err e = channel_call(role_channel(m->host, ROLE_STORE, 0), SPOOL_BATCH, spool_batch, &q,
+				  loop_now(m->host->loop) + ROOM_LIMIT_MS, NULL);
+	if (e == ERR_TIMEOUT || e == ERR_NOT_FOUND || e == ERR_EXISTS) {
+		/* It may be carried out yet, or the disk is not as it is thought to be here. */
+		mixer_reload(m);
+	}
+	return e;
 }
 
 enum err

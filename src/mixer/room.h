@@ -36,6 +36,8 @@ struct unit {
 	struct unit *next; /* in its bucket */
 	uint8_t id[IPC_UNIT];
 	struct spool_state state; /* parts: own memory */
+	size_t works;             /* of its parts, in mixer.works */
+	bool judged;              /* a verdict on one of its parts is being stored: others wait */
 };
 
 /* What waits in a law. */
@@ -54,6 +56,15 @@ struct work {
 	uint32_t part;
 	bool sent; /* to the courier as it is now */
 };
+
+/* A part that the courier has in hand while what waits is loaded anew. */
+struct held {
+	struct held *next;
+	uint8_t id[IPC_UNIT];
+	uint32_t part;
+};
+
+struct entering;
 
 struct room_table {
 	void **buckets;
@@ -74,10 +85,18 @@ struct mixer {
 	struct work *works; /* in order of release */
 	struct work **works_end;
 	size_t works_sent;
-	bool loaded;
+	struct held *held;
+	struct entering *unsure; /* the store went away before it answered: loading anew tells */
+	size_t entering_old;     /* units on their way to disk, sealed to an old spool key */
+	size_t unreadable;       /* units on disk that cannot be read */
+	uint64_t generation;     /* of what is loaded: a unit seen under another one is not the same */
+	size_t batch;            /* units of the next decision */
+	bool loaded;             /* memory is what is on disk */
+	bool reloading;          /* a task loads, until it is */
+	bool reload_again;
 	bool deciding; /* the ticker's task runs */
-	bool loading;
 	bool handing;
+	bool keying;
 	struct timer tick;
 	struct timer keys_timer;
 	uint64_t seen_put;
@@ -135,12 +154,21 @@ COHUE_MUST_USE enum err mixer_notice_op(struct mixer *m, struct bytes notices, s
 COHUE_MUST_USE enum err room_enter(struct mixer *m, const uint8_t id[IPC_UNIT],
 				   const struct spool_state *state);
 
+/* After a load: answers those whose store went away before it had. */
+void mixer_settle_unsure(struct mixer *m);
+
+/* mixer.c: what is in memory may not be what is on disk any more. Loads anew, in a task. */
+void mixer_reload(struct mixer *m);
+
 /* release.c: the ticker. */
 void mixer_tick(struct timer *t);
 
 /* outgoing.c: the courier's side. */
 void outgoing_add(struct mixer *m, struct unit *u, uint32_t part);
 void outgoing_forget_unit(struct mixer *m, const struct unit *u);
+/* All works, before loading anew; what the courier has in hand is remembered, so that it is not handed over twice. */
+void outgoing_forget(struct mixer *m);
+void outgoing_forget_held(struct mixer *m);
 /* Hands works on while the courier takes them. */
 void outgoing_kick(struct mixer *m);
 void outgoing_courier_gone(struct mixer *m);
