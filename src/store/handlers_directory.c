@@ -79,7 +79,8 @@ store_directory_write(struct store *s, const struct request *q, struct buf *ret_
 	}
 	e = write_ops(s, m.ops, false);
 	/* Half a list must not stay: an error that should have been seen rolls the turn back. */
-	return e == ERR_OK ? ERR_OK : ERR_IO;
+	s->must_roll_back = e != ERR_OK && e != ERR_FORMAT;
+	return e;
 }
 
 struct walk {

@@ -190,6 +190,7 @@ store_log_append(struct store *s, const struct request *q, struct buf *ret_reply
 	if (e == ERR_OK) {
 		store_claimed(s, m.claims);
 		e = delete_blobs(s, m.drops);
+		s->must_roll_back = e != ERR_OK;
 	}
 	return e == ERR_OK ? reply_head(&head, ret_reply) : e;
 }
@@ -211,7 +212,9 @@ store_log_delete(struct store *s, const struct request *q, struct buf *ret_reply
 		e = s->driver->log_delete(s->storage, m.account, &n, 1);
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
 	}
-	return e == ERR_OK ? delete_blobs(s, m.blobs) : e;
+	e = e == ERR_OK ? delete_blobs(s, m.blobs) : e;
+	s->must_roll_back = e != ERR_OK;
+	return e;
 }
 
 enum err

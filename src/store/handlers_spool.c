@@ -162,7 +162,8 @@ store_spool_batch(struct store *s, const struct request *q, struct buf *ret_repl
 			 * One transaction for the whole batch: a step that fails behind others rolls
 			 * the turn back. The first step alone leaves nothing behind.
 			 */
-			return done == 0 || e == ERR_FORMAT ? e : ERR_IO;
+			s->must_roll_back = done > 0 && e != ERR_FORMAT;
+			return e;
 		}
 		done++;
 	}

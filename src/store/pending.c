@@ -10,6 +10,7 @@ struct pending_blob {
 	struct pending_blob *next;
 	uint8_t name[BLOB_NAME_LEN];
 	uint32_t chunks;
+	bool is_void;
 	msec began;
 };
 
@@ -29,7 +30,7 @@ pending_add(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN], uint32_t
 {
 	struct pending_blob **at = find(p, name);
 	if (*at != NULL) {
-		if (chunk != (*at)->chunks) {
+		if ((*at)->is_void || chunk != (*at)->chunks) {
 			return ERR_CONFLICT;
 		}
 		(*at)->chunks++;
@@ -58,7 +59,7 @@ pending_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
 {
 	for (const struct pending_blob *b = p->buckets[name[0]]; b != NULL; b = b->next) {
 		if (memcmp(b->name, name, BLOB_NAME_LEN) == 0) {
-			return true;
+			return !b->is_void;
 		}
 	}
 	return false;
@@ -77,6 +78,16 @@ pending_remove(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
 }
 
 void
+pending_void(struct pending_blobs *p)
+{
+	for (size_t i = 0; i < 256; i++) {
+		for (struct pending_blob *b = p->buckets[i]; b != NULL; b = b->next) {
+			b->is_void = true;
+		}
+	}
+}
+
+void
 pending_clear(struct pending_blobs *p)
 {
 	for (size_t i = 0; i < 256; i++) {
@@ -91,7 +102,7 @@ pending_take_older(struct pending_blobs *p, msec limit, uint8_t ret_name[BLOB_NA
 {
 	for (size_t i = 0; i < 256; i++) {
 		for (struct pending_blob *b = p->buckets[i]; b != NULL; b = b->next) {
-			if (b->began < limit) {
+			if (b->is_void || b->began < limit) {
 				memcpy(ret_name, b->name, BLOB_NAME_LEN);
 				pending_remove(p, ret_name);
 				return true;

@@ -9,7 +9,7 @@
 /*
  * Blobs that came in chunks and that no record or unit has claimed yet. A chunk is acknowledged before it is
  * on disk, since only the claim is a promise; so a blob may be claimed only if every chunk since its first is
- * in the same or a committed transaction. A rollback forgets them all.
+ * in the same or a committed transaction. A rollback makes all of them void: what is on disk of them is deleted in time.
  */
 struct pending_blobs {
 	struct pending_blob *buckets[256];
@@ -21,8 +21,10 @@ COHUE_MUST_USE enum err pending_add(struct pending_blobs *p, const uint8_t name[
 				    uint32_t chunk, msec now);
 bool pending_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN]);
 void pending_remove(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN]);
+/* None of them can be claimed or go on any more. */
+void pending_void(struct pending_blobs *p);
 void pending_clear(struct pending_blobs *p);
-/* Removes one that began before `limit` and gives its name; false when there is none. */
+/* Removes one that began before `limit`, or that is void, and gives its name; false when there is none. */
 bool pending_take_older(struct pending_blobs *p, msec limit, uint8_t ret_name[BLOB_NAME_LEN]);
 
 #endif

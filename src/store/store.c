@@ -47,7 +47,8 @@ store_answer(struct store *s, const struct request *q, enum err status, struct b
 {
 	struct answer *a = calloc(1, sizeof(*a));
 	if (a == NULL) {
-		/* The peer's deadline ends its waiting. */
+		/* An answer that never comes would be waited for; a channel that ends is noticed. */
+		channel_end(q->ch);
 		if (payload != NULL) {
 			buf_clear(payload);
 		}
@@ -125,13 +126,13 @@ fail_transaction(struct store *s, enum err e)
 	s->driver->rollback(s->storage);
 	s->open = false;
 	s->failures++;
-	pending_clear(&s->pending);
+	pending_void(&s->pending);
 	s->changed_count = 0;
 	for (struct answer *a = s->answers; a != NULL; a = a->next) {
 		a->status = e;
 		buf_reset(&a->payload);
 	}
-	if (e != s->last_failure) {
+	if (e != s->last_failure && e != ERR_AGAIN) {
 		/* Once per kind, not per message. */
 		log_event(
 		    LOG_LEVEL_ERROR, "cannot write to the store: %s%s", err_text(e),
@@ -191,12 +192,21 @@ on_upkeep(struct timer *t)
 {
 	struct store *s = t->arg;
 	uint8_t name[BLOB_NAME_LEN];
-	bool again = true;
-	while (again && pending_take_older(&s->pending, loop_now(s->host->loop) - ABANDONED_MS, name)) {
-		again = store_begin(s) == ERR_OK && s->driver->blob_delete(s->storage, name) == ERR_OK;
-		s->must_commit = true;
+	enum err e = ERR_OK;
+	while (e == ERR_OK && pending_take_older(&s->pending, loop_now(s->host->loop) - ABANDONED_MS, name)) {
+		e = store_begin(s);
+		if (e == ERR_OK) {
+			e = s->driver->blob_delete(s->storage, name);
+			/* A void one may never have been on disk. */
+			e = e == ERR_NOT_FOUND ? ERR_OK : e;
+		}
+	}
+	if (e != ERR_OK && s->open) {
+		fail_transaction(s, e);
 	}
 	if (s->open) {
+		/* Also what waits for the lazy commit: the write-ahead log cannot be emptied under a transaction. */
+		s->must_commit = true;
 		finish_turn(s);
 	}
 	if (s->commits != s->upkeep_at) {
@@ -226,7 +236,7 @@ store_begin(struct store *s)
 static bool
 is_fatal(enum err e)
 {
-	return e == ERR_IO || e == ERR_FULL || e == ERR_MEMORY;
+	return e == ERR_IO || e == ERR_FULL || e == ERR_MEMORY || e == ERR_DAMAGED;
 }
 
 static void
@@ -254,6 +264,11 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 			defer_start(h->loop, &s->turn_end);
 		}
 		return;
+	}
+	if (s->must_roll_back) {
+		/* The others of this turn did nothing wrong: they try again. This one hears what was wrong. */
+		s->must_roll_back = false;
+		fail_transaction(s, is_fatal(e) ? e : ERR_AGAIN);
 	}
 	store_answer(s, &q, e, e == ERR_OK ? &reply : NULL);
 	buf_wipe(&reply);

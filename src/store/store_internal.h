@@ -20,6 +20,7 @@ struct store {
 	const char *folder;
 	bool open; /* a transaction is */
 	bool must_commit;
+	bool must_roll_back; /* a request failed behind its first write */
 	struct defer turn_end;
 	struct timer lazy;
 	struct timer upkeep;
