@@ -257,6 +257,7 @@ on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 {
 	struct mx_connection *c = of_engine(ctx);
 	/* The views die with this call; the task needs the address later. */
+	buf_wipe(&c->asked_text);
 	buf_init(&c->asked_text, PATH_MAX_BYTES * 2);
 	size_t local_len = rcpt->recipient.local.len;
 	enum err e = buf_append(&c->asked_text, rcpt->recipient.local);

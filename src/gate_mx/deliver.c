@@ -163,6 +163,8 @@ mx_deliver(struct mx_connection *c)
 		d.sender = buf_bytes(&c->sender);
 		d.flags = c->smtp.smtp.tls ? ARRIVAL_ENCRYPTED : 0;
 		e = seal_parts(c, &d, &parts);
+		/* Who hung up hears no 250 and comes again: nothing of it may stay, least of all a part of the recipients. */
+		e = e == ERR_OK && c->gone ? ERR_CLOSED : e;
 	}
 	if (e == ERR_OK) {
 		e = put_unit(c, buf_bytes(&parts));

@@ -163,7 +163,9 @@ lookup_address(struct role_host *h, const struct purpose_keys *keys, const struc
 		buf_reset(&address);
 		buf_wipe(&plain);
 		e = mail_mailbox_normalise(&whole, &address);
-		e = e == ERR_OK ? find_address(h, keys, buf_bytes(&address), &plain, entry) : ERR_NOT_FOUND;
+		e = e == ERR_OK ? find_address(h, keys, buf_bytes(&address), &plain, entry)
+		    : e == ERR_LIMIT || e == ERR_FORMAT ? ERR_NOT_FOUND
+							: e;
 	}
 	size_t count = 0;
 	for (size_t i = 0; e == ERR_OK && i < entry->count; i++) {
