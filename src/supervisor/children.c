@@ -333,9 +333,10 @@ on_closed(void *arg, struct channel *ch, bool fault)
 	}
 	if (c->channel == ch) {
 		c->channel = NULL;
+		give_up(c);
 	}
+	/* Otherwise it was reaped, and its successor may run. */
 	channel_destroy(&ch);
-	give_up(c);
 }
 
 static const struct channel_events child_events = {.message = on_message, .closed = on_closed};
@@ -521,7 +522,11 @@ reaped(struct child *c, int status)
 	c->pid = 0;
 	c->state = CHILD_DOWN;
 	timer_stop(&c->start_deadline);
-	channel_destroy(&c->channel);
+	if (c->channel != NULL) {
+		/* Not destroyed: who waits for an answer on it must hear that none comes. */
+		channel_end(c->channel);
+		c->channel = NULL;
+	}
 	if (h->stopping) {
 		return;
 	}
