@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "base/secret.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ static uint8_t *marks;
 static size_t units;
 static size_t used_units;
 static size_t hint;
+/* The opener has a second thread. */
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void
 on_abort(int signum)
@@ -55,13 +58,9 @@ secret_pool_init(size_t pool_bytes)
 	return ERR_OK;
 }
 
-void *
-secret_alloc(size_t size)
+static void *
+take_units(size_t need)
 {
-	size_t need = (size + UNIT - 1) / UNIT;
-	if (pool == NULL || size == 0 || need > MAX_UNITS_A_PIECE) {
-		return NULL;
-	}
 	for (size_t pass = 0; pass < 2; pass++) {
 		size_t run = 0;
 		for (size_t i = pass == 0 ? hint : 0; i < units; i++) {
@@ -79,6 +78,19 @@ secret_alloc(size_t size)
 	return NULL;
 }
 
+void *
+secret_alloc(size_t size)
+{
+	size_t need = (size + UNIT - 1) / UNIT;
+	if (pool == NULL || size == 0 || need > MAX_UNITS_A_PIECE) {
+		return NULL;
+	}
+	(void)pthread_mutex_lock(&pool_lock);
+	void *secret = take_units(need);
+	(void)pthread_mutex_unlock(&pool_lock);
+	return secret;
+}
+
 void
 secret_free(void *secret)
 {
@@ -86,6 +98,7 @@ secret_free(void *secret)
 		return;
 	}
 	size_t first = (size_t)((uint8_t *)secret - pool) / UNIT;
+	(void)pthread_mutex_lock(&pool_lock);
 	if (!secret_contains(secret) || marks[first] != 1) {
 		panic("secret_free of what is no secret");
 	}
@@ -97,6 +110,7 @@ secret_free(void *secret)
 	memset(marks + first, 0, n);
 	used_units -= n;
 	hint = first < hint ? first : hint;
+	(void)pthread_mutex_unlock(&pool_lock);
 }
 
 void

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Accounts as the directory has them: read, opened, changed in one transaction. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/wire.h"
+#include "loop/task.h"
+#include "opener/internal.h"
+
+enum { LOCK_STEP_MS = 10, LOCK_MOST_MS = 60 * 1000 };
+
+enum err
+opener_address(const struct opener *o, struct bytes local, struct buf *ret)
+{
+	enum err e = buf_append(ret, local);
+	return e == ERR_OK ? buf_printf(ret, "@%s", o->host->config.domain) : e;
+}
+
+enum err
+opener_fetch(struct opener *o, const uint8_t key[SEALED_HASH_LEN], struct buf *ret)
+{
+	struct msg_directory_get q;
+	struct msg_directory_get_reply m;
+	struct buf reply = BUF_INIT(IPC_CHUNK);
+	memcpy(q.key, key, sizeof(q.key));
+	enum err e = channel_call(role_channel(o->host, ROLE_STORE, 0), DIRECTORY_GET, directory_get, &q,
+				  opener_deadline(o), &reply);
+	if (e == ERR_OK) {
+		e = msg_directory_get_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		e = buf_append(ret, m.value);
+	}
+	buf_clear(&reply);
+	return e;
+}
+
+enum err
+opener_find_address(struct opener *o, struct bytes address, struct buf *plain, struct directory_address *ret)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	enum directory_kind kind;
+	directory_address_key(o->keys.key[PURPOSE_DIRECTORY_HASH], address, key);
+	enum err e = lookup_value(o->host, &o->keys, key, plain, &kind);
+	if (e == ERR_OK && kind != DIRECTORY_ADDRESS) {
+		e = ERR_DAMAGED;
+	}
+	return e == ERR_OK ? directory_address_decode(buf_bytes(plain), ret) : e;
+}
+
+/* ---- one account ---- */
+
+enum err
+opener_account_load(struct opener *o, const uint8_t id[SEALED_ID_LEN], struct opener_account **ret)
+{
+	struct lookup_account found;
+	uint8_t key[SEALED_HASH_LEN];
+	struct opener_account *a = calloc(1, sizeof(*a));
+	if (a == NULL) {
+		return ERR_MEMORY;
+	}
+	memcpy(a->id, id, sizeof(a->id));
+	buf_init(&a->plain, DIRECTORY_VALUE_MAX);
+	buf_init(&a->slots_value, DIRECTORY_VALUE_MAX);
+	member_keys_init(&a->keys);
+	enum err e = lookup_account(o->host, &o->keys, id, &found, &a->plain, &a->entry);
+	/* Asked for in any case: whether it is there must not show in the number of questions. */
+	sealed_slots_key(o->keys.key[PURPOSE_DIRECTORY_HASH], id, key);
+	enum err f = opener_fetch(o, key, &a->slots_value);
+	e = e == ERR_OK ? f : e;
+	if (e == ERR_OK) {
+		*ret = a;
+	} else {
+		opener_account_free(&a);
+	}
+	return e;
+}
+
+void
+opener_account_free(struct opener_account **account)
+{
+	struct opener_account *a = *account;
+	if (a == NULL) {
+		return;
+	}
+	sealed_slots_destroy(&a->slots);
+	member_keys_clear(&a->keys);
+	buf_wipe(&a->plain);
+	buf_wipe(&a->slots_value);
+	secret_wipe(a, sizeof(*a));
+	free(a);
+	*account = NULL;
+}
+
+struct opening {
+	const struct opener *o;
+	struct opener_account *account;
+	struct bytes password;
+	enum err result;
+};
+
+/* On the thread. */
+static void
+open_main(void *arg)
+{
+	struct opening *j = arg;
+	const uint8_t *pepper = j->o->keys.key[PURPOSE_PEPPER];
+	j->result = j->account == NULL ? sealed_slots_fake_open(pepper, j->password, NULL)
+				       : sealed_slots_open_main(j->account->slots, pepper, j->password,
+								&j->account->keys, &j->account->slot);
+}
+
+enum err
+opener_open(struct opener *o, struct opener_account *a, struct bytes secret, bool recovery_allowed)
+{
+	const uint8_t *pepper = o->keys.key[PURPOSE_PEPPER];
+	struct slot_code code;
+	enum err e = ERR_OK;
+	if (a != NULL && a->slots == NULL) {
+		uint8_t key[SEALED_HASH_LEN];
+		sealed_slots_key(o->keys.key[PURPOSE_DIRECTORY_HASH], a->id, key);
+		e = sealed_slots_unseal(o->keys.key[PURPOSE_DIRECTORY_SEAL], key, a->id,
+					buf_bytes(&a->slots_value), &a->slots);
+		if (e != ERR_OK) {
+			return e == ERR_MEMORY ? e : ERR_DAMAGED;
+		}
+	}
+	if (slot_code_parse(secret, &code) == ERR_OK) {
+		if (code.kind == SLOT_RECOVERY && !recovery_allowed) {
+			a = NULL;
+		}
+		e = a == NULL ? sealed_slots_fake_open(pepper, secret, &code)
+			      : sealed_slots_open_code(a->slots, pepper, &code, &a->keys, &a->slot);
+		secret_wipe(&code, sizeof(code));
+		return e;
+	}
+	struct opening j = {.o = o, .account = a, .password = secret, .result = ERR_AGAIN};
+	e = work_run(o->work, open_main, &j);
+	return e == ERR_OK ? j.result : e;
+}
+
+enum err
+opener_rekey(struct opener *o, struct opener_account *a)
+{
+	struct msg_mac_public q;
+	struct msg_mac_public_reply m;
+	struct buf reply = BUF_INIT(256);
+	memcpy(q.account, a->id, sizeof(q.account));
+	q.generation = sealed_slots_generation(a->slots, q.public_key);
+	enum err e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), MAC_PUBLIC, mac_public, &q,
+				  opener_deadline(o), &reply);
+	if (e == ERR_OK) {
+		e = msg_mac_public_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		a->entry.generation = q.generation;
+		memcpy(a->entry.public_key, q.public_key, sizeof(a->entry.public_key));
+		memcpy(a->entry.mac, m.mac, sizeof(a->entry.mac));
+	}
+	buf_clear(&reply);
+	return e;
+}
+
+/* ---- locks ---- */
+
+static bool
+is_locked(const struct opener *o, const uint8_t account[SEALED_ID_LEN])
+{
+	for (const struct opener_lock *l = o->locks; l != NULL; l = l->next) {
+		if (memcmp(l->account, account, SEALED_ID_LEN) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+enum err
+opener_lock_take(struct opener *o, const uint8_t account[SEALED_ID_LEN], struct opener_lock *ret)
+{
+	msec until = loop_now(o->host->loop) + LOCK_MOST_MS;
+	ret->held = false;
+	while (is_locked(o, account)) {
+		enum err e = loop_now(o->host->loop) >= until ? ERR_AGAIN : task_sleep(LOCK_STEP_MS);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	memcpy(ret->account, account, SEALED_ID_LEN);
+	ret->next = o->locks;
+	ret->held = true;
+	o->locks = ret;
+	return ERR_OK;
+}
+
+void
+opener_lock_give(struct opener *o, struct opener_lock *l)
+{
+	if (!l->held) {
+		return;
+	}
+	for (struct opener_lock **p = &o->locks; *p != NULL; p = &(*p)->next) {
+		if (*p == l) {
+			*p = l->next;
+			break;
+		}
+	}
+	l->held = false;
+}
+
+/* ---- transactions ---- */
+
+enum { OP_DELETE = 3 };
+
+void
+opener_changes_init(struct opener_changes *c, struct opener *o)
+{
+	c->o = o;
+	c->error = ERR_OK;
+	buf_init(&c->ops, IPC_PAYLOAD_MAX - 64);
+}
+
+void
+opener_changes_clear(struct opener_changes *c)
+{
+	buf_wipe(&c->ops);
+}
+
+static void
+add_op(struct opener_changes *c, unsigned op, const uint8_t key[SEALED_HASH_LEN], struct bytes value)
+{
+	struct wire_writer w;
+	if (c->error != ERR_OK) {
+		return;
+	}
+	wire_writer_init(&w, &c->ops);
+	wire_put_u8(&w, (uint8_t)op);
+	wire_put_fixed(&w, key, SEALED_HASH_LEN);
+	wire_put_bytes(&w, value);
+	c->error = wire_done(&w);
+}
+
+void
+opener_put_address(struct opener_changes *c, enum opener_op op, const struct directory_address *entry)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	struct buf value = BUF_INIT(DIRECTORY_VALUE_MAX);
+	directory_address_key(c->o->keys.key[PURPOSE_DIRECTORY_HASH], entry->address, key);
+	enum err e = directory_address_seal(entry, c->o->keys.key[PURPOSE_DIRECTORY_SEAL], key, &value);
+	c->error = c->error == ERR_OK ? e : c->error;
+	add_op(c, op, key, buf_bytes(&value));
+	buf_clear(&value);
+}
+
+void
+opener_delete_address(struct opener_changes *c, struct bytes address)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	directory_address_key(c->o->keys.key[PURPOSE_DIRECTORY_HASH], address, key);
+	add_op(c, OP_DELETE, key, BYTES_EMPTY);
+}
+
+void
+opener_put_account(struct opener_changes *c, enum opener_op op, const struct directory_account *entry)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	struct buf value = BUF_INIT(DIRECTORY_VALUE_MAX);
+	directory_account_key(c->o->keys.key[PURPOSE_DIRECTORY_HASH], entry->id, key);
+	enum err e = directory_account_seal(entry, c->o->keys.key[PURPOSE_DIRECTORY_SEAL], key, &value);
+	c->error = c->error == ERR_OK ? e : c->error;
+	add_op(c, op, key, buf_bytes(&value));
+	buf_clear(&value);
+}
+
+void
+opener_put_slots(struct opener_changes *c, enum opener_op op, const struct sealed_slots *slots,
+		 const uint8_t account[SEALED_ID_LEN])
+{
+	uint8_t key[SEALED_HASH_LEN];
+	struct buf value = BUF_INIT(DIRECTORY_VALUE_MAX);
+	sealed_slots_key(c->o->keys.key[PURPOSE_DIRECTORY_HASH], account, key);
+	enum err e = sealed_slots_seal(slots, c->o->keys.key[PURPOSE_DIRECTORY_SEAL], key, &value);
+	c->error = c->error == ERR_OK ? e : c->error;
+	add_op(c, op, key, buf_bytes(&value));
+	buf_clear(&value);
+}
+
+void
+opener_delete_account(struct opener_changes *c, const uint8_t account[SEALED_ID_LEN])
+{
+	uint8_t key[SEALED_HASH_LEN];
+	directory_account_key(c->o->keys.key[PURPOSE_DIRECTORY_HASH], account, key);
+	add_op(c, OP_DELETE, key, BYTES_EMPTY);
+	sealed_slots_key(c->o->keys.key[PURPOSE_DIRECTORY_HASH], account, key);
+	add_op(c, OP_DELETE, key, BYTES_EMPTY);
+}
+
+enum err
+opener_commit(struct opener_changes *c)
+{
+	struct msg_directory_write m = {.ops = buf_bytes(&c->ops)};
+	if (c->error != ERR_OK) {
+		return c->error;
+	}
+	c->o->revision++;
+	enum err e = channel_call(role_channel(c->o->host, ROLE_STORE, 0), DIRECTORY_WRITE, directory_write,
+				  &m, opener_deadline(c->o), NULL);
+	/* Once more: who read between the two saw either state. */
+	c->o->revision++;
+	return e;
+}
+
+/* ---- all entries ---- */
+
+static enum err
+walk_rows(struct opener *o, struct bytes rows, uint8_t ret_last[SEALED_HASH_LEN], opener_walk_fn *fn,
+	  void *arg)
+{
+	struct wire_reader r;
+	enum err e = ERR_OK;
+	wire_reader_init(&r, rows);
+	while (e == ERR_OK && r.rest.len > 0 && r.error == ERR_OK) {
+		struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
+		enum directory_kind kind;
+		wire_get_fixed(&r, ret_last, SEALED_HASH_LEN);
+		struct bytes value = wire_get_bytes(&r, DIRECTORY_VALUE_MAX * 2);
+		e = r.error;
+		if (e == ERR_OK) {
+			e = directory_unseal(o->keys.key[PURPOSE_DIRECTORY_SEAL], ret_last, value, &plain,
+					     &kind);
+			e = e == ERR_OK || e == ERR_MEMORY ? e : ERR_DAMAGED;
+		}
+		if (e == ERR_OK) {
+			e = fn(arg, kind, buf_bytes(&plain));
+		}
+		buf_wipe(&plain);
+	}
+	return e;
+}
+
+enum err
+opener_walk(struct opener *o, opener_walk_fn *fn, void *arg)
+{
+	struct msg_directory_walk q;
+	struct msg_directory_walk_reply m = {.more = 1};
+	struct buf reply = BUF_INIT(IPC_PAYLOAD_MAX);
+	enum err e = ERR_OK;
+	memset(q.after, 0, sizeof(q.after));
+	while (e == ERR_OK && m.more != 0) {
+		buf_reset(&reply);
+		e = channel_call(role_channel(o->host, ROLE_STORE, 0), DIRECTORY_WALK, directory_walk, &q,
+				 opener_deadline(o), &reply);
+		if (e == ERR_OK) {
+			e = msg_directory_walk_reply_decode(buf_bytes(&reply), &m);
+		}
+		if (e == ERR_OK && m.more != 0 && m.rows.len == 0) {
+			e = ERR_DAMAGED; /* it would go on for ever */
+		}
+		if (e == ERR_OK) {
+			e = walk_rows(o, m.rows, q.after, fn, arg);
+		}
+		if (e == ERR_OK && m.more != 0) {
+			e = task_yield();
+		}
+	}
+	buf_clear(&reply);
+	return e;
+}
+
+/* ---- session workers ---- */
+
+unsigned
+opener_worker_of(const struct opener *o, const uint8_t account[SEALED_ID_LEN])
+{
+	return account[0] % o->host->config.session_workers;
+}
+
+void
+opener_close_member(struct opener *o, const uint8_t account[SEALED_ID_LEN])
+{
+	struct msg_member_close m;
+	memcpy(m.account, account, sizeof(m.account));
+	struct channel *ch = role_channel(o->host, ROLE_SESSION, opener_worker_of(o, account));
+	enum err e = channel_call(ch, MEMBER_CLOSE, member_close, &m, opener_deadline(o), NULL);
+	/* A worker that does not answer any more is restarted by the supervisor, and has then no session. */
+	(void)e;
+}

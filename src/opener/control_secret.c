@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Commands that need a secret of the member: her password, an application password, or the recovery code. */
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/wire.h"
+#include "opener/internal.h"
+
+/* An account under its lock, opened. */
+struct opened {
+	struct opener *o;
+	struct opener_account *account;
+	struct opener_lock lock;
+};
+
+static void
+close_account(struct opened *s)
+{
+	opener_lock_give(s->o, &s->lock);
+	opener_account_free(&s->account);
+}
+
+static bool
+open_account(struct opener *o, struct bytes name, struct bytes secret, struct opener_answer *a,
+	     struct opened *ret)
+{
+	*ret = (struct opened){.o = o, .account = NULL, .lock = {.held = false}};
+	if (!opener_find_member(o, name, a, &ret->account)) {
+		return false;
+	}
+	uint8_t id[SEALED_ID_LEN];
+	memcpy(id, ret->account->id, sizeof(id));
+	opener_account_free(&ret->account);
+	enum err e = opener_lock_take(o, id, &ret->lock);
+	if (e == ERR_OK) {
+		e = opener_account_load(o, id, &ret->account);
+	}
+	if (e == ERR_OK) {
+		e = opener_open(o, ret->account, secret, true);
+	}
+	if (e == ERR_AUTH) {
+		opener_say(a, e,
+			   "nothing was changed: this is neither her password nor one of her "
+			   "application passwords nor her recovery code. Remedy: try again, or use the "
+			   "recovery code");
+	} else if (e != ERR_OK) {
+		opener_say_error(a, e);
+	}
+	if (e != ERR_OK) {
+		close_account(ret);
+	}
+	return e == ERR_OK;
+}
+
+/* Writes the slots, and the entry where a new generation began; then ends her sessions. */
+static enum err
+write_account(struct opened *s, bool new_generation)
+{
+	struct opener_changes c;
+	opener_changes_init(&c, s->o);
+	enum err e = new_generation ? opener_rekey(s->o, s->account) : ERR_OK;
+	if (e == ERR_OK) {
+		if (new_generation) {
+			opener_put_account(&c, OPENER_PUT, &s->account->entry);
+		}
+		opener_put_slots(&c, OPENER_PUT, s->account->slots, s->account->id);
+		e = opener_commit(&c);
+	}
+	opener_changes_clear(&c);
+	if (e == ERR_OK) {
+		opener_close_member(s->o, s->account->id);
+	}
+	return e;
+}
+
+struct change_job {
+	struct opened *s;
+	struct bytes password;
+	enum err result;
+};
+
+static void
+change_main(void *arg)
+{
+	struct change_job *j = arg;
+	uint32_t number = 0;
+	j->result =
+	    sealed_slots_change_main(j->s->account->slots, &j->s->account->keys,
+				     j->s->o->keys.key[PURPOSE_PEPPER], j->password, opener_today(), &number);
+}
+
+void
+opener_member_passwd(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes password = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct opened s;
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	if (!opener_check_password(password, a) || !open_account(o, name, secret, a, &s)) {
+		return;
+	}
+	struct change_job j = {.s = &s, .password = password, .result = ERR_AGAIN};
+	enum err e = work_run(o->work, change_main, &j);
+	e = e == ERR_OK ? j.result : e;
+	if (e == ERR_OK) {
+		e = write_account(&s, false);
+	}
+	if (e != ERR_OK) {
+		opener_say_error(a, e);
+	}
+	close_account(&s);
+}
+
+static void
+put_code(struct opener_answer *a, struct slot_code *code)
+{
+	char text[SLOT_CODE_TEXT_MAX];
+	slot_code_print(code, text);
+	wire_put_bytes(a->data, bytes_str(text));
+	secret_wipe(text, sizeof(text));
+	secret_wipe(code, sizeof(*code));
+}
+
+void
+opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes label = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct slot_code code;
+	struct opened s;
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	if (label.len > SLOT_LABEL_MAX || !bytes_is_utf8(label)) {
+		opener_say(a, ERR_LIMIT, "the label is too long, or not UTF-8. Remedy: at most %d octets",
+			   SLOT_LABEL_MAX);
+		return;
+	}
+	if (!open_account(o, name, secret, a, &s)) {
+		return;
+	}
+	enum err e = sealed_slots_add_code(s.account->slots, &s.account->keys, o->keys.key[PURPOSE_PEPPER],
+					   SLOT_APP, opener_today(), label, &code);
+	if (e == ERR_LIMIT) {
+		opener_say(
+		    a, e,
+		    "she has %d passwords and codes already. Remedy: `cohue member app-drop` one of them",
+		    SLOTS_MAX);
+		close_account(&s);
+		return;
+	}
+	if (e == ERR_OK) {
+		e = write_account(&s, false);
+	}
+	if (e == ERR_OK) {
+		put_code(a, &code);
+	} else {
+		opener_say_error(a, e);
+	}
+	close_account(&s);
+}
+
+void
+opener_member_app_list(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct opened s;
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	if (!open_account(o, name, secret, a, &s)) {
+		return;
+	}
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < sealed_slots_count(s.account->slots) && e == ERR_OK; i++) {
+		struct slot_info info = sealed_slots_info(s.account->slots, i);
+		struct buf label = BUF_INIT(SLOT_LABEL_MAX + 64);
+		e = sealed_slots_label(s.account->slots, &s.account->keys, info.number, &label);
+		if (e == ERR_OK) {
+			wire_put_u16(a->data, info.number > UINT16_MAX ? UINT16_MAX : (uint16_t)info.number);
+			wire_put_u8(a->data, (uint8_t)info.kind);
+			wire_put_bytes(a->data, buf_bytes(&label));
+		}
+		buf_wipe(&label);
+	}
+	if (e != ERR_OK) {
+		opener_say_error(a, e == ERR_AUTH || e == ERR_NOT_FOUND ? ERR_DAMAGED : e);
+	}
+	close_account(&s);
+}
+
+static bool
+slot_kind_of(const struct sealed_slots *slots, uint32_t number, enum slot_kind *ret)
+{
+	for (size_t i = 0; i < sealed_slots_count(slots); i++) {
+		struct slot_info info = sealed_slots_info(slots, i);
+		if (info.number == number) {
+			*ret = info.kind;
+			return true;
+		}
+	}
+	return false;
+}
+
+void
+opener_member_app_drop(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	uint16_t number = wire_get_u16(r);
+	struct opened s;
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	if (!open_account(o, name, secret, a, &s)) {
+		return;
+	}
+	enum slot_kind kind = SLOT_MAIN;
+	if (!slot_kind_of(s.account->slots, number, &kind) || kind == SLOT_RECOVERY) {
+		opener_say(a, ERR_NOT_FOUND,
+			   "there is no password of this number. Remedy: `cohue member app-list` shows them; "
+			   "the recovery code is replaced by `cohue member recovery`");
+		close_account(&s);
+		return;
+	}
+	enum err e = sealed_slots_revoke(s.account->slots, &s.account->keys, number);
+	if (e == ERR_OK) {
+		e = write_account(&s, true);
+	}
+	if (e == ERR_STATE) {
+		opener_say(a, e,
+			   "this is her last way in. Remedy: make another one first (`cohue member "
+			   "app-password`)");
+	} else if (e != ERR_OK) {
+		opener_say_error(a, e);
+	}
+	close_account(&s);
+}
+
+/* The number of a recovery slot other than `kept`; 0 without. */
+static uint32_t
+older_recovery(const struct sealed_slots *slots, size_t kept_from)
+{
+	for (size_t i = 0; i < kept_from; i++) {
+		struct slot_info info = sealed_slots_info(slots, i);
+		if (info.kind == SLOT_RECOVERY) {
+			return info.number;
+		}
+	}
+	return 0;
+}
+
+void
+opener_member_recovery(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct slot_code code;
+	struct opened s;
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	if (!open_account(o, name, secret, a, &s)) {
+		return;
+	}
+	bool revoked = false;
+	enum err e = sealed_slots_add_code(s.account->slots, &s.account->keys, o->keys.key[PURPOSE_PEPPER],
+					   SLOT_RECOVERY, opener_today(), BYTES_EMPTY, &code);
+	/* The new one stands last: slots ascend by number, and numbers are never given twice. */
+	while (e == ERR_OK) {
+		uint32_t old = older_recovery(s.account->slots, sealed_slots_count(s.account->slots) - 1);
+		if (old == 0) {
+			break;
+		}
+		e = sealed_slots_revoke(s.account->slots, &s.account->keys, old);
+		revoked = true;
+	}
+	if (e == ERR_OK) {
+		e = write_account(&s, revoked);
+	}
+	if (e == ERR_OK) {
+		put_code(a, &code);
+	} else {
+		opener_say_error(a, e);
+	}
+	close_account(&s);
+}

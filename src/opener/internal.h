@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_OPENER_INTERNAL_H
+#define COHUE_OPENER_INTERNAL_H
+
+#include "base/wire.h"
+#include "control/control.h"
+#include "lookup/lookup.h"
+#include "opener/throttle.h"
+#include "opener/work.h"
+#include "sealed/slots.h"
+
+/* What the files of this folder share. */
+
+enum {
+	OPENER_LOGINS_MAX = 512, /* at once, those that wait for their turn included */
+	OPENER_CALL_MS = 20 * 1000,
+	OPENER_PASSWORD_MIN = 8, /* octets of a main password */
+	OPENER_PASSWORD_MOST = 512,
+};
+
+struct opener_lock {
+	uint8_t account[SEALED_ID_LEN];
+	struct opener_lock *next;
+	bool held;
+};
+
+struct opener {
+	struct role_host *host;
+	struct purpose_keys keys;
+	struct throttle *throttle;
+	struct work *work;
+	struct opener_lock *locks;
+	/* Counts changes of accounts: what was read before a change is looked at again. */
+	uint64_t revision;
+	/* Of each gate-member: counts its lives, so that an answer never reaches its successor. */
+	unsigned gate_lives[ROLE_PEERS_MAX];
+	size_t logins; /* being worked at */
+	uint64_t seen_logins;
+	uint64_t seen_refused;
+	uint64_t seen_deferred;
+	uint64_t seen_controls;
+};
+
+/* opener.c */
+msec opener_deadline(const struct opener *o);
+uint32_t opener_today(void);
+
+/* ---- accounts.c: all from a task ---- */
+
+/* The address under which the directory has a local part, appended: "local@domain". */
+COHUE_MUST_USE enum err opener_address(const struct opener *o, struct bytes local, struct buf *ret);
+/* A directory entry as it is stored, appended. ERR_NOT_FOUND, and the temporary ones. */
+COHUE_MUST_USE enum err opener_fetch(struct opener *o, const uint8_t key[SEALED_HASH_LEN], struct buf *ret);
+/* An address entry, its views in *plain. ERR_NOT_FOUND, ERR_DAMAGED, and the temporary ones. */
+COHUE_MUST_USE enum err opener_find_address(struct opener *o, struct bytes address, struct buf *plain,
+					    struct directory_address *ret);
+
+/* An account as it stands in the directory. On the heap: it is large. */
+struct opener_account {
+	uint8_t id[SEALED_ID_LEN];
+	struct directory_account entry; /* views into plain */
+	struct buf plain;
+	struct buf slots_value; /* as stored */
+	struct sealed_slots *slots;
+	struct member_keys keys; /* empty until opened */
+	uint32_t slot;           /* by which it was opened */
+};
+
+/* Entry and slots. ERR_NOT_FOUND, ERR_DAMAGED, and the temporary ones. */
+COHUE_MUST_USE enum err opener_account_load(struct opener *o, const uint8_t id[SEALED_ID_LEN],
+					    struct opener_account **ret);
+void opener_account_free(struct opener_account **a);
+/*
+ * Opens the slots with a main password (on the thread), an application password or a recovery code. a NULL: the same work for
+ * nobody, always ERR_AUTH. ERR_AGAIN: the queue is full. ERR_MEMORY: temporary.
+ */
+COHUE_MUST_USE enum err opener_open(struct opener *o, struct opener_account *a, struct bytes secret,
+				    bool recovery_allowed);
+/* Sets generation, public key and MAC of the entry from the slots. */
+COHUE_MUST_USE enum err opener_rekey(struct opener *o, struct opener_account *a);
+
+/* One at a time for each account (all zero: the addresses). Waits; ERR_AGAIN after 60 s. */
+COHUE_MUST_USE enum err opener_lock_take(struct opener *o, const uint8_t account[SEALED_ID_LEN],
+					 struct opener_lock *ret);
+/* Also one that was not taken. */
+void opener_lock_give(struct opener *o, struct opener_lock *l);
+
+/* A transaction on the directory: collected, then written all or not at all. The first error sticks. */
+struct opener_changes {
+	struct opener *o;
+	struct buf ops;
+	enum err error;
+};
+enum opener_op { OPENER_PUT = 1, OPENER_CREATE = 2 };
+
+void opener_changes_init(struct opener_changes *c, struct opener *o);
+void opener_changes_clear(struct opener_changes *c);
+void opener_put_address(struct opener_changes *c, enum opener_op op, const struct directory_address *entry);
+void opener_delete_address(struct opener_changes *c, struct bytes address);
+void opener_put_account(struct opener_changes *c, enum opener_op op, const struct directory_account *entry);
+void opener_put_slots(struct opener_changes *c, enum opener_op op, const struct sealed_slots *slots,
+		      const uint8_t account[SEALED_ID_LEN]);
+void opener_delete_account(struct opener_changes *c, const uint8_t account[SEALED_ID_LEN]);
+/* ERR_EXISTS: something to be created is there. ERR_TIMEOUT, ERR_CLOSED: it may have been done. */
+COHUE_MUST_USE enum err opener_commit(struct opener_changes *c);
+
+/* Called for each entry of the directory; anything but ERR_OK stops it. */
+typedef enum err opener_walk_fn(void *arg, enum directory_kind kind, struct bytes plain);
+COHUE_MUST_USE enum err opener_walk(struct opener *o, opener_walk_fn *fn, void *arg);
+
+/* ---- session workers ---- */
+
+unsigned opener_worker_of(const struct opener *o, const uint8_t account[SEALED_ID_LEN]);
+/* Ends her sessions; a worker that is away has none. */
+void opener_close_member(struct opener *o, const uint8_t account[SEALED_ID_LEN]);
+
+/* login.c: a LOGIN request */
+void opener_login(struct opener *o, struct channel *ch, const struct channel_message *m);
+/*
+ * What a login does, from a task. ERR_AUTH: no, whatever the reason; ERR_AGAIN or ERR_MEMORY: try later. Also for tests.
+ */
+COHUE_MUST_USE enum err opener_log_in(struct opener *o, const struct msg_login *m,
+				      struct msg_login_reply *ret);
+
+/* ---- control*.c ---- */
+
+struct opener_answer {
+	enum err status;
+	struct buf text;
+	struct wire_writer *data;
+};
+/* Sets the answer: what is wrong, where, and what helps. */
+void opener_say(struct opener_answer *a, enum err status, const char *format, ...) COHUE_PRINTF(3, 4);
+/* The text for errors that every command can meet. */
+void opener_say_error(struct opener_answer *a, enum err e);
+
+/* Whether this may be a main password; says what is wrong otherwise. */
+bool opener_check_password(struct bytes password, struct opener_answer *a);
+
+/* One request of the CLI, from a task; appends the answer's packet. */
+void opener_control(struct opener *o, struct bytes request, struct buf *ret_packet);
+
+typedef void opener_command(struct opener *o, struct wire_reader *r, struct opener_answer *a);
+opener_command opener_member_add, opener_member_list, opener_member_suspend, opener_member_remove,
+    opener_member_quota;
+opener_command opener_member_passwd, opener_member_app_add, opener_member_app_list, opener_member_app_drop,
+    opener_member_recovery;
+opener_command opener_alias_set, opener_alias_remove, opener_alias_list;
+
+/* The account of a member by the name that was typed. Says what is wrong otherwise, and returns false. */
+bool opener_find_member(struct opener *o, struct bytes typed, struct opener_answer *a,
+			struct opener_account **ret);
+
+#endif

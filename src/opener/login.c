@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * A login: throttle, look up, open, hand the keys to the session's worker. Whatever is wrong (the name,
+ * the password, the account's state), the same questions are asked of the store, the same work is done,
+ * and the same answer is given.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "crypto/crypto.h"
+#include "loop/task.h"
+#include "opener/internal.h"
+#include "opener/name.h"
+#include "process/log.h"
+
+enum { TRIES = 3, NAME_ROOM = 512 };
+
+struct request {
+	struct opener *o;
+	unsigned gate;
+	unsigned life; /* of the gate */
+	uint32_t id;
+	struct buf payload; /* holds the password */
+};
+
+static bool
+may_log_in(const struct opener_account *a)
+{
+	return a->entry.status == ACCOUNT_INVITED || a->entry.status == ACCOUNT_ACTIVE;
+}
+
+/* Whose address it is. What is no one's gives an id that nobody has: the same questions follow. */
+static enum err
+find_id(struct opener *o, struct bytes address, uint8_t ret_id[SEALED_ID_LEN], bool *ret_found)
+{
+	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
+	uint8_t nobody[CRYPTO_HASH_LEN];
+	struct directory_address *entry = calloc(1, sizeof(*entry));
+	if (entry == NULL) {
+		return ERR_MEMORY;
+	}
+	crypto_mac(o->keys.key[PURPOSE_DIRECTORY_HASH], address, nobody);
+	memcpy(ret_id, nobody, SEALED_ID_LEN);
+	*ret_found = false;
+	enum err e = opener_find_address(o, address, &plain, entry);
+	if (e == ERR_OK && entry->count == 1) {
+		memcpy(ret_id, entry->accounts[0], SEALED_ID_LEN);
+		*ret_found = true;
+	}
+	buf_wipe(&plain);
+	free(entry);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+/*
+ * The first login: whoever created the account knew its first secrets, so a new generation begins. ERR_CONFLICT: somebody
+ * else changed the account meanwhile.
+ */
+static enum err
+activate(struct opener *o, struct opener_account *a)
+{
+	struct opener_lock lock = {.held = false};
+	struct opener_account *now = NULL;
+	struct opener_changes c;
+	opener_changes_init(&c, o);
+	enum err e = opener_lock_take(o, a->id, &lock);
+	if (e == ERR_OK) {
+		e = opener_account_load(o, a->id, &now);
+	}
+	if (e == ERR_OK && (!bytes_equal(buf_bytes(&now->plain), buf_bytes(&a->plain)) ||
+			    !bytes_equal(buf_bytes(&now->slots_value), buf_bytes(&a->slots_value)))) {
+		e = ERR_CONFLICT;
+	}
+	if (e == ERR_OK) {
+		e = sealed_slots_new_generation(a->slots, &a->keys);
+	}
+	if (e == ERR_OK) {
+		e = opener_rekey(o, a);
+	}
+	if (e == ERR_OK) {
+		a->entry.status = ACCOUNT_ACTIVE;
+		opener_put_account(&c, OPENER_PUT, &a->entry);
+		opener_put_slots(&c, OPENER_PUT, a->slots, a->id);
+		e = opener_commit(&c);
+	}
+	opener_changes_clear(&c);
+	opener_account_free(&now);
+	opener_lock_give(o, &lock);
+	return e;
+}
+
+/* A change came in between: is what was opened still what stands there? */
+static enum err
+look_again(struct opener *o, const struct opener_account *a)
+{
+	struct opener_account *now = NULL;
+	enum err e = opener_account_load(o, a->id, &now);
+	if (e == ERR_OK &&
+	    (!may_log_in(now) || !bytes_equal(buf_bytes(&now->slots_value), buf_bytes(&a->slots_value)))) {
+		e = ERR_CONFLICT;
+	}
+	opener_account_free(&now);
+	return e == ERR_NOT_FOUND ? ERR_CONFLICT : e;
+}
+
+static enum err
+hand_over(struct opener *o, const struct opener_account *a, struct msg_login_reply *ret)
+{
+	struct msg_member_open m;
+	struct buf keys = BUF_INIT(IPC_CHUNK);
+	unsigned worker = opener_worker_of(o, a->id);
+	memset(&m, 0, sizeof(m));
+	enum err e = sealed_slots_hash(a->slots, m.slots_hash);
+	if (e == ERR_OK) {
+		e = member_keys_encode(&a->keys, &keys);
+	}
+	if (e == ERR_OK) {
+		crypto_random_bytes(m.token, sizeof(m.token));
+		memcpy(m.account, a->id, sizeof(m.account));
+		m.slot = a->slot > UINT16_MAX ? UINT16_MAX : (uint16_t)a->slot;
+		m.keys = buf_bytes(&keys);
+		m.profile = buf_bytes(&a->plain);
+		e = channel_call(role_channel(o->host, ROLE_SESSION, worker), MEMBER_OPEN, member_open, &m,
+				 opener_deadline(o), NULL);
+	}
+	if (e == ERR_OK) {
+		ret->worker = (uint16_t)worker;
+		memcpy(ret->token, m.token, sizeof(ret->token));
+	} else if (e == ERR_AUTH || e == ERR_CONFLICT) {
+		e = ERR_AGAIN;
+	}
+	buf_wipe(&keys);
+	return e;
+}
+
+static enum err
+attempt(struct opener *o, struct bytes address, struct bytes password, bool *ret_right,
+	struct msg_login_reply *ret)
+{
+	uint8_t id[SEALED_ID_LEN];
+	struct opener_account *a = NULL;
+	bool found = false;
+	uint64_t revision = o->revision;
+	enum err e = find_id(o, address, id, &found);
+	if (e == ERR_OK) {
+		e = opener_account_load(o, id, &a);
+		e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	e = opener_open(o, found && a != NULL && may_log_in(a) ? a : NULL, password, false);
+	*ret_right = e == ERR_OK;
+	if (e == ERR_OK && a->entry.status == ACCOUNT_INVITED) {
+		e = activate(o, a);
+		revision = o->revision;
+		if (e == ERR_OK) {
+			/* The session gets what stands in the directory now. */
+			struct opener_account *now = NULL;
+			e = opener_account_load(o, id, &now);
+			if (e == ERR_OK) {
+				struct buf plain = a->plain;
+				struct buf value = a->slots_value;
+				a->plain = now->plain;
+				a->slots_value = now->slots_value;
+				now->plain = plain;
+				now->slots_value = value;
+			}
+			opener_account_free(&now);
+		}
+	}
+	if (e == ERR_OK && revision != o->revision) {
+		e = look_again(o, a);
+	}
+	if (e == ERR_OK) {
+		e = hand_over(o, a, ret);
+	}
+	opener_account_free(&a);
+	return e;
+}
+
+/* The name as the throttle and the directory have it; what cannot be one is kept apart by its octets. */
+static enum err
+login_name(const struct opener *o, struct bytes typed, struct buf *ret)
+{
+	enum err e = name_of_login(typed, o->host->config.domain, ret);
+	if (e == ERR_FORMAT || e == ERR_DENIED) {
+		uint8_t digest[CRYPTO_HASH_LEN];
+		crypto_digest(typed, digest);
+		buf_reset(ret);
+		/* Not an address: no entry can have this key. */
+		e = buf_append(ret, BYTES_LIT("@"));
+		e = e == ERR_OK ? buf_append_hex(ret, bytes_of(digest, sizeof(digest))) : e;
+	}
+	return e;
+}
+
+enum err
+opener_log_in(struct opener *o, const struct msg_login *m, struct msg_login_reply *ret)
+{
+	struct buf address = BUF_INIT(NAME_ROOM);
+	struct slot_code code;
+	bool right = false;
+	enum err e = login_name(o, m->name, &address);
+	if (e != ERR_OK) {
+		buf_wipe(&address);
+		return e;
+	}
+	struct throttle_attempt t = {.name = buf_bytes(&address),
+				     .guessable = slot_code_parse(m->password, &code) != ERR_OK};
+	secret_wipe(&code, sizeof(code));
+	memcpy(t.address, m->address, sizeof(t.address));
+	msec wait = throttle_enter(o->throttle, loop_now(o->host->loop), &t);
+	if (wait == THROTTLE_REFUSED) {
+		buf_wipe(&address);
+		return ERR_AGAIN;
+	}
+	e = wait > 0 ? task_sleep(wait) : ERR_OK;
+	if (e == ERR_OK) {
+		e = ERR_CONFLICT;
+	}
+	for (unsigned i = 0; i < TRIES && e == ERR_CONFLICT; i++) {
+		e = attempt(o, buf_bytes(&address), m->password, &right, ret);
+	}
+	msec now = loop_now(o->host->loop);
+	if (right) {
+		throttle_succeeded(o->throttle, now, &t);
+	} else if (e != ERR_AUTH) {
+		throttle_undo(o->throttle, now, &t);
+	}
+	buf_wipe(&address);
+	return e;
+}
+
+static void
+answer(struct request *q, enum err e, const struct msg_login_reply *r)
+{
+	struct opener *o = q->o;
+	struct channel *ch = role_channel(o->host, ROLE_GATE_MEMBER, q->gate);
+	if (ch == NULL || o->gate_lives[q->gate] != q->life) {
+		return;
+	}
+	e = e == ERR_OK ? channel_reply(ch, LOGIN, login_reply, q->id, r)
+			: channel_answer(ch, MSG_LOGIN, q->id, e);
+	if (e != ERR_OK) {
+		channel_end(ch);
+	}
+}
+
+static void
+login_task(void *arg)
+{
+	struct request *q = arg;
+	struct opener *o = q->o;
+	struct msg_login m;
+	struct msg_login_reply r;
+	memset(&r, 0, sizeof(r));
+	enum err e = msg_login_decode(buf_bytes(&q->payload), &m);
+	if (e == ERR_OK) {
+		e = opener_log_in(o, &m, &r);
+	}
+	if (e == ERR_DAMAGED) {
+		log_event(LOG_LEVEL_ERROR, "an account's entry does not verify. Remedy: stop the service and "
+					   "run `cohue check`");
+	}
+	if (e == ERR_OK) {
+		o->seen_logins++;
+	} else if (e == ERR_AUTH) {
+		o->seen_refused++;
+	} else {
+		/* Nothing was said of the password. */
+		o->seen_deferred++;
+		e = ERR_AGAIN;
+	}
+	answer(q, e, &r);
+	secret_wipe(&r, sizeof(r));
+	buf_wipe(&q->payload);
+	free(q);
+	o->logins--;
+}
+
+void
+opener_login(struct opener *o, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_login check;
+	unsigned gate = channel_peer_index(ch);
+	if (msg_login_decode(m->payload, &check) != ERR_OK) {
+		channel_fault(ch);
+		return;
+	}
+	struct request *q = o->logins < OPENER_LOGINS_MAX ? calloc(1, sizeof(*q)) : NULL;
+	enum err e = q == NULL ? ERR_AGAIN : ERR_OK;
+	if (e == ERR_OK) {
+		*q = (struct request){.o = o, .gate = gate, .life = o->gate_lives[gate], .id = m->id};
+		buf_init(&q->payload, IPC_SMALL);
+		e = buf_append(&q->payload, m->payload);
+	}
+	if (e == ERR_OK) {
+		o->logins++;
+		e = role_spawn(o->host, login_task, q);
+		o->logins -= e == ERR_OK ? 0 : 1;
+	}
+	if (e != ERR_OK) {
+		o->seen_deferred++;
+		if (q != NULL) {
+			buf_wipe(&q->payload);
+			free(q);
+		}
+		if (channel_answer(ch, m->type, m->id, ERR_AGAIN) != ERR_OK) {
+			channel_end(ch);
+		}
+	}
+}
