@@ -89,7 +89,7 @@ on_ended(struct defer *d)
 	struct channel *ch = d->arg;
 	bool destroyed = false;
 	ch->destroyed = &destroyed;
-	for (size_t i = 0; i < ch->slot_count && !destroyed; i++) {
+	for (size_t i = 0; !destroyed && i < ch->slot_count; i++) {
 		struct pending *p = ch->slots[i];
 		if (p != NULL) {
 			channel_reply_fn *fn = p->fn;
