@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* From the end of data to 250: checked, sealed for each destination, on disk; then the author's own copy. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "crypto/crypto.h"
+#include "delivery/delivery.h"
+#include "mail/write.h"
+#include "process/log.h"
+#include "session/submission_internal.h"
+#include "session/submission_message.h"
+#include "session/submission_policy.h"
+
+enum {
+	PUT_LIMIT_MS = 60 * 1000,
+	KEY_LIMIT_MS = 20 * 1000,
+	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
+	HEADER_ROOM = 8192,
+	COPIES = 4, /* of a message in memory while it is being sent, besides the one that came */
+	SENT_TRIES = 4,
+	SENT_PAUSE_MS = 500,
+};
+
+_Static_assert((int)SMTP_NOTIFY_NEVER == (int)SPOOL_NOTIFY_NEVER, "NOTIFY has one form");
+_Static_assert((int)SMTP_NOTIFY_SUCCESS == (int)SPOOL_NOTIFY_SUCCESS, "NOTIFY has one form");
+_Static_assert((int)SMTP_NOTIFY_FAILURE == (int)SPOOL_NOTIFY_FAILURE, "NOTIFY has one form");
+_Static_assert((int)SMTP_NOTIFY_DELAY == (int)SPOOL_NOTIFY_DELAY, "NOTIFY has one form");
+_Static_assert((int)SMTP_RET_FULL == (int)SPOOL_RET_FULL, "RET has one form");
+_Static_assert((int)SMTP_RET_HDRS == (int)SPOOL_RET_HEADERS, "RET has one form");
+
+/* The spool's present public key, the same for all of this process. Not a secret. */
+struct spool_key {
+	uint32_t epoch;
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	msec until;
+};
+
+static struct spool_key present_key;
+
+/* One message on its way out. */
+struct sending {
+	struct envelope *envelope;
+	struct member *member;
+	struct worker *worker;
+	char ref[LOG_REF_LEN + 1];
+	int64_t now;        /* seconds since 1970 */
+	struct buf fields;  /* those that the client left out */
+	struct buf id;      /* Message-ID */
+	struct buf leaving; /* the message as it leaves */
+	struct buf parts;
+	uint32_t part_count;
+	uint8_t unit[IPC_UNIT];
+	struct upload upload;
+};
+
+static struct submission_reply
+say(unsigned code, const char *enhanced, const char *text)
+{
+	return (struct submission_reply){.code = code, .enhanced = enhanced, .text = text};
+}
+
+static bool
+owns(const void *arg, const struct mail_mailbox *mailbox)
+{
+	return member_owns_address(arg, mailbox);
+}
+
+static enum err
+fetch_spool_key(struct role_host *h, struct spool_key *ret)
+{
+	struct buf reply = BUF_INIT(256);
+	struct msg_spool_key_current_reply m;
+	if (present_key.until > loop_now(h->loop)) {
+		*ret = present_key;
+		return ERR_OK;
+	}
+	enum err e = channel_call_empty(role_channel(h, ROLE_KEEPER, 0), MSG_SPOOL_KEY_CURRENT,
+					loop_now(h->loop) + KEY_LIMIT_MS, &reply);
+	if (e == ERR_OK) {
+		e = msg_spool_key_current_reply_decode(buf_bytes(&reply), &m);
+	}
+	if (e == ERR_OK) {
+		present_key.epoch = m.epoch;
+		memcpy(present_key.public_key, m.public_key, sizeof(present_key.public_key));
+		present_key.until = loop_now(h->loop) + KEY_KEEP_MS;
+		*ret = present_key;
+	}
+	buf_clear(&reply);
+	return e;
+}
+
+/* ---- to other providers ---- */
+
+static uint32_t
+courier_flags(const struct sending *s, struct bytes domain)
+{
+	const struct envelope *v = s->envelope;
+	bool utf8 = v->sender_utf8;
+	for (size_t i = 0; i < v->recipient_count; i++) {
+		const struct recipient *r = &v->recipients[i];
+		utf8 = utf8 || (r->utf8 && bytes_equal(envelope_view(v, r->domain), domain));
+	}
+	struct bytes message = buf_bytes(&s->leaving);
+	/* Who did not say SMTPUTF8 sends raw octets in a header as has always been done; that is passed on as such. */
+	utf8 = v->utf8 && (utf8 || mail_has_8bit_header(message));
+	return (mail_has_8bit(message) ? (uint32_t)COURIER_8BIT : 0) |
+	       (utf8 ? (uint32_t)COURIER_SMTPUTF8 : 0) |
+	       (submission_is_automatic(message) ? (uint32_t)COURIER_AUTOMATIC : 0);
+}
+
+static enum err
+add_domain(struct sending *s, struct delivery *d, const struct spool_key *key, struct bytes domain)
+{
+	const struct envelope *v = s->envelope;
+	const struct directory_account *profile = &s->member->profile;
+	struct courier_recipient *list = calloc(v->recipient_count, sizeof(*list));
+	if (list == NULL) {
+		return ERR_MEMORY;
+	}
+	struct courier_part part = {.domain = domain,
+				    .sender = envelope_view(v, v->sender),
+				    .generation = profile->generation,
+				    .ret = v->ret,
+				    .envid = envelope_view(v, v->envid),
+				    .flags = courier_flags(s, domain),
+				    .message_id = buf_bytes(&s->id),
+				    .entered = (uint64_t)s->now,
+				    .recipients = list};
+	memcpy(part.account, s->member->account, sizeof(part.account));
+	memcpy(part.public_key, profile->public_key, sizeof(part.public_key));
+	for (size_t i = 0; i < v->recipient_count; i++) {
+		const struct recipient *r = &v->recipients[i];
+		if (bytes_equal(envelope_view(v, r->domain), domain)) {
+			list[part.recipient_count++] =
+			    (struct courier_recipient){.address = envelope_view(v, r->address),
+						       .notify = r->notify,
+						       .orcpt = envelope_view(v, r->orcpt)};
+		}
+	}
+	enum err e = delivery_add_courier(d, &part, key->epoch, key->public_key, s->unit, s->part_count,
+					  upload_chunk, &s->upload, &s->parts);
+	s->part_count += e == ERR_OK ? 1 : 0;
+	free(list);
+	return e;
+}
+
+static enum err
+add_remote(struct sending *s)
+{
+	struct delivery d;
+	struct spool_key key;
+	memset(&d, 0, sizeof(d));
+	if (s->envelope->domain_count == 0) {
+		return ERR_OK;
+	}
+	enum err e = fetch_spool_key(s->worker->host, &key);
+	if (e == ERR_OK) {
+		e = delivery_init(&d, s->worker->codec, buf_bytes(&s->leaving));
+	}
+	for (size_t i = 0; i < s->envelope->domain_count && e == ERR_OK; i++) {
+		e = add_domain(s, &d, &key, envelope_view(s->envelope, s->envelope->domains[i]));
+	}
+	delivery_clear(&d);
+	return e;
+}
+
+/* ---- to members ---- */
+
+/* Return-Path and one Received line (RFC 5321 section 4.4): of the house, not of the author's machine. */
+static enum err
+write_trace(const struct sending *s, struct buf *out)
+{
+	struct bytes sender = envelope_view(s->envelope, s->envelope->sender);
+	struct buf value = BUF_INIT(HEADER_ROOM);
+	enum err e = buf_append_str(out, "Return-Path: <");
+	e = e == ERR_OK ? buf_append(out, sender) : e;
+	e = e == ERR_OK ? buf_append_str(out, ">\r\n") : e;
+	if (e == ERR_OK) {
+		e = buf_printf(&value, "by %s (Cohue) with %s id %s; ", s->worker->host->config.hostname,
+			       s->envelope->utf8 ? "UTF8SMTPSA" : "ESMTPSA", s->ref);
+	}
+	e = e == ERR_OK ? mail_write_date(&value, s->now) : e;
+	e = e == ERR_OK ? mail_write_field(out, "Received", buf_bytes(&value)) : e;
+	buf_wipe(&value);
+	return e;
+}
+
+static enum err
+add_local(struct sending *s)
+{
+	struct envelope *v = s->envelope;
+	struct delivery d;
+	struct buf whole = BUF_INIT(s->leaving.len + HEADER_ROOM * 2);
+	memset(&d, 0, sizeof(d));
+	if (v->target_count == 0) {
+		return ERR_OK;
+	}
+	enum err e = write_trace(s, &whole);
+	e = e == ERR_OK ? buf_append(&whole, buf_bytes(&s->leaving)) : e;
+	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&whole)) : e;
+	d.received = (uint64_t)s->now;
+	d.sender = envelope_view(v, v->sender);
+	d.flags = ARRIVAL_LOCAL;
+	for (size_t i = 0; i < v->target_count && e == ERR_OK; i++) {
+		const struct target *t = &v->targets[i];
+		struct delivery_target target = {.generation = t->account.generation,
+						 .quota = t->account.quota,
+						 .recipient = envelope_view(v, t->address)};
+		memcpy(target.account, t->account.id, SEALED_ID_LEN);
+		memcpy(target.public_key, t->account.public_key, BOX_PUBLIC_LEN);
+		e = delivery_add_arrival(&d, &target, upload_chunk, &s->upload, &s->parts);
+		s->part_count += e == ERR_OK ? 1 : 0;
+	}
+	delivery_clear(&d);
+	buf_wipe(&whole);
+	return e;
+}
+
+/* ---- the unit ---- */
+
+static enum err
+put_unit(struct sending *s)
+{
+	struct role_host *h = s->worker->host;
+	const struct envelope *v = s->envelope;
+	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
+				.size = s->leaving.len,
+				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),
+				.lane = 0,
+				.counts = 1,
+				.parts = buf_bytes(&s->parts)};
+	memcpy(m.unit, s->unit, sizeof(m.unit));
+	memcpy(m.sender, s->member->account, sizeof(m.sender));
+	return channel_call(role_channel(h, ROLE_MIXER, 0), MIX_PUT, mix_put, &m,
+			    loop_now(h->loop) + PUT_LIMIT_MS, NULL);
+}
+
+static enum err
+make_texts(struct sending *s)
+{
+	struct bytes message = buf_bytes(&s->envelope->message);
+	struct submission_stamp stamp = {.domain = s->worker->host->config.domain, .now = s->now};
+	crypto_random_bytes(stamp.random, sizeof(stamp.random));
+	enum err e = submission_missing_fields(message, &stamp, &s->fields, &s->id);
+	return e == ERR_OK ? submission_leaving(message, buf_bytes(&s->fields), &s->leaving) : e;
+}
+
+static enum err
+send_unit(struct sending *s)
+{
+	enum err e = make_texts(s);
+	if (e == ERR_OK) {
+		upload_init(&s->upload, s->member);
+		e = add_remote(s);
+		e = e == ERR_OK ? add_local(s) : e;
+		/* In any case: what is on its way knows the struct. */
+		enum err uploaded = upload_finish(&s->upload);
+		e = e == ERR_OK ? uploaded : e;
+	}
+	return e == ERR_OK ? put_unit(s) : e;
+}
+
+static struct submission_reply
+failure(enum err e)
+{
+	switch ((int)e) {
+	case ERR_QUOTA:
+		return say(452, "4.2.2", "A recipient's mailbox is full");
+	case ERR_FULL:
+		return say(452, "4.3.1", "No space left, try again later");
+	case ERR_MEMORY:
+		return say(452, "4.3.1", "Out of memory, try again later");
+	case ERR_LIMIT:
+		return say(552, "5.3.4", "Message too large for so many recipients");
+	default:
+		return say(451, "4.3.0", "Temporary failure, try again later");
+	}
+}
+
+/* ---- the author's copy ---- */
+
+static enum err
+write_sent_copy(struct sending *s, struct buf *out)
+{
+	const struct envelope *v = s->envelope;
+	struct submission_address *list = calloc(v->recipient_count, sizeof(*list));
+	if (list == NULL) {
+		return ERR_MEMORY;
+	}
+	for (size_t i = 0; i < v->recipient_count; i++) {
+		list[i].address = envelope_view(v, v->recipients[i].address);
+		list[i].normal = envelope_view(v, v->recipients[i].normal);
+	}
+	enum err e = submission_sent_copy(buf_bytes(&v->message), buf_bytes(&s->fields), list,
+					  v->recipient_count, out);
+	free(list);
+	return e;
+}
+
+/*
+ * The message is on its way: whatever happens here, 250 is the truth, and a retry of the client's would send it
+ * twice. What may pass is tried again.
+ */
+static enum err
+file_sent(struct sending *s)
+{
+	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
+	enum err e = write_sent_copy(s, &copy);
+	for (int i = 0; e == ERR_OK && i < SENT_TRIES; i++) {
+		e = member_file_sent(s->member, buf_bytes(&copy), s->now);
+		bool passing = e == ERR_AGAIN || e == ERR_CLOSED || e == ERR_TIMEOUT || e == ERR_MEMORY ||
+			       e == ERR_CONFLICT;
+		if (!passing || i + 1 == SENT_TRIES || task_sleep(SENT_PAUSE_MS) != ERR_OK) {
+			break;
+		}
+		e = ERR_OK;
+	}
+	buf_wipe(&copy);
+	return e;
+}
+
+static struct submission_reply
+success(const struct sending *s, enum err filed)
+{
+	struct submission_reply r = {.code = 250, .enhanced = "2.0.0", .text = NULL};
+	const char *note = filed == ERR_OK      ? ""
+			   : filed == ERR_QUOTA ? " (no Sent copy: full)"
+						: " (no Sent copy)";
+	(void)snprintf(r.ref, sizeof(r.ref), "Ok: queued as %s%s", s->ref, note);
+	return r;
+}
+
+static struct submission_reply
+run(struct sending *s)
+{
+	enum err e = send_unit(s);
+	if (e != ERR_OK) {
+		return failure(e);
+	}
+	buf_wipe(&s->parts);
+	buf_wipe(&s->leaving);
+	return success(s, file_sent(s));
+}
+
+/* What can be said of the message before any work is done for it; code 0: nothing. */
+static struct submission_reply
+check(const struct envelope *v, const struct member *m)
+{
+	const struct submission_owner owner = {.owns = owns, .arg = m};
+	if (v->too_much) {
+		return say(452, "4.3.1", "Too much mail at once, try again later");
+	}
+	if (mail_count_received(buf_bytes(&v->message)) > SUBMISSION_RECEIVED_MAX) {
+		return say(554, "5.4.6", "Too many hops: a mail loop");
+	}
+	enum submission_verdict verdict = submission_check(buf_bytes(&v->message), &owner);
+	if (verdict == SUBMISSION_MEMORY) {
+		return say(451, "4.3.0", submission_verdict_text(verdict));
+	}
+	if (verdict != SUBMISSION_OK) {
+		return say(550, "5.7.1", submission_verdict_text(verdict));
+	}
+	return say(0, NULL, NULL);
+}
+
+struct submission_reply
+submission_send(struct envelope *v, struct member *m)
+{
+	struct submission_reply r = check(v, m);
+	if (r.code != 0) {
+		return r;
+	}
+	size_t room = v->message.len * COPIES;
+	if (worker_take_bytes(v->worker, room) != ERR_OK) {
+		return say(452, "4.3.1", "Too much mail at once, try again later");
+	}
+	struct sending s = {.envelope = v,
+			    .member = m,
+			    .worker = v->worker,
+			    .now = clock_wall() / 1000,
+			    .fields = BUF_INIT(HEADER_ROOM),
+			    .id = BUF_INIT(SPOOL_TEXT_MAX),
+			    .leaving = BUF_INIT(v->message.len + HEADER_ROOM),
+			    .parts = BUF_INIT(IPC_PAYLOAD_MAX - 1024)};
+	log_ref(s.ref);
+	crypto_random_bytes(s.unit, sizeof(s.unit));
+	r = run(&s);
+	buf_wipe(&s.fields);
+	buf_wipe(&s.id);
+	buf_wipe(&s.leaving);
+	buf_wipe(&s.parts);
+	worker_give_bytes(v->worker, room);
+	return r;
+}
