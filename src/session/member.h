@@ -53,6 +53,7 @@ struct member {
 	bool changed;       /* LOG_CHANGED came: a sync is due */
 	bool syncing;       /* a task is at it */
 	bool keeping;       /* a snapshot is being made */
+	msec keep_after;    /* no new attempt at one before this */
 
 	/* An append whose outcome is not known: found again by its head. */
 	uint64_t sought_n;

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_SESSION_IMAP_H
+#define COHUE_SESSION_IMAP_H
+
+#include "protocol/imap_command.h"
+#include "protocol/imap_reader.h"
+#include "protocol/imap_write.h"
+#include "session/conn.h"
+#include "session/message.h"
+#include "session/view.h"
+
+/* IMAP after login: what a connection of IPC_PROTOCOL_IMAP is served by. */
+extern const struct conn_protocol imap_protocol;
+
+enum {
+	IMAP_ARENA_MAX = 48 << 20, /* of one command */
+	IMAP_OUT_MAX = 4 << 20,
+	IMAP_OUT_FLUSH = 32 * 1024, /* from here on responses are sent */
+	IMAP_SLICE_MS = 5,          /* then others have their turn */
+	IMAP_NAME_OUT_MAX = 8192,
+};
+
+/* An APPEND whose message is coming in. */
+struct imap_appending {
+	struct arena arena;
+	struct imap_command command;
+	struct buf mailbox; /* name, in the house's form */
+	struct buf message;
+	size_t taken; /* of the worker's room */
+	bool failed;  /* ERR_MEMORY while it came */
+};
+
+struct imap {
+	struct conn *conn;
+	struct member *member;
+	struct imap_reader reader;
+	struct view view; /* of the selected mailbox */
+	bool selected;
+	bool utf8;      /* UTF8=ACCEPT is enabled */
+	bool condstore; /* MODSEQ is told unasked */
+	bool idling;
+	bool leaving; /* LOGOUT or BYE was said */
+	uint8_t idle_tag[IMAP_TAG_MAX];
+	size_t idle_tag_len;
+	struct imap_appending *appending;
+
+	/* While a command runs: */
+	struct buf out;
+	struct imap_writer w;
+	struct arena *arena;
+	const struct imap_command *command;
+};
+
+/* ---- for the commands' files: imap.c ---- */
+
+/* Sends what was written, if it is much (or in any case with `all`). ERR_CLOSED and the like end the command. */
+COHUE_MUST_USE enum err imap_flush(struct imap *im, bool all);
+/* Lets others run where this task has run long. Sends nothing. */
+COHUE_MUST_USE enum err imap_breathe(struct imap *im);
+/* Tagged answers. code: NULL or "TRYCREATE". */
+void imap_ok(struct imap *im, const char *code, const char *text);
+void imap_no(struct imap *im, const char *code, const char *text);
+void imap_bad(struct imap *im, const char *text);
+/* The answer that fits an error. */
+void imap_fail(struct imap *im, enum err e);
+/* The mailbox's name in the house's form; false: answered NO. */
+bool imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret);
+/* The named mailbox; NULL: answered NO with this code. */
+const struct fold_mailbox *imap_mailbox(struct imap *im, struct bytes wire, const char *code);
+/* The selected mailbox as it is now; NULL where it has gone. */
+const struct fold_mailbox *imap_selected(const struct imap *im);
+/* The command's messages, with numbers as this connection knows them. False: answered BAD or NO. */
+bool imap_pick(struct imap *im, const struct imap_set *set, bool uid, struct message_item **ret,
+	       size_t *ret_count);
+/* Flags of a message, keywords in the arena. */
+struct imap_flags imap_flags_of(struct imap *im, struct arena *a, const struct fold_message *message);
+/* Items' UIDs as ranges, in the arena. False without memory, or too many ranges. */
+bool imap_uid_set(struct arena *a, const struct message_item *items, size_t count, struct uid_set *ret);
+/* Tells what has changed in the selected mailbox; `expunges`: sequence numbers may change now. */
+void imap_report(struct imap *im, bool expunges);
+void imap_deselect(struct imap *im);
+
+/* ---- the commands: each writes its answer, the tagged one included ---- */
+
+void imap_do_select(struct imap *im);
+void imap_do_close(struct imap *im);
+void imap_do_unselect(struct imap *im);
+void imap_do_create(struct imap *im);
+void imap_do_delete(struct imap *im);
+void imap_do_rename(struct imap *im);
+void imap_do_subscribe(struct imap *im);
+void imap_do_list(struct imap *im);
+void imap_do_status(struct imap *im);
+void imap_do_namespace(struct imap *im);
+void imap_do_quota(struct imap *im);
+void imap_do_expunge(struct imap *im);
+void imap_do_search(struct imap *im);
+void imap_do_fetch(struct imap *im);
+void imap_do_store(struct imap *im);
+void imap_do_copy(struct imap *im);
+/* STATUS items of a mailbox, "* STATUS name (...)". */
+void imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t items);
+
+/* APPEND, in three steps (imap_append.c). begin: true: go on with the message; false: answered. */
+bool imap_append_begin(struct imap *im, struct bytes text);
+void imap_append_data(struct imap *im, struct bytes data);
+void imap_append_end(struct imap *im);
+void imap_append_drop(struct imap *im);
+
+#endif

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE, GETQUOTA. */
+#include <string.h>
+
+#include "session/imap.h"
+
+/* ---- selecting ---- */
+
+static void
+write_flag_lists(struct imap *im, bool read_only)
+{
+	struct fold *f = im->member->fold;
+	size_t count = fold_keyword_count(f);
+	imap_write_text(&im->w, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+	for (size_t i = 0; i < count; i++) {
+		imap_write_text(&im->w, " ");
+		imap_write_raw(&im->w, fold_keyword_at(f, i));
+	}
+	imap_write_text(&im->w, ")\r\n* OK [PERMANENTFLAGS (");
+	if (!read_only) {
+		imap_write_text(&im->w, "\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+		for (size_t i = 0; i < count; i++) {
+			imap_write_text(&im->w, " ");
+			imap_write_raw(&im->w, fold_keyword_at(f, i));
+		}
+		imap_write_text(&im->w, " \\*");
+	}
+	imap_write_text(&im->w, ")] Kept\r\n");
+}
+
+void
+imap_do_select(struct imap *im)
+{
+	bool read_only = im->command->verb == IMAP_EXAMINE;
+	if (im->selected) {
+		/* RFC 3501 6.3.1: also where the new one then fails. */
+		imap_deselect(im);
+		imap_write_status(&im->w, BYTES_EMPTY, "OK", "CLOSED", "The mailbox before is closed");
+	}
+	const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
+	if (box == NULL) {
+		return;
+	}
+	im->condstore = im->condstore || im->command->select.condstore;
+	view_open(&im->view, im->member, im->conn, box, read_only);
+	im->selected = true;
+	write_flag_lists(im, read_only);
+	imap_write_untagged_number(&im->w, box->count, "EXISTS");
+	imap_write_untagged_number(&im->w, 0, "RECENT");
+	for (uint32_t i = 0; i < box->count && box->unseen > 0; i++) {
+		if ((box->messages[i].flags & FOLD_SEEN) == 0) {
+			imap_write_format(&im->w, "* OK [UNSEEN %u] The first unseen one\r\n", i + 1);
+			break;
+		}
+	}
+	imap_write_format(&im->w, "* OK [UIDVALIDITY %u] UIDs are valid\r\n", box->uidvalidity);
+	imap_write_format(&im->w, "* OK [UIDNEXT %u] The next UID\r\n", box->uidnext);
+	imap_write_format(&im->w, "* OK [HIGHESTMODSEQ %llu] Counted\r\n",
+			  (unsigned long long)box->highest_modseq);
+	imap_ok(im, read_only ? "READ-ONLY" : "READ-WRITE", "Selected");
+}
+
+void
+imap_do_unselect(struct imap *im)
+{
+	imap_deselect(im);
+	imap_ok(im, NULL, "Closed");
+}
+
+/* ---- creating and the like ---- */
+
+struct naming {
+	struct bytes name;
+	struct bytes old;
+	uint32_t use;
+	uint32_t uidvalidity;
+	bool on;
+};
+
+static uint32_t
+new_uidvalidity(void)
+{
+	uint32_t v = (uint32_t)(clock_wall() / MSEC_SECOND);
+	return v == 0 ? 1 : v;
+}
+
+static enum err
+build_create(void *arg, struct member *m, struct member_change *c)
+{
+	const struct naming *n = arg;
+	if (fold_mailbox_by_name(m->fold, n->name) != NULL) {
+		return ERR_EXISTS;
+	}
+	if (fold_mailbox_count(m->fold) >= FOLD_MAILBOXES_MAX) {
+		return ERR_LIMIT;
+	}
+	struct operation op = {
+	    .kind = OPERATION_MAILBOX_CREATE,
+	    .create = {
+		.name = n->name, .uidvalidity = n->uidvalidity, .special_use = n->use, .subscribed = false}};
+	return operations_add(c->record, &op);
+}
+
+void
+imap_do_create(struct imap *im)
+{
+	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
+	if ((im->command->create.use & IMAP_USE_OTHER) != 0) {
+		imap_no(im, "USEATTR", "That use is not known");
+	} else if (imap_name(im, im->command->mailbox, true, &name)) {
+		struct naming n = {.name = buf_bytes(&name),
+				   .use = im->command->create.use,
+				   .uidvalidity = new_uidvalidity()};
+		enum err e = member_append(im->member, im->conn, build_create, &n, NULL);
+		if (e == ERR_OK) {
+			imap_report(im, true);
+			imap_ok(im, NULL, "Created");
+		} else {
+			imap_fail(im, e);
+		}
+	}
+	buf_wipe(&name);
+}
+
+static enum err
+build_delete(void *arg, struct member *m, struct member_change *c)
+{
+	const struct naming *n = arg;
+	static const struct uid_range all = {.first = 1, .last = UINT32_MAX};
+	const struct fold_mailbox *box = fold_mailbox_by_name(m->fold, n->name);
+	if (box == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	struct operation op = {.kind = OPERATION_MAILBOX_DELETE, .remove = {.mailbox = box->id}};
+	enum err e = operations_add(c->record, &op);
+	return e == ERR_OK ? member_drop_messages(m, box, (struct uid_set){.ranges = &all, .count = 1}, c)
+			   : e;
+}
+
+void
+imap_do_delete(struct imap *im)
+{
+	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
+	const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
+	if (box == NULL) {
+		return;
+	}
+	if (bytes_is(box->name, "INBOX")) {
+		imap_no(im, "CANNOT", "The inbox stays");
+		return;
+	}
+	enum err e = buf_append(&name, box->name);
+	if (im->selected && im->view.mailbox == box->id) {
+		imap_deselect(im);
+	}
+	struct naming n = {.name = buf_bytes(&name)};
+	if (e == ERR_OK) {
+		e = member_append(im->member, im->conn, build_delete, &n, NULL);
+	}
+	if (e == ERR_OK) {
+		imap_report(im, true);
+		imap_ok(im, NULL, "Deleted");
+	} else {
+		imap_fail(im, e);
+	}
+	buf_wipe(&name);
+}
+
+static bool
+is_below(struct bytes name, struct bytes parent)
+{
+	return name.len > parent.len && name.ptr[parent.len] == '/' &&
+	       bytes_equal(bytes_slice(name, 0, parent.len), parent);
+}
+
+static enum err
+add_rename(struct member *m, struct member_change *c, const struct fold_mailbox *box, const struct naming *n)
+{
+	struct buf name = BUF_INIT(OPERATION_NAME_MAX);
+	enum err e = buf_append(&name, n->name);
+	if (e == ERR_OK) {
+		e = buf_append(&name, bytes_from(box->name, n->old.len));
+	}
+	if (e == ERR_OK && (fold_mailbox_by_name(m->fold, buf_bytes(&name)) != NULL)) {
+		e = ERR_EXISTS;
+	}
+	if (e == ERR_OK) {
+		struct operation op = {.kind = OPERATION_MAILBOX_RENAME,
+				       .rename = {.mailbox = box->id, .name = buf_bytes(&name)}};
+		e = operations_add(c->record, &op);
+		e = e == ERR_FORMAT ? ERR_LIMIT : e;
+	}
+	buf_wipe(&name);
+	return e;
+}
+
+static enum err
+build_rename(void *arg, struct member *m, struct member_change *c)
+{
+	const struct naming *n = arg;
+	const struct fold_mailbox *box = fold_mailbox_by_name(m->fold, n->old);
+	if (box == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	if (fold_mailbox_by_name(m->fold, n->name) != NULL) {
+		return ERR_EXISTS;
+	}
+	if (bytes_is(box->name, "INBOX")) {
+		struct operation op = {.kind = OPERATION_RENAME_INBOX,
+				       .rename_inbox = {.name = n->name, .uidvalidity = n->uidvalidity}};
+		return operations_add(c->record, &op);
+	}
+	enum err e = add_rename(m, c, box, n);
+	for (size_t i = 0; i < fold_mailbox_count(m->fold) && e == ERR_OK; i++) {
+		const struct fold_mailbox *child = fold_mailbox_at(m->fold, i);
+		if (is_below(child->name, n->old)) {
+			e = add_rename(m, c, child, n);
+		}
+	}
+	return e;
+}
+
+void
+imap_do_rename(struct imap *im)
+{
+	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
+	struct buf old = BUF_INIT(IMAP_NAME_OUT_MAX);
+	const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
+	if (box != NULL && imap_name(im, im->command->target, true, &name)) {
+		enum err e = buf_append(&old, box->name);
+		struct naming n = {
+		    .name = buf_bytes(&name), .old = buf_bytes(&old), .uidvalidity = new_uidvalidity()};
+		if (is_below(n.name, n.old) && !bytes_is(n.old, "INBOX")) {
+			imap_no(im, "CANNOT", "A mailbox cannot move below itself");
+		} else {
+			if (e == ERR_OK) {
+				e = member_append(im->member, im->conn, build_rename, &n, NULL);
+			}
+			if (e == ERR_OK) {
+				imap_report(im, true);
+				imap_ok(im, NULL, "Renamed");
+			} else {
+				imap_fail(im, e);
+			}
+		}
+	}
+	buf_wipe(&name);
+	buf_wipe(&old);
+}
+
+static enum err
+build_subscribe(void *arg, struct member *m, struct member_change *c)
+{
+	const struct naming *n = arg;
+	if (fold_subscribed(m->fold, n->name) == n->on) {
+		return ERR_OK;
+	}
+	if (n->on && fold_subscription_count(m->fold) >= FOLD_SUBSCRIPTIONS_MAX) {
+		return ERR_LIMIT;
+	}
+	struct operation op = {.kind = OPERATION_SUBSCRIBE, .subscribe = {.name = n->name, .on = n->on}};
+	return operations_add(c->record, &op);
+}
+
+void
+imap_do_subscribe(struct imap *im)
+{
+	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
+	if (imap_name(im, im->command->mailbox, true, &name)) {
+		struct naming n = {.name = buf_bytes(&name), .on = im->command->verb == IMAP_SUBSCRIBE};
+		enum err e = member_append(im->member, im->conn, build_subscribe, &n, NULL);
+		if (e == ERR_OK) {
+			imap_ok(im, NULL, "Done");
+		} else {
+			imap_fail(im, e);
+		}
+	}
+	buf_wipe(&name);
+}
+
+/* ---- asking ---- */
+
+void
+imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t items)
+{
+	const struct {
+		uint32_t item;
+		const char *name;
+		uint64_t value;
+	} table[] = {
+	    {IMAP_STATUS_MESSAGES, "MESSAGES", box->count},
+	    {IMAP_STATUS_RECENT, "RECENT", 0},
+	    {IMAP_STATUS_UIDNEXT, "UIDNEXT", box->uidnext},
+	    {IMAP_STATUS_UIDVALIDITY, "UIDVALIDITY", box->uidvalidity},
+	    {IMAP_STATUS_UNSEEN, "UNSEEN", box->unseen},
+	    {IMAP_STATUS_HIGHESTMODSEQ, "HIGHESTMODSEQ", box->highest_modseq},
+	    {IMAP_STATUS_SIZE, "SIZE", box->bytes},
+	    {IMAP_STATUS_DELETED, "DELETED", box->deleted},
+	    {IMAP_STATUS_APPENDLIMIT, "APPENDLIMIT", worker_message_max(im->conn->worker)},
+	};
+	bool first = true;
+	imap_write_text(&im->w, "* STATUS ");
+	imap_write_mailbox(&im->w, box->name);
+	imap_write_text(&im->w, " (");
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if ((items & table[i].item) != 0) {
+			imap_write_format(&im->w, "%s%s %llu", first ? "" : " ", table[i].name,
+					  (unsigned long long)table[i].value);
+			first = false;
+		}
+	}
+	imap_write_text(&im->w, ")\r\n");
+}
+
+void
+imap_do_status(struct imap *im)
+{
+	const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
+	if (box != NULL) {
+		if ((im->command->status.items & IMAP_STATUS_HIGHESTMODSEQ) != 0) {
+			im->condstore = true; /* RFC 7162 3.1: a CONDSTORE-enabling command */
+		}
+		imap_write_status_of(im, box, im->command->status.items);
+		imap_report(im, true);
+		imap_ok(im, NULL, "Done");
+	}
+}
+
+void
+imap_do_namespace(struct imap *im)
+{
+	imap_write_text(&im->w, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+	imap_ok(im, NULL, "Done");
+}
+
+void
+imap_do_quota(struct imap *im)
+{
+	if (im->command->verb == IMAP_GETQUOTAROOT) {
+		const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
+		if (box == NULL) {
+			return;
+		}
+		imap_write_text(&im->w, "* QUOTAROOT ");
+		imap_write_mailbox(&im->w, box->name);
+		imap_write_text(&im->w, " \"\"\r\n");
+	} else if (im->command->quota.root.len > 0) {
+		imap_no(im, "NONEXISTENT", "There is no such quota root");
+		return;
+	}
+	uint64_t quota = member_quota(im->member);
+	if (quota == 0) {
+		imap_write_text(&im->w, "* QUOTA \"\" ()\r\n");
+	} else {
+		imap_write_format(&im->w, "* QUOTA \"\" (STORAGE %llu %llu)\r\n",
+				  (unsigned long long)((im->member->used + 1023) / 1024),
+				  (unsigned long long)(quota / 1024));
+	}
+	imap_ok(im, NULL, "Done");
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "session/member.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "crypto/crypto.h"
+#include "mail/address.h"
+#include "mail/header.h"
+#include "process/log.h"
+#include "session/conn.h"
+#include "session/member_internal.h"
+
+static struct member **
+bucket(struct worker *w, const uint8_t account[SEALED_ID_LEN])
+{
+	return &w->members[((size_t)account[0] << 8 | account[1]) % WORKER_BUCKETS];
+}
+
+struct member *
+member_find(const struct worker *w, const uint8_t account[SEALED_ID_LEN])
+{
+	struct member *m = w->members[((size_t)account[0] << 8 | account[1]) % WORKER_BUCKETS];
+	while (m != NULL && (m->closed || memcmp(m->account, account, SEALED_ID_LEN) != 0)) {
+		m = m->next;
+	}
+	return m;
+}
+
+void
+member_unload(struct member *m)
+{
+	views_lost(m);
+	fold_destroy(&m->fold);
+	m->loaded = false;
+	m->bytes_since = 0;
+	m->snapshot_n = 0;
+}
+
+static void
+member_free(struct member *m)
+{
+	struct member **at = bucket(m->worker, m->account);
+	while (*at != m) {
+		at = &(*at)->next;
+	}
+	*at = m->next;
+	m->worker->member_count--;
+	member_unload(m);
+	member_keys_clear(&m->keys);
+	buf_wipe(&m->profile_plain);
+	secret_wipe(m, sizeof(*m));
+	free(m);
+}
+
+/* Keys and profile as the opener has them now: she may have got a new generation since. */
+static enum err
+take_over(struct member *m, const struct msg_member_open *q)
+{
+	struct member_keys keys;
+	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
+	struct directory_account profile;
+	member_keys_init(&keys);
+	enum err e = member_keys_decode(q->keys, &keys);
+	if (e == ERR_OK && keys.count == 0) {
+		e = ERR_FORMAT;
+	}
+	if (e == ERR_OK) {
+		e = buf_append(&plain, q->profile);
+	}
+	if (e == ERR_OK) {
+		e = directory_account_decode(buf_bytes(&plain), &profile);
+	}
+	if (e == ERR_OK && memcmp(profile.id, q->account, SEALED_ID_LEN) != 0) {
+		e = ERR_FORMAT;
+	}
+	/* A task may be in the midst of using the old keys: they are replaced in place, never by fewer. */
+	if (e == ERR_OK && keys.count < m->keys.count) {
+		e = ERR_CONFLICT;
+	}
+	if (e != ERR_OK) {
+		member_keys_clear(&keys);
+		buf_wipe(&plain);
+		return e == ERR_CONFLICT ? ERR_DAMAGED : e;
+	}
+	if (keys.count > m->keys.count) {
+		member_keys_clear(&m->keys);
+		m->keys = keys;
+	} else {
+		member_keys_clear(&keys);
+	}
+	buf_wipe(&m->profile_plain);
+	m->profile_plain = plain;
+	m->profile = profile;
+	memcpy(m->slots_hash, q->slots_hash, sizeof(m->slots_hash));
+	m->slot = q->slot;
+	return ERR_OK;
+}
+
+enum err
+member_open(struct worker *w, const struct msg_member_open *q, struct member **ret)
+{
+	struct member *m = member_find(w, q->account);
+	if (m != NULL) {
+		enum err e = take_over(m, q);
+		if (e == ERR_OK) {
+			m->refs++;
+			*ret = m;
+		}
+		return e;
+	}
+	m = calloc(1, sizeof(*m));
+	if (m == NULL) {
+		return ERR_MEMORY;
+	}
+	m->worker = w;
+	memcpy(m->account, q->account, sizeof(m->account));
+	member_keys_init(&m->keys);
+	buf_init(&m->profile_plain, DIRECTORY_VALUE_MAX);
+	lock_init(&m->lock);
+	m->next = *bucket(w, m->account);
+	*bucket(w, m->account) = m;
+	w->member_count++;
+	enum err e = take_over(m, q);
+	if (e != ERR_OK) {
+		member_free(m);
+		return e;
+	}
+	m->refs = 1;
+	*ret = m;
+	return ERR_OK;
+}
+
+void
+member_ref(struct member *m)
+{
+	m->refs++;
+}
+
+void
+member_unref(struct member **ref)
+{
+	struct member *m = *ref;
+	*ref = NULL;
+	if (m == NULL) {
+		return;
+	}
+	m->refs--;
+	m->idle_since = loop_now(m->worker->host->loop);
+	if (m->refs == 0 && m->closed) {
+		member_free(m);
+	} else if (m->refs == 0) {
+		member_snapshot_consider(m, true);
+	}
+}
+
+void
+member_close(struct member *m)
+{
+	member_ref(m);
+	m->closed = true;
+	struct conn *c = m->conns;
+	while (c != NULL) {
+		struct conn *next = c->next_of_member;
+		conn_close(c);
+		c = next;
+	}
+	member_unref(&m);
+}
+
+void
+member_upkeep(struct worker *w)
+{
+	msec now = loop_now(w->host->loop);
+	for (size_t i = 0; i < WORKER_BUCKETS; i++) {
+		struct member *m = w->members[i];
+		while (m != NULL) {
+			struct member *next = m->next;
+			if (m->refs == 0 && now - m->idle_since >= MEMBER_KEEP_MS) {
+				member_free(m);
+			}
+			m = next;
+		}
+	}
+}
+
+enum err
+member_broken(struct member *m, enum err why)
+{
+	if (m->broken == ERR_OK) {
+		m->broken = why;
+		m->worker->seen_damaged++;
+		log_event(LOG_LEVEL_ERROR,
+			  why == ERR_UNSUPPORTED
+			      ? "a member's log was written by a newer cohue. Remedy: install that"
+			      : "a member's log is not what her session wrote: damaged, or rolled back. "
+				"Remedy: `cohue "
+				"check`, then a backup");
+	}
+	return why;
+}
+
+/* ---- what she is called and may have ---- */
+
+uint64_t
+member_quota(const struct member *m)
+{
+	return m->profile.quota;
+}
+
+static bool
+is_domain(const struct member *m, struct bytes domain)
+{
+	struct buf normal = BUF_INIT(MAIL_DOMAIN_MAX + 64);
+	bool same = mail_domain_normalise(domain, &normal) == ERR_OK &&
+		    bytes_is_nocase(buf_bytes(&normal), m->worker->host->config.domain);
+	buf_clear(&normal);
+	return same;
+}
+
+static bool
+owns_normal(const struct member *m, struct bytes local, struct bytes whole)
+{
+	if (bytes_equal_nocase(local, m->profile.name)) {
+		return true;
+	}
+	for (size_t i = 0; i < m->profile.address_count; i++) {
+		if (bytes_equal_nocase(m->profile.addresses[i], whole)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+member_owns_address(const struct member *m, const struct mail_mailbox *address)
+{
+	if (address->literal || !is_domain(m, address->domain)) {
+		return false;
+	}
+	struct buf normal = BUF_INIT(MAIL_MAILBOX_MAX * 2);
+	bool owns = false;
+	if (mail_mailbox_normalise(address, &normal) == ERR_OK) {
+		struct bytes whole = buf_bytes(&normal);
+		ptrdiff_t at = bytes_find_last(whole, '@');
+		struct bytes local = at < 0 ? whole : bytes_slice(whole, 0, (size_t)at);
+		struct bytes base;
+		struct bytes detail;
+		owns = owns_normal(m, local, whole);
+		if (!owns && at > 0 && mail_subaddress_split(local, '+', &base, &detail)) {
+			struct buf plain = BUF_INIT(MAIL_MAILBOX_MAX * 2);
+			owns = buf_append(&plain, base) == ERR_OK &&
+			       buf_append(&plain, bytes_from(whole, (size_t)at)) == ERR_OK &&
+			       owns_normal(m, base, buf_bytes(&plain));
+			buf_wipe(&plain);
+		}
+	}
+	buf_wipe(&normal);
+	return owns;
+}
+
+bool
+member_sent_key(const struct member *m, struct bytes message, uint8_t ret[OPERATION_KEY_LEN])
+{
+	struct mail_field id;
+	struct mail_field from;
+	const struct member_key *key = member_keys_find(&m->keys, 1);
+	if (key == NULL || !mail_field_find(message, "Message-ID", &id)) {
+		return false;
+	}
+	uint8_t secret[CRYPTO_KEY_LEN];
+	uint8_t hash[CRYPTO_HASH_LEN];
+	struct crypto_hasher h;
+	crypto_derive(key->record_key, "cohue sent copy 1", secret);
+	crypto_hasher_init(&h, secret);
+	crypto_hasher_update(&h, bytes_trim(id.value));
+	crypto_hasher_update(&h, BYTES_LIT("\n"));
+	if (mail_field_find(message, "From", &from)) {
+		crypto_hasher_update(&h, bytes_trim(from.value));
+	}
+	crypto_hasher_update(&h, BYTES_LIT("\n"));
+	/* A client's copy may end in more or fewer empty lines than what it submitted. */
+	struct bytes body = bytes_from(message, mail_header_length(message));
+	while (body.len > 0 && (body.ptr[body.len - 1] == '\n' || body.ptr[body.len - 1] == '\r')) {
+		body.len--;
+	}
+	crypto_hasher_update(&h, body);
+	crypto_hasher_final(&h, hash);
+	memcpy(ret, hash, OPERATION_KEY_LEN);
+	secret_wipe(secret, sizeof(secret));
+	return true;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_SESSION_MEMBER_INTERNAL_H
+#define COHUE_SESSION_MEMBER_INTERNAL_H
+
+#include "sealed/record.h"
+#include "session/member.h"
+
+/* Shared by the files member*.c. */
+
+enum {
+	RECORD_KIND_ARRIVAL = 1, /* as the store has them */
+	RECORD_KIND_SESSION = 2,
+};
+
+/* h(n) = BLAKE2b-256(h(n-1) || kind || body). ret may be before. */
+void member_chain(const uint8_t before[SEALED_HASH_LEN], uint8_t kind, struct bytes body,
+		  uint8_t ret[SEALED_HASH_LEN]);
+/* Forgets the folded state; it is loaded again when it is next needed. Ends what looks at it. */
+void member_unload(struct member *m);
+/* Under the lock: folds what the store has beyond what we know. */
+COHUE_MUST_USE enum err member_fetch(struct member *m);
+/* Under the lock: member_append without taking it. */
+COHUE_MUST_USE enum err member_append_locked(struct member *m, const struct conn *author, member_build_fn fn,
+					     void *arg, uint64_t *ret_n);
+/* Under the lock: files what is pending. */
+COHUE_MUST_USE enum err member_file_pending(struct member *m);
+/* Under the lock: OPEN, and the first mailboxes of a new account. */
+COHUE_MUST_USE enum err member_found(struct member *m);
+/* Under the lock: takes the snapshot that there is. ERR_NOT_FOUND: none. */
+COHUE_MUST_USE enum err member_snapshot_load(struct member *m);
+/* Starts a task that makes a snapshot and sweeps, where it is worth it. */
+void member_snapshot_consider(struct member *m, bool leaving);
+/* One folded record's place is known now. */
+COHUE_MUST_USE enum err member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN],
+				      size_t body_len);
+/* Where the record cannot be what its member wrote. */
+enum err member_broken(struct member *m, enum err why);
+/* The watcher of the fold (view.c). */
+void views_on_change(void *arg, const struct fold_change *change);
+/* The state behind the views has gone (view.c). */
+void views_lost(struct member *m);
+
+#endif

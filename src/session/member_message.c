@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* New messages of the member's own, and the end of old ones. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "delivery/delivery.h"
+#include "session/member_internal.h"
+#include "session/message.h"
+
+enum { UPLOAD_OPEN_MAX = 8, SENT_USE = 32 };
+
+/* ---- blobs ---- */
+
+void
+upload_init(struct upload *u, struct member *m)
+{
+	*u = (struct upload){.member = m, .waiter = NULL, .open = 0, .error = ERR_OK};
+}
+
+static void
+on_chunk(void *arg, enum err status, struct bytes payload)
+{
+	struct upload *u = arg;
+	(void)payload;
+	u->open--;
+	if (u->error == ERR_OK) {
+		u->error = status;
+	}
+	if (u->waiter != NULL) {
+		struct task *t = u->waiter;
+		u->waiter = NULL;
+		task_wake(t, ERR_OK);
+	}
+}
+
+static void
+wait_below(struct upload *u, unsigned most)
+{
+	while (u->open > most) {
+		u->waiter = task_current();
+		if (task_suspend() == ERR_CLOSED && u->waiter != NULL) {
+			panic("a task was cancelled while it wrote a blob");
+		}
+		u->waiter = NULL;
+	}
+}
+
+enum err
+upload_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk, struct bytes data)
+{
+	struct upload *u = arg;
+	struct msg_blob_put q = {.chunk = chunk, .data = data};
+	memcpy(q.blob, blob, sizeof(q.blob));
+	struct channel *store = worker_store(u->member->worker);
+	if (u->error == ERR_OK && store == NULL) {
+		u->error = ERR_CLOSED;
+	}
+	if (u->error != ERR_OK) {
+		return u->error;
+	}
+	u->error =
+	    channel_request(store, BLOB_PUT, blob_put, &q, worker_deadline(u->member->worker), on_chunk, u);
+	if (u->error == ERR_OK) {
+		u->open++;
+		wait_below(u, UPLOAD_OPEN_MAX - 1);
+	}
+	return u->error;
+}
+
+enum err
+upload_finish(struct upload *u)
+{
+	wait_below(u, 0);
+	return u->error;
+}
+
+/* ---- appending ---- */
+
+struct appending {
+	uint32_t mailbox;
+	const struct member_new_message *message;
+	const struct blob_ref *ref;
+	struct bytes card;
+	uint32_t uidvalidity;
+};
+
+static enum err
+build_append(void *arg, struct member *m, struct member_change *c)
+{
+	struct appending *a = arg;
+	const struct fold_mailbox *mailbox = fold_mailbox_by_id(m->fold, a->mailbox);
+	if (mailbox == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	if (member_quota(m) != 0 && m->used + a->ref->stored > member_quota(m)) {
+		return ERR_QUOTA;
+	}
+	if (fold_messages(m->fold) >= FOLD_MESSAGES_MAX) {
+		return ERR_LIMIT;
+	}
+	a->uidvalidity = mailbox->uidvalidity;
+	struct operation op = {.kind = OPERATION_APPEND,
+			       .append = {.has_key = a->message->sent,
+					  .message = {.mailbox = a->mailbox,
+						      .flags = a->message->flags,
+						      .keywords = a->message->keywords,
+						      .date = a->message->date,
+						      .zone = a->message->zone,
+						      .size = a->ref->size,
+						      .card = a->card}}};
+	memcpy(op.append.key, a->message->key, sizeof(op.append.key));
+	enum err e = operations_add(c->record, &op);
+	if (e == ERR_OK) {
+		e = buf_append(&c->claims, bytes_of(a->ref->name, sizeof(a->ref->name)));
+	}
+	c->used_delta = (int64_t)a->ref->stored;
+	return e;
+}
+
+enum err
+member_append_message(struct member *m, const struct conn *author, uint32_t mailbox,
+		      const struct member_new_message *message, uint32_t *ret_uidvalidity, uint32_t *ret_uid)
+{
+	struct delivery d;
+	struct upload u;
+	struct blob_ref ref;
+	struct buf card_bytes = BUF_INIT(OPERATION_CARD_MAX);
+	uint64_t n = 0;
+	upload_init(&u, m);
+	enum err e = member_ready(m);
+	if (e == ERR_OK && member_quota(m) != 0 && m->used + message->message.len / 16 > member_quota(m)) {
+		e = ERR_QUOTA; /* however well it compresses: not worth the work */
+	}
+	if (e != ERR_OK) {
+		return e;
+	}
+	e = delivery_init(&d, m->worker->codec, message->message);
+	if (e == ERR_OK) {
+		e = delivery_seal_blob(&d, &ref, upload_chunk, &u);
+	}
+	enum err uploaded = upload_finish(&u);
+	e = e == ERR_OK ? uploaded : e;
+	if (e == ERR_OK) {
+		struct card card = {.blob = ref,
+				    .internal_date = message->date < 0 ? 0 : (uint64_t)message->date,
+				    .flags = ARRIVAL_LOCAL,
+				    .summary = buf_bytes(&d.summary)};
+		if (card.summary.len > ARRIVAL_SUMMARY_MAX) {
+			e = ERR_LIMIT;
+		} else {
+			e = card_encode(&card, &card_bytes);
+		}
+	}
+	if (e == ERR_OK) {
+		struct appending a = {
+		    .mailbox = mailbox, .message = message, .ref = &ref, .card = buf_bytes(&card_bytes)};
+		e = member_append(m, author, build_append, &a, &n);
+		if (e == ERR_OK && ret_uidvalidity != NULL) {
+			*ret_uidvalidity = a.uidvalidity;
+		}
+	}
+	if (e == ERR_OK && ret_uid != NULL) {
+		/* The one message whose card stands in record n. */
+		const struct fold_mailbox *box = m->loaded ? fold_mailbox_by_id(m->fold, mailbox) : NULL;
+		*ret_uid = 0;
+		for (uint32_t i = box == NULL ? 0 : box->count; i > 0 && *ret_uid == 0; i--) {
+			if (box->messages[i - 1].record == n) {
+				*ret_uid = box->messages[i - 1].uid;
+			}
+		}
+	}
+	explicit_bzero(&ref, sizeof(ref));
+	buf_wipe(&card_bytes);
+	delivery_clear(&d);
+	return e;
+}
+
+enum err
+member_file_sent(struct member *m, struct bytes message, int64_t date)
+{
+	enum err e = member_ready(m);
+	if (e != ERR_OK) {
+		return e;
+	}
+	const struct fold_mailbox *box = NULL;
+	for (size_t i = 0; i < fold_mailbox_count(m->fold) && box == NULL; i++) {
+		if ((fold_mailbox_at(m->fold, i)->special_use & SENT_USE) != 0) {
+			box = fold_mailbox_at(m->fold, i);
+		}
+	}
+	if (box == NULL) {
+		box = fold_mailbox_by_name(m->fold, BYTES_LIT("Sent"));
+	}
+	if (box == NULL) {
+		box = fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX"));
+	}
+	if (box == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	struct member_new_message new = {.message = message, .flags = FOLD_SEEN, .date = date, .zone = 0};
+	new.sent = member_sent_key(m, message, new.key);
+	return member_append_message(m, NULL, box->id, &new, NULL, NULL);
+}
+
+/* ---- letting go ---- */
+
+static int
+by_card(const void *left, const void *right)
+{
+	const struct message_item *a = left;
+	const struct message_item *b = right;
+	if (a->record != b->record) {
+		return a->record < b->record ? -1 : 1;
+	}
+	return a->op < b->op ? -1 : a->op > b->op ? 1 : 0;
+}
+
+static void
+collect_going(const struct fold_mailbox *mailbox, struct uid_set uids, struct message_item *items,
+	      size_t *count)
+{
+	for (size_t r = 0; r < uids.count; r++) {
+		for (uint32_t i = fold_message_lower(mailbox, uids.ranges[r].first);
+		     i < mailbox->count && mailbox->messages[i].uid <= uids.ranges[r].last; i++) {
+			items[(*count)++] = (struct message_item){.record = mailbox->messages[i].record,
+								  .op = mailbox->messages[i].op,
+								  .uid = mailbox->messages[i].uid};
+		}
+	}
+}
+
+/* Keeps one item per card that no message refers to once all of these have gone. */
+static size_t
+keep_last_references(const struct fold *f, const struct fold_mailbox *mailbox, struct message_item *items,
+		     size_t count)
+{
+	size_t kept = 0;
+	size_t i = 0;
+	qsort(items, count, sizeof(*items), by_card);
+	while (i < count) {
+		size_t same = 1;
+		while (i + same < count && by_card(&items[i], &items[i + same]) == 0) {
+			same++;
+		}
+		const struct fold_message *message = fold_message_by_uid(mailbox, items[i].uid);
+		if (message != NULL && fold_card_refs(f, message) == same) {
+			items[kept++] = items[i];
+		}
+		i += same;
+	}
+	return kept;
+}
+
+enum err
+member_drop_messages(struct member *m, const struct fold_mailbox *mailbox, struct uid_set uids,
+		     struct member_change *change)
+{
+	if (mailbox->count == 0) {
+		return ERR_OK;
+	}
+	struct message_item *items = calloc(mailbox->count, sizeof(*items));
+	struct message_reader *reader = NULL;
+	struct message message;
+	size_t count = 0;
+	if (items == NULL) {
+		return ERR_MEMORY;
+	}
+	collect_going(mailbox, uids, items, &count);
+	count = keep_last_references(m->fold, mailbox, items, count);
+	enum err e = message_reader_create(m, MESSAGE_CARD, items, count, &reader);
+	while (e == ERR_OK && message_reader_next(reader, &message)) {
+		if (message.error == ERR_OK) {
+			e = buf_append(&change->drops,
+				       bytes_of(message.card.blob.name, sizeof(message.card.blob.name)));
+			change->used_delta -= (int64_t)message.card.blob.stored;
+		} else if (message.error != ERR_DAMAGED) {
+			e = message.error;
+		}
+	}
+	message_reader_destroy(&reader);
+	free(items);
+	return e;
+}

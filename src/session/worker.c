@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "session/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop/task.h"
+
+enum { WAIT_STORE_MS = 20 * 1000 };
+
+struct channel *
+worker_store(const struct worker *w)
+{
+	return role_channel(w->host, ROLE_STORE, 0);
+}
+
+enum err
+worker_wait_store(const struct worker *w)
+{
+	struct channel *ch = NULL;
+	return role_wait_channel(w->host, ROLE_STORE, 0, loop_now(w->host->loop) + WAIT_STORE_MS, &ch);
+}
+
+msec
+worker_deadline(const struct worker *w)
+{
+	return loop_now(w->host->loop) + WORKER_CALL_MS;
+}
+
+uint64_t
+worker_message_max(const struct worker *w)
+{
+	return w->host->config.message_size;
+}
+
+enum err
+worker_take_bytes(struct worker *w, size_t n)
+{
+	if (n > (size_t)WORKER_MESSAGES_BYTES_MAX - w->message_bytes) {
+		return ERR_AGAIN;
+	}
+	w->message_bytes += n;
+	return ERR_OK;
+}
+
+void
+worker_give_bytes(struct worker *w, size_t n)
+{
+	w->message_bytes = n > w->message_bytes ? 0 : w->message_bytes - n;
+}
+
+/* Account ids are random, so their first bytes spread them. */
+static size_t
+bucket_of(const uint8_t account[SEALED_ID_LEN])
+{
+	return ((size_t)account[0] << 8 | account[1]) % WORKER_BUCKETS;
+}
+
+const struct known_head *
+worker_known_head(const struct worker *w, const uint8_t account[SEALED_ID_LEN])
+{
+	for (const struct known_head *k = w->known[bucket_of(account)]; k != NULL; k = k->next) {
+		if (memcmp(k->account, account, SEALED_ID_LEN) == 0) {
+			return k;
+		}
+	}
+	return NULL;
+}
+
+enum err
+worker_know_head(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n,
+		 const uint8_t head[SEALED_HASH_LEN])
+{
+	struct known_head *k = w->known[bucket_of(account)];
+	while (k != NULL && memcmp(k->account, account, SEALED_ID_LEN) != 0) {
+		k = k->next;
+	}
+	if (k == NULL) {
+		k = calloc(1, sizeof(*k));
+		if (k == NULL) {
+			return ERR_MEMORY;
+		}
+		memcpy(k->account, account, SEALED_ID_LEN);
+		k->next = w->known[bucket_of(account)];
+		w->known[bucket_of(account)] = k;
+	} else if (n < k->n || (n == k->n && memcmp(head, k->head, SEALED_HASH_LEN) != 0)) {
+		return ERR_DAMAGED;
+	}
+	k->n = n;
+	memcpy(k->head, head, SEALED_HASH_LEN);
+	return ERR_OK;
+}
