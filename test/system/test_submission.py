@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The members' door: TLS and login on 465, 587 and 993, who may send as whom, and what becomes of a message."""
+
+import base64
+import email
+import email.policy
+import shutil
+import smtplib
+import ssl
+import subprocess
+import unittest
+
+from harness import Cohue, Dialogue, smtp_login, tls_context, wait_until
+
+
+def letter(sender: str, to: str, subject: str, body: str = "Hello.\r\n", more: str = "") -> bytes:
+    return (f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{more}\r\n{body}").encode()
+
+
+def plain(name: str, password: str, authzid: str = "") -> str:
+    return base64.b64encode(f"{authzid}\0{name}\0{password}".encode()).decode()
+
+
+class Submission(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.cohue = Cohue(settings={"limits.message_size": "1 MiB", "limits.recipients": "50"})
+        try:
+            cls.cohue.init()
+            cls.cohue.start()
+            cls.alice, cls.bert, cls.clara = (cls.cohue.add_member(n) for n in ("alice", "bert", "clara"))
+            cls.cohue.cli("alias", "set", "team", "bert", "clara")
+            cls.cohue.cli("alias", "set", "ally", "alice")
+        except BaseException:
+            cls.cohue.destroy()
+            raise
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.cohue.destroy()
+
+    def find(self, member, subject: str, folder: str = "INBOX", count: int = 1):
+        """The messages with that subject, once there are so many."""
+        def those():
+            client = self.cohue.imap(member)
+            try:
+                client.select(folder, readonly=True)
+                _, found = client.search(None, "SUBJECT", f'"{subject}"')
+                numbers = found[0].split()
+                if len(numbers) < count:
+                    return None
+                parts = [client.fetch(n, "(FLAGS BODY.PEEK[])")[1] for n in numbers]
+                return [next(p for p in answer if isinstance(p, tuple))[1] for answer in parts]
+            finally:
+                client.logout()
+        raw = wait_until(those, 20, f"{count} of {subject!r} in {folder} of {member.name}", pause=0.1)
+        self.assertEqual(len(raw), count)
+        return [email.message_from_bytes(r, policy=email.policy.default) for r in raw]
+
+    def submit(self, octets: bytes, to: list[str], sender: str | None = None, **more) -> None:
+        with self.cohue.smtp(self.alice) as client:
+            client.sendmail(sender or self.alice.address, to, octets, **more)
+
+    def refused(self, octets: bytes, sender: str | None = None) -> tuple[int, bytes]:
+        with self.cohue.smtp(self.alice) as client:
+            with self.assertRaises(smtplib.SMTPResponseException) as caught:
+                client.sendmail(sender or self.alice.address, [self.bert.address], octets)
+            return caught.exception.smtp_code, caught.exception.smtp_error
+
+    # TLS and login
+
+    def test_login_is_offered_under_tls_only(self) -> None:
+        with Dialogue(self.cohue.port(587)) as d:
+            self.assertEqual(d.hear()[0], 220)
+            _, text = d.say("EHLO client.test", 250)
+            self.assertIn("STARTTLS", text)
+            self.assertNotIn("AUTH", text)
+            self.assertEqual(d.say("AUTH PLAIN " + plain(self.alice.address, self.alice.password))[0], 538)
+            d.say("STARTTLS", 220)
+            d.start_tls()
+            _, text = d.say("EHLO client.test", 250)
+            self.assertIn("AUTH PLAIN LOGIN", text)
+            self.assertNotIn("STARTTLS", text)
+            d.say("AUTH PLAIN " + plain(self.alice.address, self.alice.password), 235)
+            d.say("NOOP", 250)
+            d.say("QUIT", 221)
+
+    def test_login_mechanisms_on_implicit_tls(self) -> None:
+        for mechanism in ("PLAIN", "LOGIN"):
+            with Dialogue(self.cohue.port(465), tls=True) as d:
+                d.hear()
+                d.say("EHLO client.test", 250)
+                if mechanism == "PLAIN":
+                    d.say("AUTH PLAIN", 334)
+                    d.say(plain(self.alice.address, self.alice.password, self.alice.address), 235)
+                else:
+                    d.say("AUTH LOGIN", 334)
+                    d.say(base64.b64encode(self.alice.address.encode()), 334)
+                    d.say(base64.b64encode(self.alice.password.encode()), 235)
+                d.say("QUIT", 221)
+
+    def test_nobody_logs_in_as_another(self) -> None:
+        with Dialogue(self.cohue.port(465), tls=True) as d:
+            d.hear()
+            d.say("EHLO client.test", 250)
+            d.say("AUTH PLAIN " + plain(self.alice.address, self.alice.password, self.bert.address), 535)
+
+    def test_a_wrong_password_and_an_unknown_name_sound_alike(self) -> None:
+        said = []
+        for name, password in ((self.clara.address, "wrong-password"), ("nobody@house.test", "wrong-password")):
+            with Dialogue(self.cohue.port(465), tls=True) as d:
+                d.hear()
+                d.say("EHLO client.test", 250)
+                said.append(d.say("AUTH PLAIN " + plain(name, password)))
+        self.assertEqual(said[0][0], 535)
+        self.assertEqual(said[0], said[1])
+
+    def test_members_speak_tls_1_3(self) -> None:
+        for port in (465, 993):
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                Dialogue(self.cohue.port(port), tls=True,
+                         context=tls_context(maximum=ssl.TLSVersion.TLSv1_2)).read_line()
+
+    def test_what_is_pipelined_behind_starttls_is_thrown_away(self) -> None:
+        with Dialogue(self.cohue.port(587)) as d:
+            d.hear()
+            d.say("EHLO client.test", 250)
+            d.send(b"STARTTLS\r\nNOOP\r\nMAIL FROM:<mallory@evil.test>\r\n")
+            self.assertEqual(d.hear()[0], 220)
+            d.start_tls()
+            # The first answer under TLS is that to the first command under TLS.
+            self.assertIn("AUTH", d.say("EHLO client.test", 250)[1])
+
+    def test_nothing_is_relayed_before_login(self) -> None:
+        with Dialogue(self.cohue.port(465), tls=True) as d:
+            d.hear()
+            d.say("EHLO client.test", 250)
+            for command in ("MAIL FROM:<alice@house.test>", "RCPT TO:<bert@house.test>", "DATA"):
+                self.assertEqual(d.say(command)[0] // 100, 5, command)
+        with Dialogue(self.cohue.port(587)) as d:
+            d.hear()
+            d.say("EHLO client.test", 250)
+            self.assertEqual(d.say("MAIL FROM:<alice@house.test>")[0], 530)
+
+    # Who may write as whom
+
+    def test_the_envelope_sender_is_hers(self) -> None:
+        with self.cohue.smtp(self.alice) as client:
+            client.ehlo()
+            for address, code in (("bert@house.test", 553), ("alice@elsewhere.test", 553), ("", 553),
+                                  ("bert+alice@house.test", 553), ("alice+shop@house.test", 250),
+                                  ("ALICE@HOUSE.TEST", 250), ("ally@house.test", 250)):
+                self.assertEqual(client.mail(address)[0], code, address)
+                client.rset()
+
+    def test_from_and_sender_are_hers(self) -> None:
+        to = self.bert.address
+        for octets in (letter(to, to, "spoof"), letter(f"alice@house.test, {to}", to, "spoof"),
+                       letter(f"{to} <alice@house.test>", to, "spoof"), b"To: x@y.test\r\n\r\nno From\r\n",
+                       letter("alice@house.test", to, "spoof", more="From: ceo@bank.test\r\n"),
+                       letter("alice@house.test", to, "spoof", more=f"Sender: {to}\r\n"),
+                       letter("alice@house.test", to, "spoof", more=f"Resent-From: {to}\r\n")):
+            code, text = self.refused(octets)
+            self.assertEqual((code, text[:5]), (550, b"5.7.1"), octets)
+
+    def test_another_address_of_hers_may_stand_in_from(self) -> None:
+        self.submit(letter("Ally <ally@house.test>", "bert", "as ally"), [self.bert.address], "ally@house.test")
+        self.assertEqual(self.find(self.bert, "as ally")[0]["Return-Path"], "<ally@house.test>")
+
+    # Where it goes
+
+    def test_local_mail_arrives_without_traces_of_the_author(self) -> None:
+        self.submit(letter("Alice <alice@house.test>", "bert@house.test", "traceless", more="User-Agent: Marker/7\r\n"
+                           "X-Originating-IP: [192.0.2.7]\r\nBcc: clara@house.test\r\n"), [self.bert.address])
+        (got,) = self.find(self.bert, "traceless")
+        whole = got.as_bytes()
+        for word in (b"127.0.0.1", b"client.test", b"Marker/7", b"192.0.2.7", b"clara"):
+            self.assertNotIn(word, whole)
+        self.assertEqual(len(got.get_all("Received")), 1)
+        self.assertRegex(got["Received"], r"^by mail\.house\.test \(Cohue\) with ESMTPSA id [0-9a-f]{8};")
+        self.assertRegex(got["Message-ID"], r"^<[0-9a-f]{32}@house\.test>$")
+        self.assertTrue(got["Date"])
+        self.assertEqual(got.get_content().strip(), "Hello.")
+
+    def test_an_alias_reaches_each_of_its_members_once(self) -> None:
+        self.submit(letter("alice@house.test", "team@house.test", "to the team"),
+                    ["team@house.test", self.bert.address])
+        self.find(self.bert, "to the team")
+        self.find(self.clara, "to the team")
+
+    def test_a_subaddress_reaches_its_member(self) -> None:
+        self.submit(letter("alice@house.test", "bert+news@house.test", "sub"), ["bert+news@house.test"])
+        self.find(self.bert, "sub")
+
+    def test_an_unknown_member_is_refused_and_the_others_get_it(self) -> None:
+        with self.cohue.smtp(self.alice) as client:
+            failed = client.sendmail(self.alice.address, ["nobody@house.test", self.bert.address],
+                                     letter("alice@house.test", "bert", "half"))
+        self.assertEqual(failed["nobody@house.test"][0], 550)
+        self.find(self.bert, "half")
+
+    def test_the_sent_copy_shows_bcc_and_keeps_the_rest(self) -> None:
+        self.submit(letter("alice@house.test", "Bert <BERT@house.test>", "sent copy",
+                           more="User-Agent: Marker/7\r\nMessage-ID: <kept@client.test>\r\n"),
+                    [self.bert.address, "clara@house.test"])
+        (mine,) = self.find(self.alice, "sent copy", "Sent")
+        self.assertEqual(mine["Bcc"], "clara@house.test")
+        self.assertEqual(mine["User-Agent"], "Marker/7")
+        (theirs,) = self.find(self.clara, "sent copy")
+        self.assertIsNone(theirs["Bcc"])
+        self.assertEqual(theirs["Message-ID"], mine["Message-ID"])
+        client = self.cohue.imap(self.alice)
+        client.select("Sent", readonly=True)
+        _, seen = client.search(None, "SEEN", "SUBJECT", '"sent copy"')
+        self.assertEqual(len(seen[0].split()), 1)
+        client.logout()
+
+    # SMTP's extensions
+
+    def login(self) -> Dialogue:
+        d = Dialogue(self.cohue.port(465), tls=True)
+        d.hear()
+        d.say("EHLO client.test", 250)
+        d.say("AUTH PLAIN " + plain(self.alice.address, self.alice.password), 235)
+        return d
+
+    def test_commands_pipelined_behind_the_login_are_not_lost(self) -> None:
+        with Dialogue(self.cohue.port(465), tls=True) as d:
+            d.hear()
+            d.say("EHLO client.test", 250)
+            body = letter("alice@house.test", "bert", "pipelined").replace(b"\r\n.", b"\r\n..")
+            d.send(b"AUTH PLAIN " + plain(self.alice.address, self.alice.password).encode() + b"\r\n"
+                   b"EHLO client.test\r\nMAIL FROM:<alice@house.test>\r\nRCPT TO:<bert@house.test>\r\n")
+            self.assertEqual([d.hear()[0] for _ in range(4)], [235, 250, 250, 250])
+            d.send(b"DATA\r\n")
+            self.assertEqual(d.hear()[0], 354)
+            d.send(body + b".\r\nQUIT\r\n")
+            self.assertEqual([d.hear()[0] for _ in range(2)], [250, 221])
+        self.find(self.bert, "pipelined")
+
+    def test_bdat_in_several_chunks(self) -> None:
+        text = letter("alice@house.test", "bert", "in chunks", "one\r\n.\r\ntwo\r\n")
+        with self.login() as d:
+            d.say("MAIL FROM:<alice@house.test> BODY=8BITMIME", 250)
+            d.say("RCPT TO:<bert@house.test>", 250)
+            for at in range(0, len(text), 17):
+                piece = text[at:at + 17]
+                last = b" LAST" if at + 17 >= len(text) else b""
+                d.send(b"BDAT %d%s\r\n" % (len(piece), last) + piece)
+                code, said = d.hear()
+                self.assertEqual(code, 250)
+            self.assertRegex(said, r"^2\.0\.0 Ok: queued as [0-9a-f]{8}$")
+            d.say("QUIT", 221)
+        self.assertEqual(self.find(self.bert, "in chunks")[0].get_content().split(), ["one", ".", "two"])
+
+    def test_smtputf8_headers(self) -> None:
+        with self.cohue.smtp(self.alice) as client:
+            client.sendmail("alice@house.test", ["bert@house.test"],
+                            "From: Àlïce <alice@house.test>\r\nSubject: utf8 ✉\r\n\r\nÖl\r\n".encode(),
+                            mail_options=["SMTPUTF8", "BODY=8BITMIME"])
+        (got,) = self.find(self.bert, "utf8")
+        self.assertIn("UTF8SMTPSA", got["Received"])
+
+    def test_bare_line_ends_are_refused(self) -> None:
+        for bad in (b"a\nb\r\n", b"a\rb\r\n", b"\n.\r\n", b"\r\n.\n"):
+            with self.login() as d:
+                d.say("MAIL FROM:<alice@house.test>", 250)
+                d.say("RCPT TO:<bert@house.test>", 250)
+                d.say("DATA", 354)
+                d.send(letter("alice@house.test", "bert", "smuggled", "") + bad + b"\r\n.\r\n")
+                self.assertEqual(d.hear()[0], 550, bad)
+
+    # Limits
+
+    def test_a_message_over_the_limit_is_refused_by_size_and_by_count(self) -> None:
+        with self.login() as d:
+            self.assertEqual(d.say("MAIL FROM:<alice@house.test> SIZE=1100000")[0], 552)
+        line = b"x" * 70 + b"\r\n"
+        code, _ = self.refused_raw(letter("alice@house.test", "bert", "too large") + line * 16000)
+        self.assertEqual(code, 552)
+
+    def refused_raw(self, octets: bytes) -> tuple[int, str]:
+        with self.login() as d:
+            d.say("MAIL FROM:<alice@house.test>", 250)
+            d.say("RCPT TO:<bert@house.test>", 250)
+            d.say("DATA", 354)
+            d.send(octets + b"\r\n.\r\n")
+            return d.hear()
+
+    def test_a_message_near_the_limit_arrives_whole(self) -> None:
+        body = "".join(f"{n:068d}\r\n" for n in range(14000))
+        self.submit(letter("alice@house.test", "bert", "nearly too large", body), [self.bert.address])
+        (got,) = self.find(self.bert, "nearly too large")
+        self.assertEqual(got.get_content().split(), body.split())
+
+    def test_received_loops_end(self) -> None:
+        hops = "Received: by somewhere; Thu, 01 Jan 1970 00:00:00 +0000\r\n" * 51
+        self.assertEqual(self.refused(letter("alice@house.test", "bert", "loop", more=hops))[0], 554)
+
+    def test_many_recipients_and_too_many(self) -> None:
+        with self.login() as d:
+            d.say("MAIL FROM:<alice@house.test>", 250)
+            codes = [d.say(f"RCPT TO:<bert+{n}@house.test>")[0] for n in range(51)]
+            self.assertEqual(codes, [250] * 50 + [452])
+            d.say("DATA", 354)
+            d.send(letter("alice@house.test", "bert", "many names") + b".\r\n")
+            self.assertEqual(d.hear()[0], 250)
+        self.find(self.bert, "many names")
+
+    def test_mail_to_others_is_taken_without_a_question_to_dns(self) -> None:
+        with self.login() as d:
+            d.say("MAIL FROM:<alice@house.test> RET=HDRS ENVID=x1", 250)
+            d.say("RCPT TO:<bob@does-not-exist.test> NOTIFY=FAILURE,DELAY ORCPT=rfc822;bob@x.test", 250)
+            d.say("RCPT TO:<bob@Bücher.test>".encode(), 553)
+            d.say("RCPT TO:<bob@[192.0.2.1]>", 550)
+            d.say("DATA", 354)
+            d.send(letter("alice@house.test", "bob@does-not-exist.test", "far away") + b".\r\n")
+            self.assertEqual(d.hear()[0], 250)
+        self.find(self.alice, "far away", "Sent")
+
+    # Independent client
+
+    @unittest.skipUnless(shutil.which("swaks"), "swaks is not installed")
+    def test_swaks_over_starttls(self) -> None:
+        ran = subprocess.run(["swaks", "--server", "127.0.0.1", "--port", str(self.cohue.port(587)), "--tls",
+                              "--tls-protocol", "tlsv1_3", "--auth", "LOGIN", "--auth-user", self.alice.address,
+                              "--auth-password", self.alice.password, "--from", self.alice.address, "--to",
+                              self.bert.address, "--h-Subject", "by swaks", "--h-X-Mailer", "swaks"],
+                             capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        (got,) = self.find(self.bert, "by swaks")
+        self.assertIsNone(got["X-Mailer"])
+
+    # Faults
+
+    def test_a_worker_that_dies_says_so_and_the_next_login_works(self) -> None:
+        with self.login() as d:
+            before = self.cohue.kill_role("session")
+            code, _ = d.hear()
+            self.assertIn(code, (421, 0))
+        self.cohue.wait_role("session", before)
+
+        def again():
+            try:
+                smtp_login(self.cohue.port(465), self.alice.address, self.alice.password).quit()
+                return True
+            except (smtplib.SMTPException, OSError):
+                return False
+        wait_until(again, 20, "a login after the worker's end", pause=0.3)
+
+    def test_stopping_says_goodbye(self) -> None:
+        with Cohue() as other:
+            member = other.add_member("dora")
+            early = Dialogue(other.port(465), tls=True)
+            early.hear()
+            late = Dialogue(other.port(993), tls=True)
+            late.read_line()
+            late.command(f'LOGIN {member.address} "{member.password}"')
+            late.command("NOOP")
+            self.assertEqual(other.stop(), 0)
+            self.assertEqual(early.hear()[0], 421)
+            self.assertTrue(late.read_line().startswith(b"* BYE"))
+
+    def test_no_address_stands_in_the_log(self) -> None:
+        text = self.cohue.log()
+        for word in ("alice", "bert", "clara", "127.0.0.1", "spoof", "traceless"):
+            self.assertNotIn(word, text)
+
+
+if __name__ == "__main__":
+    unittest.main()
