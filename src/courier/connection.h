@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_COURIER_CONNECTION_H
+#define COHUE_COURIER_CONNECTION_H
+
+#include "courier/route.h"
+#include "loop/listen.h"
+#include "loop/stream.h"
+#include "loop/task.h"
+#include "protocol/smtp_client.h"
+
+/*
+ * One connection to another provider's server: the SMTP client engine over a stream. Tasks call it and
+ * suspend until it has got somewhere; at most one task at a time.
+ */
+
+/* What all connections share; outlives them. */
+struct connection_settings {
+	struct loop *loop;
+	struct tls_context *tls;
+	struct smtp_client_config smtp[4]; /* by enum smtp_tls_policy */
+	uint16_t port;
+	msec connect_ms;
+};
+
+struct connection {
+	const struct connection_settings *settings;
+	struct route_target target;
+	enum smtp_tls_policy policy;
+	struct smtp_client client;
+	struct connector connector;
+	struct stream *stream;
+	struct timer timer;
+	struct task *waiter; /* the task that has suspended in here; else NULL */
+	bool ready;
+	bool over; /* nothing more comes of it */
+	bool wants_tls;
+	bool handshake_failed;
+	bool pumping;
+	enum smtp_closed why; /* once over */
+	struct smtp_result result;
+	unsigned messages;
+	/* The message at hand. */
+	struct bytes body;
+	size_t body_at;
+	bool body_ended; /* the peer may have taken the message from here on */
+	bool done;
+	void (*on_recipient)(void *arg, size_t index, const struct smtp_result *result);
+	void *recipient_arg;
+	/* For whoever keeps it while idle: it has ended by itself. */
+	void (*on_end)(struct connection *c);
+	void *end_arg;
+	msec idle_since;
+	struct connection *next;
+};
+
+/*
+ * Connects, greets, does STARTTLS and AUTH as the policy says. ERR_OK: it takes a message. Otherwise ret_why says what
+ * happened, as a result for recipients, and *ret_closed where the engine got that far (SMTP_CLOSED_LOST else).
+ * ERR_AUTH: the handshake failed; ERR_CLOSED: all else; ERR_MEMORY. In a task.
+ */
+COHUE_MUST_USE enum err connection_open(const struct connection_settings *settings,
+					const struct route_target *target, enum smtp_tls_policy policy,
+					struct connection **ret, struct smtp_result *ret_why,
+					enum smtp_closed *ret_closed);
+/*
+ * Sends one message; recipient() is called for each of mail's recipients before it returns. As smtp_client_send; ERR_OK
+ * says that all were told, not that all went well. `body` is lent until it returns. In a task.
+ */
+COHUE_MUST_USE enum err
+connection_send(struct connection *c, const struct smtp_client_mail *mail, struct bytes body,
+		void (*recipient)(void *arg, size_t index, const struct smtp_result *result), void *arg);
+/* True while it takes a message. */
+bool connection_is_ready(const struct connection *c);
+/* Says QUIT where it can, and lets the loop close it. Accepts NULL. */
+void connection_finish(struct connection **c);
+
+#endif

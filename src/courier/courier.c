@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * SECURITY. The courier holds the messages that leave just now, and the spool's secret keys. It connects to servers of
+ * strangers and reads what they answer (protocol/smtp_client.h, TLS by OpenSSL), and the DNS by way of the
+ * resolver. It has no files, and no way to stored mail: it asks the mixer for the blobs of work at hand. It seals reports
+ * to members' public keys, which stand in the sealed parts. Its capture yields leaving mail, from then on.
+ */
+#include "courier/courier.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/secret.h"
+#include "courier/internal.h"
+#include "process/log.h"
+
+enum { STOP_LIMIT_MS = 5 * 1000, STOP_STEP_MS = 20, START_LIMIT_MS = 20 * 1000 };
+
+/* The first line of the smarthost's password file. */
+static enum err
+read_password(struct courier *c, struct bytes *ret)
+{
+	const char *path = c->host->config.smarthost_password_file;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	c->password = secret_alloc(CONFIG_TEXT_MAX);
+	if (fd < 0 || c->password == NULL) {
+		log_event(LOG_LEVEL_ERROR,
+			  "the smarthost's password file cannot be read: %s. Remedy: see "
+			  "smarthost.password_file in cohue.conf",
+			  err_text(fd < 0 ? err_from_errno(errno) : ERR_MEMORY));
+		if (fd >= 0) {
+			(void)close(fd);
+		}
+		return ERR_IO;
+	}
+	ssize_t n = read(fd, c->password, CONFIG_TEXT_MAX - 1);
+	(void)close(fd);
+	struct bytes text = bytes_of(c->password, n > 0 ? (size_t)n : 0);
+	ptrdiff_t end = bytes_find(text, '\n');
+	text = end >= 0 ? bytes_slice(text, 0, (size_t)end) : text;
+	if (text.len > 0 && text.ptr[text.len - 1] == '\r') {
+		text.len--;
+	}
+	if (text.len == 0) {
+		log_event(LOG_LEVEL_ERROR,
+			  "the smarthost's password file is empty. Remedy: write the password "
+			  "into its first line");
+		return ERR_FORMAT;
+	}
+	*ret = text;
+	return ERR_OK;
+}
+
+static enum err
+configure(struct courier *c)
+{
+	const struct config *config = &c->host->config;
+	struct connection_settings *s = &c->settings;
+	struct smtp_client_config smtp;
+	enum err e = ERR_OK;
+	smtp_client_config_default(&smtp);
+	smtp.hello = bytes_str(config->hostname);
+	if (config->smarthost_user[0] != '\0') {
+		smtp.user = bytes_str(config->smarthost_user);
+		e = read_password(c, &smtp.password);
+	}
+	for (unsigned p = SMTP_TLS_NONE; p <= SMTP_TLS_IMPLICIT; p++) {
+		s->smtp[p] = smtp;
+		s->smtp[p].tls = (enum smtp_tls_policy)p;
+	}
+	s->loop = c->host->loop;
+	s->connect_ms = COURIER_CONNECT_MS;
+	s->port = config->smarthost[0] != '\0' ? config->smarthost_port : (uint16_t)config->courier_port;
+	return e;
+}
+
+static enum err
+prepare(struct role_host *h, struct sandbox_profile *profile)
+{
+	(void)profile;
+	struct courier *c = calloc(1, sizeof(*c));
+	if (c == NULL) {
+		return ERR_MEMORY;
+	}
+	c->host = h;
+	h->state = c;
+	enum err e = configure(c);
+	if (e != ERR_OK) {
+		return e;
+	}
+	/* Encrypted, not verified: who is at the other end only DANE and MTA-STS can say. */
+	e = tls_client_create(TLS_1_2, BYTES_EMPTY, &c->settings.tls);
+	if (e == ERR_OK) {
+		e = blob_codec_create(&c->codec);
+	}
+	if (e == ERR_OK) {
+		e = pool_create(&c->settings, h->config.courier_connections, &c->pool);
+	}
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "the courier cannot be set up: %s", err_text(e));
+	}
+	return e;
+}
+
+static enum err
+start(struct role_host *h)
+{
+	struct courier *c = h->state;
+	struct channel *ch = NULL;
+	msec until = loop_now(h->loop) + START_LIMIT_MS;
+	crypto_random_init(&c->random);
+	courier_keys_start(c);
+	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, until, &ch);
+	return e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
+}
+
+static void
+message(struct role_host *h, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_courier_work work;
+	if (m->type != MSG_COURIER_WORK || msg_courier_work_decode(m->payload, &work) != ERR_OK) {
+		channel_fault(ch);
+		return;
+	}
+	if (!h->stopping) {
+		work_take(h->state, &work);
+	}
+}
+
+static void
+peer_down(struct role_host *h, enum role peer, unsigned index)
+{
+	struct courier *c = h->state;
+	(void)index;
+	c->mixer_generation += peer == ROLE_MIXER ? 1 : 0;
+}
+
+static enum err
+status(struct role_host *h, struct buf *out)
+{
+	const struct courier *c = h->state;
+	return buf_printf(out,
+			  "connections_open %zu\nat_hand %zu\ndelivered %llu\ndeferred %llu\nfailed %llu\n"
+			  "reports %llu\nno_encryption %llu\n",
+			  pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
+			  (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
+			  (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption);
+}
+
+static void
+stop_task(void *arg)
+{
+	struct courier *c = arg;
+	msec until = loop_now(c->host->loop) + STOP_LIMIT_MS;
+	/* What is being sent may end; what does not is tried again after the next start. */
+	while (c->work_count > 0 && loop_now(c->host->loop) < until && task_sleep(STOP_STEP_MS) == ERR_OK) {
+	}
+	pool_quit_idle(c->pool);
+	enum err e = task_sleep(STOP_STEP_MS);
+	(void)e;
+	role_stopped(c->host);
+}
+
+static void
+stop(struct role_host *h)
+{
+	if (role_spawn(h, stop_task, h->state) != ERR_OK) {
+		role_stopped(h);
+	}
+}
+
+const struct role_def courier_role = {
+    .id = ROLE_COURIER,
+    .sandbox_allow = SANDBOX_NET_CONNECT,
+    .prepare = prepare,
+    .start = start,
+    .peer_down = peer_down,
+    .message = message,
+    .status = status,
+    .stop = stop,
+};

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* From a work to its outcomes: the way asked for now, one host after the other. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "courier/internal.h"
+#include "courier/message.h"
+#include "mail/write.h"
+
+enum { RESOLVE_LIMIT_MS = 45 * 1000, HEADER_ROOM = 16 * 1024, SMTPS_PORT = 465 };
+
+/* ---- the way ---- */
+
+struct asking {
+	struct courier *courier;
+	struct buf reply; /* of the last answer: what it lends lives here */
+};
+
+static enum err
+resolve(void *ctx, const char *name, enum route_type type, struct route_answer *ret)
+{
+	enum { NO_NAME = 3 };
+	struct asking *a = ctx;
+	struct role_host *h = a->courier->host;
+	struct msg_resolve q = {.name = bytes_str(name), .type = (uint16_t)type};
+	struct msg_resolve_reply r;
+	buf_wipe(&a->reply);
+	enum err e = channel_call(role_channel(h, ROLE_RESOLVER, 0), RESOLVE, resolve, &q,
+				  loop_now(h->loop) + RESOLVE_LIMIT_MS, &a->reply);
+	if (e == ERR_OK) {
+		e = msg_resolve_reply_decode(buf_bytes(&a->reply), &r);
+	}
+	if (e == ERR_OK) {
+		*ret = (struct route_answer){.no_name = r.rcode == NO_NAME, .rdata = r.answers};
+	}
+	return e;
+}
+
+static uint32_t
+random_below(void *ctx, uint32_t bound)
+{
+	struct asking *a = ctx;
+	return (uint32_t)crypto_random_below(&a->courier->random, bound);
+}
+
+static enum err
+find_way(struct work *w, struct route *ret, struct smtp_result *ret_why)
+{
+	const struct config *config = &w->courier->host->config;
+	struct asking asking = {.courier = w->courier, .reply = BUF_INIT(IPC_CHUNK + 1024)};
+	struct route_host host = {.resolve = resolve,
+				  .random = random_below,
+				  .ctx = &asking,
+				  .hostname = config->hostname,
+				  .allow_loopback = config->courier_port != 25};
+	enum err e = config->smarthost[0] != '\0' ? route_find_host(&host, config->smarthost, ret, ret_why)
+						  : route_find(&host, w->part.domain, ret, ret_why);
+	buf_wipe(&asking.reply);
+	return e;
+}
+
+static enum smtp_tls_policy
+policy_of(const struct config *c)
+{
+	bool relay = c->smarthost[0] != '\0';
+	if (relay && c->smarthost_port == SMTPS_PORT) {
+		return SMTP_TLS_IMPLICIT;
+	}
+	/* A password never goes in clear. */
+	return c->tls_outbound == CONFIG_OUTBOUND_REQUIRE || (relay && c->smarthost_user[0] != '\0')
+		   ? SMTP_TLS_REQUIRE
+		   : SMTP_TLS_PREFER;
+}
+
+/* ---- one message over one connection ---- */
+
+struct sending {
+	struct work *work;
+	struct connection *connection;
+	struct smtp_client_mail mail;
+	struct smtp_client_rcpt *rcpts;
+	size_t *indices; /* into the work's recipients */
+	struct arena arena;
+	struct buf released; /* with the house's trace */
+	struct buf narrow;   /* in seven bits, where the peer needs that */
+	bool disconnected;   /* before the message could have been taken: nothing is decided */
+};
+
+static void
+fail_open(struct work *w, unsigned code, const char *status, const char *text)
+{
+	struct smtp_result r;
+	smtp_result_local(code, status, text, &r);
+	for (size_t i = 0; i < w->part.recipient_count; i++) {
+		if (w->outcomes[i].state == OUTCOME_OPEN) {
+			outcome_take(&w->outcomes[i], &r, "", false);
+		}
+	}
+}
+
+static bool
+any_open(const struct work *w)
+{
+	for (size_t i = 0; i < w->part.recipient_count; i++) {
+		if (w->outcomes[i].state == OUTCOME_OPEN) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+note_failure(struct work *w, const struct smtp_result *why, const char *host, bool final)
+{
+	w->final = final && (w->final || !w->tried);
+	w->tried = true;
+	w->failure = *why;
+	(void)snprintf(w->failure_host, sizeof(w->failure_host), "%s", why->local ? "" : host);
+}
+
+static void
+on_recipient(void *arg, size_t index, const struct smtp_result *result)
+{
+	struct sending *s = arg;
+	struct connection *c = s->connection;
+	/*
+	 * Before the end of the data nobody has taken the message: when the connection goes, or the server says
+	 * that it closes, the next host may be tried at once. Afterwards nobody knows: later.
+	 */
+	if (!c->body_ended && (result->code == 421 || (result->local && result->code / 100 == 4))) {
+		s->disconnected = true;
+		note_failure(s->work, result, c->target.name, false);
+		return;
+	}
+	bool reports = (smtp_client_offers(&c->client) & SMTP_OFFER_DSN) != 0;
+	outcome_take(&s->work->outcomes[s->indices[index]], result, c->target.name, reports);
+}
+
+static struct bytes
+address_of(struct sending *s, struct bytes address, bool *ret_utf8)
+{
+	struct buf text = BUF_INIT(SPOOL_TEXT_MAX);
+	struct bytes kept = BYTES_EMPTY;
+	if (message_address(address, &text, ret_utf8) == ERR_OK) {
+		kept = arena_copy(&s->arena, buf_bytes(&text));
+	}
+	buf_wipe(&text);
+	return kept;
+}
+
+static void
+take_orcpt(struct sending *s, struct bytes orcpt, struct smtp_client_rcpt *ret)
+{
+	struct buf scratch = BUF_INIT(SPOOL_TEXT_MAX);
+	struct bytes type;
+	struct bytes plain;
+	if (report_orcpt(orcpt, &scratch, &type, &plain) && plain.len + type.len < SMTP_ORCPT_MAX) {
+		ret->orcpt_type = type;
+		ret->orcpt = arena_copy(&s->arena, plain);
+	}
+	buf_wipe(&scratch);
+}
+
+/* The recipients still open, as far as this peer can take them. */
+static void
+gather_recipients(struct sending *s, bool can_utf8)
+{
+	struct work *w = s->work;
+	size_t n = w->part.recipient_count;
+	s->rcpts = arena_array(&s->arena, n, sizeof(*s->rcpts));
+	s->indices = arena_array(&s->arena, n, sizeof(*s->indices));
+	for (size_t i = 0; i < n && s->rcpts != NULL && s->indices != NULL; i++) {
+		struct outcome *o = &w->outcomes[i];
+		struct smtp_client_rcpt *r = &s->rcpts[s->mail.rcpt_count];
+		struct smtp_result why;
+		bool utf8 = false;
+		if (o->state != OUTCOME_OPEN) {
+			continue;
+		}
+		r->mailbox = address_of(s, w->part.recipients[i].address, &utf8);
+		r->notify = w->part.recipients[i].notify;
+		if (r->mailbox.len == 0) {
+			smtp_result_local(550, "5.1.3", "The address cannot be one", &why);
+			outcome_take(o, &why, "", false);
+		} else if (utf8 && !can_utf8) {
+			smtp_result_local(550, "5.6.7", "The server takes no such address (SMTPUTF8)", &why);
+			outcome_take(o, &why, s->connection->target.name, false);
+		} else {
+			take_orcpt(s, w->part.recipients[i].orcpt, r);
+			s->mail.needs_utf8 = s->mail.needs_utf8 || utf8;
+			s->indices[s->mail.rcpt_count++] = i;
+		}
+	}
+	s->mail.rcpts = s->rcpts;
+}
+
+static enum err
+prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
+{
+	struct work *w = s->work;
+	struct message_trace trace = {.hostname = w->courier->host->config.hostname,
+				      .reference = w->reference,
+				      .now = clock_wall() / MSEC_SECOND,
+				      .first_release = (int64_t)w->part.first_release};
+	buf_init(&s->released, w->message.len + HEADER_ROOM);
+	enum err e = message_release(buf_bytes(&w->message), &trace, &s->released);
+	if (e != ERR_OK) {
+		if (e == ERR_FORMAT) {
+			fail_open(w, 550, "5.6.0", "The message has line ends that mail cannot carry");
+		}
+		return e;
+	}
+	*ret_body = buf_bytes(&s->released);
+	struct message_needs needs = message_needs(*ret_body);
+	s->mail.needs_utf8 = needs.utf8;
+	s->mail.needs_8bit = needs.eight_bit;
+	if (needs.utf8 && (offers & SMTP_OFFER_SMTPUTF8) == 0) {
+		fail_open(w, 550, "5.6.7", "The server takes no such header (SMTPUTF8)");
+		return ERR_FORMAT;
+	}
+	if (needs.eight_bit && (offers & SMTP_OFFER_8BITMIME) == 0) {
+		buf_init(&s->narrow, s->released.len * 4 + HEADER_ROOM);
+		e = mail_downgrade_8bit(*ret_body, &s->narrow);
+		if (e == ERR_UNSUPPORTED) {
+			fail_open(
+			    w, 550, "5.6.3",
+			    "The server takes seven bits only, and a signed part would have to be changed");
+		}
+		*ret_body = buf_bytes(&s->narrow);
+		s->mail.needs_8bit = false;
+	}
+	return e;
+}
+
+static void
+take_refusal(struct sending *s, enum err e)
+{
+	struct work *w = s->work;
+	switch ((int)e) {
+	case ERR_LIMIT:
+		fail_open(w, 552, "5.3.4", "The message is larger than the server takes");
+		break;
+	case ERR_UNSUPPORTED:
+		fail_open(w, 550, "5.6.7", "The server takes no such address (SMTPUTF8)");
+		break;
+	case ERR_FORMAT:
+		fail_open(w, 550, "5.1.7", "An address of the envelope cannot be sent");
+		break;
+	default:
+		fail_open(w, 451, "4.3.0", "This house could not send at the moment");
+		break;
+	}
+}
+
+/* All that can be decided with this connection. True if it was lost before anything was. */
+static bool
+send_over(struct work *w, struct connection *c)
+{
+	struct sending s = {.work = w, .connection = c};
+	struct bytes body = BYTES_EMPTY;
+	unsigned offers = smtp_client_offers(&c->client);
+	enum err e = work_fetch(w);
+	arena_init(&s.arena, 4 << 20);
+	if (e != ERR_OK) {
+		fail_open(w, 451, "4.3.0", "This house could not read the message");
+	} else if (!connection_is_ready(c)) {
+		/* It went while the message was fetched. */
+		smtp_result_local(421, "4.4.2", "The connection was lost", &w->failure);
+		note_failure(w, &w->failure, c->target.name, false);
+		s.disconnected = true;
+	} else {
+		e = prepare_body(&s, offers, &body);
+		if (e == ERR_OK) {
+			bool utf8 = false;
+			bool can_utf8 = (offers & SMTP_OFFER_SMTPUTF8) != 0;
+			s.mail.sender = address_of(&s, w->part.sender, &utf8);
+			s.mail.needs_utf8 = s.mail.needs_utf8 || utf8;
+			s.mail.size = body.len;
+			s.mail.ret = (enum smtp_ret)w->part.ret;
+			s.mail.envid = bytes_slice(w->part.envid, 0, SMTP_ENVID_MAX);
+			gather_recipients(&s, can_utf8);
+		}
+		if (e == ERR_OK && s.mail.rcpt_count > 0) {
+			e = connection_send(c, &s.mail, body, on_recipient, &s);
+			if (e != ERR_OK) {
+				take_refusal(&s, e);
+			}
+		} else if (e != ERR_OK) {
+			/* What it was has been said; short of memory else. */
+			fail_open(w, 451, "4.3.0", "This house could not send at the moment");
+		}
+	}
+	arena_clear(&s.arena);
+	buf_wipe(&s.released);
+	buf_wipe(&s.narrow);
+	return s.disconnected;
+}
+
+/* ---- one host after the other ---- */
+
+/* Why a connection never took a message, as the recipients will hear it. */
+static void
+take_closed(struct work *w, const struct route_target *target, enum smtp_closed how, struct smtp_result *why)
+{
+	bool relay = w->courier->host->config.smarthost[0] != '\0';
+	if (how == SMTP_CLOSED_AUTH) {
+		smtp_result_local(451, "4.7.0", "The relay that this house sends through refuses our login",
+				  why);
+	}
+	if (how == SMTP_CLOSED_NO_TLS) {
+		w->courier->seen_no_encryption++;
+	}
+	/* A server that greets with 5xx takes no mail at all (RFC 7504); our own relay is a matter of configuration. */
+	bool final = how == SMTP_CLOSED_REFUSED && !why->local && why->code >= 500 && !relay;
+	note_failure(w, why, target->name, final);
+}
+
+static void
+try_target(struct work *w, const struct route_target *target)
+{
+	struct courier *c = w->courier;
+	enum smtp_tls_policy policy = policy_of(&c->host->config);
+	bool fresh = false;
+	for (unsigned i = 0; i < 3; i++) {
+		struct connection *connection = NULL;
+		struct smtp_result why;
+		enum smtp_closed how = SMTP_CLOSED_LOST;
+		msec until = loop_now(c->host->loop) + COURIER_TURN_MS;
+		enum err e = pool_get(c->pool, target, policy, fresh, until, &connection, &why, &how);
+		if (e == ERR_AUTH && policy == SMTP_TLS_PREFER) {
+			/* It offers encryption and cannot do it: in clear, as if it had not. */
+			policy = SMTP_TLS_NONE;
+			continue;
+		}
+		if (e != ERR_OK) {
+			take_closed(w, target, how, &why);
+			return;
+		}
+		bool used = connection->messages > 0;
+		bool lost = send_over(w, connection);
+		pool_put(c->pool, &connection);
+		if (!lost || !used) {
+			return;
+		}
+		/* A used connection may have been closed by its idle peer: that says nothing of a new one. */
+		fresh = true;
+	}
+}
+
+void
+work_deliver(struct work *w)
+{
+	struct smtp_result why;
+	struct route *route = calloc(1, sizeof(*route));
+	enum err e = route == NULL ? ERR_MEMORY : find_way(w, route, &why);
+	if (route == NULL) {
+		smtp_result_local(451, "4.3.0", "This house is short of memory", &why);
+	}
+	for (size_t i = 0; e == ERR_OK && i < route->count && any_open(w) && !w->courier->host->stopping;
+	     i++) {
+		try_target(w, &route->targets[i]);
+	}
+	free(route);
+	if (e != ERR_OK) {
+		w->failure = why;
+	} else if (w->tried && !w->final && w->failure.code >= 500) {
+		w->failure.code = 451;
+		w->failure.status[0] = '4';
+	}
+	for (size_t i = 0; i < w->part.recipient_count && (e != ERR_OK || w->tried); i++) {
+		if (w->outcomes[i].state == OUTCOME_OPEN) {
+			outcome_take(&w->outcomes[i], &w->failure, w->failure_host, false);
+		}
+	}
+}

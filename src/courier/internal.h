@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_COURIER_INTERNAL_H
+#define COHUE_COURIER_INTERNAL_H
+
+#include "base/arena.h"
+#include "courier/pool.h"
+#include "courier/report.h"
+#include "crypto/random.h"
+#include "delivery/delivery.h"
+#include "process/role.h"
+
+/*
+ * Inside the courier. One work is one part that the mixer handed over: one message to the recipients at one domain. Each work has a
+ * task, which opens it (keys.c, work.c), finds the way (route.h), sends it to one host after the
+ * other until each recipient is decided (deliver.c), and says what came of it (conclude.c).
+ */
+
+enum {
+	COURIER_KEYS_MAX = 16,
+	COURIER_KEY_MS = 15 * 60 * 1000, /* a spool secret is forgotten when it was not used for so long */
+	COURIER_CALL_MS = 60 * 1000,
+	COURIER_WORKS_MAX = 512,
+	COURIER_MEMORY = 128 << 20, /* bytes of messages held at once, but for a single larger one */
+	COURIER_CONNECT_MS = 30 * 1000,
+	COURIER_TURN_MS = 10 * 60 * 1000, /* longest wait for a connection */
+	COURIER_PARKED_MS = 30 * 60 * 1000,
+};
+
+struct spool_secret {
+	uint32_t epoch;
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	uint8_t *secret; /* in the pool; NULL: free place */
+	msec used;
+};
+
+struct courier {
+	struct role_host *host;
+	struct connection_settings settings;
+	struct pool *pool;
+	struct blob_codec *codec;
+	struct crypto_random random;
+	struct spool_secret keys[COURIER_KEYS_MAX];
+	struct timer keys_timer;
+	uint8_t *password; /* of the smarthost, in the pool */
+	struct work *works;
+	size_t work_count;
+	size_t held; /* bytes */
+	uint64_t mixer_generation;
+	uint64_t seen_delivered; /* recipients */
+	uint64_t seen_deferred;
+	uint64_t seen_failed;
+	uint64_t seen_reports;
+	uint64_t seen_no_encryption;
+};
+
+struct work {
+	struct courier *courier;
+	struct work *next;
+	uint8_t unit[IPC_UNIT];
+	uint32_t part_number;
+	uint32_t epoch;
+	uint64_t age;
+	bool warned;
+	bool last;
+	bool handed_again; /* the mixer restarted, and gave it once more */
+	struct buf body;   /* as it came */
+	/* Once opened. */
+	struct buf plain;
+	struct arena arena;
+	struct courier_part part; /* views into plain */
+	struct outcome *outcomes; /* one per recipient */
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	/* Once fetched. */
+	struct buf message;
+	size_t charged; /* of courier.held */
+	char reference[16];
+	/* Why no host took it, for those still open. */
+	bool tried;
+	bool final; /* each host tried refused for good */
+	struct smtp_result failure;
+	char failure_host[ROUTE_NAME_MAX];
+};
+
+/* keys.c, in a task: a copy of the secret; wipe it. ERR_NOT_FOUND: the keeper has it no more. */
+COHUE_MUST_USE enum err courier_key(struct courier *c, uint32_t epoch, uint8_t ret_public[BOX_PUBLIC_LEN],
+				    uint8_t ret_secret[BOX_SECRET_LEN]);
+void courier_keys_start(struct courier *c);
+
+/* work.c */
+void work_take(struct courier *c, const struct msg_courier_work *m);
+/* In its task: the message, once. ERR_DAMAGED: it does not verify. */
+COHUE_MUST_USE enum err work_fetch(struct work *w);
+void work_drop_message(struct work *w);
+
+/* deliver.c, in its task: decides outcomes. */
+void work_deliver(struct work *w);
+
+/* conclude.c, in its task: until the mixer has it on disk, or will hand it over anew. */
+void work_conclude(struct work *w);
+
+#endif

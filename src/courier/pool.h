@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_COURIER_POOL_H
+#define COHUE_COURIER_POOL_H
+
+#include "courier/connection.h"
+
+/*
+ * Connections in use and idle, by address: several messages to one host share a connection, no
+ * host sees more than a few at once, nor the network more than the configured number. A host that could not be
+ * reached is not tried again for a minute by others that wait for it.
+ */
+
+enum {
+	POOL_PER_HOST = 3,
+	POOL_MESSAGES = 100,          /* over one connection */
+	POOL_IDLE_MS = 1500,          /* kept for the next message of the same batch */
+	POOL_REMEMBER_MS = 60 * 1000, /* a failure */
+	POOL_HOSTS_MAX = 2048,
+};
+
+struct pool;
+
+/* settings is borrowed for its life. */
+COHUE_MUST_USE enum err pool_create(const struct connection_settings *settings, size_t max_connections,
+				    struct pool **ret);
+/*
+ * In a task: an idle connection to that address, or a new one, when its turn has come. `fresh`: no used one. Errors as
+ * connection_open (at once where it failed within the last minute), or ERR_TIMEOUT after the deadline.
+ */
+COHUE_MUST_USE enum err pool_get(struct pool *p, const struct route_target *target,
+				 enum smtp_tls_policy policy, bool fresh, msec deadline,
+				 struct connection **ret, struct smtp_result *ret_why,
+				 enum smtp_closed *ret_closed);
+/* Gives it back: it is kept for others while it takes messages, else closed. */
+void pool_put(struct pool *p, struct connection **c);
+/* Says QUIT on all that are idle. */
+void pool_quit_idle(struct pool *p);
+size_t pool_open_count(const struct pool *p);
+
+#endif
