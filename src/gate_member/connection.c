@@ -123,7 +123,7 @@ keep_alive(int fd)
 }
 
 void
-connection_open(struct gate_listener *l, int fd, const struct sockaddr *peer)
+member_connection_open(struct gate_listener *l, int fd, const struct sockaddr *peer)
 {
 	struct member_gate *g = l->gate;
 	uint8_t address[GATE_ADDRESS_LEN];

@@ -82,7 +82,7 @@ struct connection {
 };
 
 /* connection.c: counting, and the end. */
-void connection_open(struct gate_listener *l, int fd, const struct sockaddr *peer);
+void member_connection_open(struct gate_listener *l, int fd, const struct sockaddr *peer);
 void connection_free(struct connection *c);
 
 /* login.c: before login. Takes the descriptor. */

@@ -24,7 +24,7 @@ static void
 on_accept(struct listener *l, int fd, const struct sockaddr *peer, socklen_t peer_len)
 {
 	(void)peer_len;
-	connection_open(l->arg, fd, peer);
+	member_connection_open(l->arg, fd, peer);
 }
 
 static enum err

@@ -20,7 +20,7 @@ store_check_claims(const struct store *s, struct bytes names)
 		return ERR_FORMAT;
 	}
 	for (size_t at = 0; at < names.len; at += BLOB_NAME_LEN) {
-		if (!pending_has(&s->pending, names.ptr + at)) {
+		if (!unclaimed_has(&s->pending, names.ptr + at)) {
 			return ERR_CONFLICT;
 		}
 	}
@@ -31,7 +31,7 @@ void
 store_claimed(struct store *s, struct bytes names)
 {
 	for (size_t at = 0; at < names.len; at += BLOB_NAME_LEN) {
-		pending_remove(&s->pending, names.ptr + at);
+		unclaimed_remove(&s->pending, names.ptr + at);
 	}
 }
 
@@ -53,7 +53,7 @@ delete_blobs(struct store *s, struct bytes names)
 		if (e != ERR_OK && e != ERR_NOT_FOUND) {
 			return e;
 		}
-		pending_remove(&s->pending, names.ptr + at);
+		unclaimed_remove(&s->pending, names.ptr + at);
 	}
 	return ERR_OK;
 }
@@ -256,11 +256,11 @@ store_blob_put(struct store *s, const struct request *q, struct buf *ret_reply)
 	if (msg_blob_put_decode(q->payload, &m) != ERR_OK || m.data.len > STORAGE_BLOB_CHUNK_MAX) {
 		return ERR_FORMAT;
 	}
-	enum err e = pending_add(&s->pending, m.blob, m.chunk, loop_now(s->host->loop));
+	enum err e = unclaimed_add(&s->pending, m.blob, m.chunk, loop_now(s->host->loop));
 	if (e == ERR_OK) {
 		e = s->driver->blob_put(s->storage, m.blob, m.chunk, m.data);
 		if (e != ERR_OK) {
-			pending_remove(&s->pending, m.blob);
+			unclaimed_remove(&s->pending, m.blob);
 		}
 	}
 	return e;

@@ -26,7 +26,7 @@ find(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
 }
 
 enum err
-pending_add(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk, msec now)
+unclaimed_add(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk, msec now)
 {
 	struct pending_blob **at = find(p, name);
 	if (*at != NULL) {
@@ -55,7 +55,7 @@ pending_add(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN], uint32_t
 }
 
 bool
-pending_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
+unclaimed_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
 {
 	for (const struct pending_blob *b = p->buckets[name[0]]; b != NULL; b = b->next) {
 		if (memcmp(b->name, name, BLOB_NAME_LEN) == 0) {
@@ -66,7 +66,7 @@ pending_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
 }
 
 void
-pending_remove(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
+unclaimed_remove(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN])
 {
 	struct pending_blob **at = find(p, name);
 	if (*at != NULL) {
@@ -88,23 +88,23 @@ pending_void(struct pending_blobs *p)
 }
 
 void
-pending_clear(struct pending_blobs *p)
+unclaimed_clear(struct pending_blobs *p)
 {
 	for (size_t i = 0; i < 256; i++) {
 		while (p->buckets[i] != NULL) {
-			pending_remove(p, p->buckets[i]->name);
+			unclaimed_remove(p, p->buckets[i]->name);
 		}
 	}
 }
 
 bool
-pending_take_older(struct pending_blobs *p, msec limit, uint8_t ret_name[BLOB_NAME_LEN])
+unclaimed_take_older(struct pending_blobs *p, msec limit, uint8_t ret_name[BLOB_NAME_LEN])
 {
 	for (size_t i = 0; i < 256; i++) {
 		for (struct pending_blob *b = p->buckets[i]; b != NULL; b = b->next) {
 			if (b->is_void || b->began < limit) {
 				memcpy(ret_name, b->name, BLOB_NAME_LEN);
-				pending_remove(p, ret_name);
+				unclaimed_remove(p, ret_name);
 				return true;
 			}
 		}

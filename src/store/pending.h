@@ -17,14 +17,14 @@ struct pending_blobs {
 };
 
 /* The next chunk of a blob: ERR_CONFLICT unless it follows the last (the first is 0), ERR_LIMIT, ERR_MEMORY. */
-COHUE_MUST_USE enum err pending_add(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN],
-				    uint32_t chunk, msec now);
-bool pending_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN]);
-void pending_remove(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN]);
+COHUE_MUST_USE enum err unclaimed_add(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN],
+				      uint32_t chunk, msec now);
+bool unclaimed_has(const struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN]);
+void unclaimed_remove(struct pending_blobs *p, const uint8_t name[BLOB_NAME_LEN]);
 /* None of them can be claimed or go on any more. */
 void pending_void(struct pending_blobs *p);
-void pending_clear(struct pending_blobs *p);
+void unclaimed_clear(struct pending_blobs *p);
 /* Removes one that began before `limit`, or that is void, and gives its name; false when there is none. */
-bool pending_take_older(struct pending_blobs *p, msec limit, uint8_t ret_name[BLOB_NAME_LEN]);
+bool unclaimed_take_older(struct pending_blobs *p, msec limit, uint8_t ret_name[BLOB_NAME_LEN]);
 
 #endif

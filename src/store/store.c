@@ -193,7 +193,8 @@ on_upkeep(struct timer *t)
 	struct store *s = t->arg;
 	uint8_t name[BLOB_NAME_LEN];
 	enum err e = ERR_OK;
-	while (e == ERR_OK && pending_take_older(&s->pending, loop_now(s->host->loop) - ABANDONED_MS, name)) {
+	while (e == ERR_OK &&
+	       unclaimed_take_older(&s->pending, loop_now(s->host->loop) - ABANDONED_MS, name)) {
 		e = store_begin(s);
 		if (e == ERR_OK) {
 			e = s->driver->blob_delete(s->storage, name);
