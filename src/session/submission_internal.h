@@ -59,7 +59,7 @@ struct submission_reply {
 	unsigned code;
 	const char *enhanced;
 	const char *text;
-	char ref[40]; /* if text is NULL */
+	char ref[64]; /* if text is NULL */
 };
 
 struct bytes envelope_view(const struct envelope *v, struct span s);
