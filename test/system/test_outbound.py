@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Leaving mail: to Postfix, Exim and OpenSMTPD by a signed DNS, and what its sender hears when it cannot go."""
+
+import email
+import email.policy
+import json
+import unittest
+
+from harness.cohue import Cohue
+from harness.wait import free_port, wait_until
+from peers import Exim, Knot, OpenSMTPD, Postfix, peers_available
+
+PORT = free_port()
+ADDRESSES = {"postfix": "127.0.0.11", "exim": "127.0.0.12", "opensmtpd": "127.0.0.13", "narrow": "127.0.0.14",
+             "nobody": "127.0.0.99", "dns": "127.0.0.10"}  # referrals lead to port 53
+
+
+def mx(*hosts: str) -> list[str]:
+    lines = [f"@ MX {10 * (n + 1)} mx{n}" for n in range(len(hosts))]
+    return lines + [f"mx{n} A {ADDRESSES[host]}" for n, host in enumerate(hosts)]
+
+
+ZONES = {
+    "postfix.test": mx("nobody", "postfix"),
+    "exim.test": mx("exim"),
+    "opensmtpd.test": [f"@ A {ADDRESSES['opensmtpd']}"],
+    "narrow.test": mx("narrow"),
+    "alias.test": ["@ TXT nothing", "www CNAME narrow.test."],
+    "silent.test": ["@ MX 0 ."],
+    "loop.test": ["@ MX 10 mail.house.test."],
+    "house.test": ["@ MX 10 mail", "mail A 127.0.0.1"],
+    "forged.test": mx("postfix"),
+    "down.test": mx("nobody"),
+}
+
+
+def message(to: str, subject: str = "hello", body: str = "The words themselves.", more: str = "") -> bytes:
+    return (f"From: alice@house.test\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <{subject}@house.test>\r\n"
+            f"{more}\r\n{body}\r\n").encode()
+
+
+class Outbound(unittest.TestCase):
+    settings: dict[str, str] = {}
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        peers_available()
+        cls.open = []
+        try:
+            cls.begin()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.knot = cls.start(Knot(ZONES, address=ADDRESSES["dns"], port=53, bogus={"forged.test"}))
+        cls.house = cls.start(Cohue(settings={
+            "resolver.stub": ADDRESSES["dns"], "resolver.trust_anchor": cls.knot.anchor,
+            "courier.port": str(PORT), **cls.settings}))
+        cls.alice = cls.house.add_member("alice")
+
+    @classmethod
+    def start(cls, part):
+        part.__enter__()
+        cls.open.append(part)
+        return part
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        while cls.open:
+            cls.open.pop().__exit__(None, None, None)
+
+    def send(self, recipients: list[str], octets: bytes, mail_options: tuple[str, ...] = (),
+             rcpt_options: tuple[str, ...] = ()) -> None:
+        with self.house.smtp(self.alice) as client:
+            client.sendmail(self.alice.address, recipients, octets, mail_options, rcpt_options)
+
+    def courier(self) -> dict[str, int]:
+        said = json.loads(self.house.cli("status", "--json").stdout)
+        found: dict[str, int] = {}
+
+        def walk(value, path: str) -> None:
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    walk(inner, f"{path}.{key}")
+            elif isinstance(value, list):
+                for inner in value:
+                    walk(inner, f"{path}.{inner.get('role', '')}" if isinstance(inner, dict) else path)
+            elif "courier" in path and str(value).isdigit():
+                found[path.rpartition(".")[2]] = int(value)
+        walk(said, "")
+        return found
+
+    def report(self, marker: str, seconds: float = 30) -> email.message.EmailMessage:
+        """The report in the sender's mailbox that returns the message with this subject."""
+        def look():
+            for octets in self.house.wait_mail(self.alice, 1, seconds=seconds):
+                if b"multipart/report" in octets and marker.encode() in octets:
+                    return email.message_from_bytes(octets, policy=email.policy.default)
+            return None
+        return wait_until(look, seconds, f"a report on {marker}", pause=0.2)
+
+    def failed(self, to: str, marker: str, status: str, octets: bytes | None = None, **options) -> str:
+        """Sends, and demands a report of failure with this status; its text for people."""
+        self.send([to], octets or message(to, marker), **options)
+        report = self.report(marker)
+        parts = list(report.iter_parts())
+        self.assertEqual([p.get_content_type() for p in parts],
+                         ["text/plain", "message/delivery-status", "text/rfc822-headers"])
+        fields = parts[1].as_string()
+        self.assertIn("Action: failed", fields)
+        self.assertIn(f"Status: {status}", fields)
+        self.assertIn(to, fields)
+        self.assertEqual(report["Auto-Submitted"], "auto-replied")
+        return parts[0].get_content()
+
+
+class Peers(Outbound):
+    @classmethod
+    def begin(cls) -> None:
+        access = ("check_recipient_access inline:{ {grey@postfix.test = 450 4.7.1 come back later}, "
+                  "{full@postfix.test = 552 5.2.2 mailbox full} }")
+        cls.postfix = cls.start(Postfix("postfix.test", address=ADDRESSES["postfix"], port=PORT,
+                                        extra=f"smtpd_recipient_restrictions = {access}\n"))
+        cls.exim = cls.start(Exim("exim.test", address=ADDRESSES["exim"], port=PORT))
+        cls.opensmtpd = cls.start(OpenSMTPD("opensmtpd.test", address=ADDRESSES["opensmtpd"], port=PORT))
+        cls.narrow = cls.start(Postfix("narrow.test", address=ADDRESSES["narrow"], port=PORT, extra=(
+            "smtpd_discard_ehlo_keywords = 8bitmime, smtputf8, dsn\nsmtputf8_enable = no\nstrict_7bit_headers = no\n")))
+        super().begin()
+
+    def test_postfix_takes_it_under_tls_from_its_second_mx(self) -> None:
+        self.send(["bob@postfix.test"], message("bob@postfix.test", "to-postfix", body=".\r\n..dots\r\nend"))
+        got = self.postfix.wait_inbox("bob")[-1]
+        self.assertIn(b"(using TLSv1.3", got)
+        self.assertIn(b".\n..dots\nend", got.replace(b"\r\n", b"\n"))
+
+    def test_what_leaves_tells_nothing_of_the_client(self) -> None:
+        self.send(["carol@postfix.test"], message("carol@postfix.test", "trace"))
+        got = email.message_from_bytes(self.postfix.wait_inbox("carol")[-1])
+        ours = [value for value in got.get_all("Received") if "Cohue" in value]
+        self.assertEqual(len(ours), 1)
+        self.assertRegex(" ".join(ours[0].split()),
+                         r"^by mail\.house\.test \(Cohue\) id [0-9a-f]{8}; \w{3}, \d\d \w{3} \d{4} [\d:]{8} \+0000$")
+        self.assertIn("Date", got)
+
+    def test_exim_takes_it_under_tls(self) -> None:
+        self.send(["bob@exim.test"], message("bob@exim.test", "to-exim"))
+        got = self.exim.wait_inbox("bob")[-1]
+        self.assertIn(b"The words themselves.", got)
+        self.assertIn(b"TLS1.3", got)
+
+    def test_a_server_without_encryption_waits_under_require(self) -> None:
+        before = self.courier()
+        self.send(["bob@opensmtpd.test"], message("bob@opensmtpd.test", "to-opensmtpd"))
+        wait_until(lambda: self.courier()["no_encryption"] > before["no_encryption"], 20, "refused for lack of TLS")
+        self.assertEqual(self.opensmtpd.inbox("bob"), [])
+
+    def test_all_recipients_of_a_domain_share_one_transaction(self) -> None:
+        before = self.exim.log().count(" <= alice@house.test")
+        self.send(["bob@exim.test", "carol@exim.test", "dave@exim.test"], message("bob@exim.test", "together"))
+        for user in ("bob", "carol", "dave"):
+            wait_until(lambda: any(b"Subject: together" in m for m in self.exim.inbox(user)), 20, user)
+        self.assertEqual(self.exim.log().count(" <= alice@house.test"), before + 1)
+
+    def test_a_batch_shares_connections(self) -> None:
+        before = self.narrow.log().count(": connect from")
+        with self.house.smtp(self.alice) as client:
+            for number in range(12):
+                client.sendmail(self.alice.address, ["carol@narrow.test"],
+                                message("carol@narrow.test", f"batch-{number}"))
+        self.narrow.wait_inbox("carol", 12)
+        self.assertLess(self.narrow.log().count(": connect from") - before, 8)
+
+    def test_eight_bits_become_seven_where_the_peer_knows_no_more(self) -> None:
+        text = "K\u00e4se f\u00fcr alle"
+        octets = message("bob@narrow.test", "eight", more="MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                         "Content-Transfer-Encoding: 8bit\r\n", body=text)
+        self.send(["bob@narrow.test"], octets, ("BODY=8BITMIME",))
+        got = self.narrow.wait_inbox("bob")[-1]
+        self.assertTrue(got.isascii())
+        self.assertEqual(email.message_from_bytes(got, policy=email.policy.default).get_content().strip(), text)
+
+    def test_signed_parts_are_not_changed_but_returned(self) -> None:
+        octets = message("bob@narrow.test", "signed", more=(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/signed; protocol=\"application/pgp-signature\"; "
+            "micalg=pgp-sha256; boundary=b\r\n"), body=(
+            "--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nK\u00e4se\r\n"
+            "--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--"))
+        said = self.failed("bob@narrow.test", "signed", "5.6.3", octets, mail_options=("BODY=8BITMIME",))
+        self.assertIn("signed", said)
+
+    def test_addresses_that_the_peer_cannot_take_come_back(self) -> None:
+        to = "b\u00f6b@narrow.test"
+        with self.house.smtp(self.alice) as client:
+            client.ehlo()
+            client.mail(self.alice.address, ["SMTPUTF8", "BODY=8BITMIME"])
+            code, _ = client.rcpt(to)
+            self.assertEqual(code, 250)
+            client.data(message(to, "unicode"))
+        report = self.report("unicode")
+        self.assertIn("5.6.7", report.as_string())
+
+    def test_a_refused_recipient_comes_back_and_the_others_arrive(self) -> None:
+        self.send(["nobody-here@postfix.test", "dave@postfix.test"], message("dave@postfix.test", "half"))
+        report = self.report("half")
+        self.assertIn("nobody-here@postfix.test", report.as_string())
+        self.assertNotIn("dave@postfix.test>", list(report.iter_parts())[0].get_content())
+        self.assertIn("Status: 5.1.1", report.as_string())
+        wait_until(lambda: any(b"Subject: half" in m for m in self.postfix.inbox("dave")), 20, "the other one")
+
+    def test_a_full_mailbox_is_explained(self) -> None:
+        self.assertIn("mailbox is full", self.failed("full@postfix.test", "full", "5.2.2"))
+
+    def test_a_greylisted_message_waits(self) -> None:
+        before = self.courier()
+        self.send(["grey@postfix.test"], message("grey@postfix.test", "grey"))
+        wait_until(lambda: self.courier()["deferred"] > before["deferred"], 20, "deferred")
+        self.assertEqual(self.courier()["failed"], before["failed"])
+
+    def test_success_is_reported_where_it_was_asked_for(self) -> None:
+        self.send(["dave@narrow.test"], message("dave@narrow.test", "receipt"), rcpt_options=("NOTIFY=SUCCESS",))
+        self.assertIn("Action: relayed", self.report("receipt").as_string())
+
+
+class Names(Outbound):
+    def test_a_domain_that_takes_no_mail(self) -> None:
+        self.assertIn("takes no mail", self.failed("bob@silent.test", "null-mx", "5.1.10"))
+
+    def test_a_domain_that_does_not_exist(self) -> None:
+        self.assertIn("does not exist", self.failed("bob@no-such.postfix.test", "nxdomain", "5.1.2"))
+
+    def test_a_domain_without_a_server(self) -> None:
+        self.failed("bob@alias.test", "no-server", "5.4.4")
+
+    def test_a_domain_that_points_back_to_us(self) -> None:
+        self.failed("bob@loop.test", "loop", "5.4.6")
+
+    def test_forged_answers_and_dead_servers_wait(self) -> None:
+        before = self.courier()
+        self.send(["bob@forged.test"], message("bob@forged.test", "forged"))
+        self.send(["bob@down.test"], message("bob@down.test", "down"))
+        wait_until(lambda: self.courier()["deferred"] >= before["deferred"] + 2, 60, "both deferred")
+
+    def test_never_notified_is_never_told(self) -> None:
+        before = self.courier()
+        self.send(["bob@silent.test"], message("bob@silent.test", "quiet"), rcpt_options=("NOTIFY=NEVER",))
+        wait_until(lambda: self.courier()["failed"] > before["failed"], 20, "failed")
+        self.assertEqual(self.courier()["reports"], before["reports"])
+
+
+class Prefer(Outbound):
+    settings = {"tls.outbound": "prefer"}
+
+    def test_opensmtpd_takes_it_in_clear_and_with_a_broken_handshake(self) -> None:
+        for offer in (False, True):
+            class Here(OpenSMTPD):
+                offer_tls = offer
+            with Here("opensmtpd.test", address=ADDRESSES["opensmtpd"], port=PORT) as peer:
+                self.send(["bob@opensmtpd.test"], message("bob@opensmtpd.test", f"clear-{offer}"))
+                self.assertIn(b"The words themselves.", peer.wait_inbox("bob")[-1])
+
+
+class Relay(Outbound):
+    @classmethod
+    def begin(cls) -> None:
+        cls.postfix = cls.start(Postfix("postfix.test", address=ADDRESSES["postfix"], port=PORT))
+        cls.settings = {"smarthost": f"{ADDRESSES['postfix']}:{PORT}"}
+        super().begin()
+
+    def test_everything_goes_through_the_relay(self) -> None:
+        self.send(["bob@postfix.test"], message("bob@postfix.test", "relayed"))
+        self.assertIn(b"Subject: relayed", self.postfix.wait_inbox("bob")[-1])
