@@ -156,15 +156,7 @@ write_octets(struct fetching *f, const struct imap_fetch_item *item)
 	if (p.kind == IMAP_PLAN_FILTER) {
 		return write_filtered(f, item, &p);
 	}
-	uint64_t at = p.at;
-	uint64_t len = p.len;
-	if (item->partial) {
-		uint64_t skip = item->start < len ? item->start : len;
-		at += skip;
-		len -= skip;
-		len = item->count < len ? item->count : len;
-	}
-	return write_range(f, at, len);
+	return write_range(f, p.at, p.len);
 }
 
 /* ---- one message ---- */

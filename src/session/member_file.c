@@ -21,6 +21,8 @@ struct row {
 };
 
 struct batch {
+	size_t from;  /* of the pending ones: those before it cannot be opened by this session */
+	size_t stuck; /* found so in this batch */
 	struct buf reply;
 	struct row rows[BATCH];
 	size_t count;
@@ -33,11 +35,11 @@ read_batch(struct member *m, struct batch *b)
 {
 	struct buf ns = BUF_INIT(BATCH * 8);
 	struct wire_writer w;
-	size_t wanted = fold_pending_count(m->fold);
+	size_t wanted = fold_pending_count(m->fold) - b->from;
 	wanted = wanted < BATCH ? wanted : BATCH;
 	wire_writer_init(&w, &ns);
 	for (size_t i = 0; i < wanted; i++) {
-		wire_put_u64(&w, fold_pending_at(m->fold, i));
+		wire_put_u64(&w, fold_pending_at(m->fold, b->from + i));
 	}
 	struct msg_log_read_many q = {.max_bytes = READ_BYTES, .ns = buf_bytes(&ns)};
 	struct msg_log_read_many_reply page;
@@ -64,7 +66,7 @@ read_batch(struct member *m, struct batch *b)
 		row->kind = wire_get_u8(&r);
 		row->body = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
 		/* An answer to something else than was asked is no answer. */
-		if (r.error != ERR_OK || row->n != fold_pending_at(m->fold, b->count)) {
+		if (r.error != ERR_OK || row->n != fold_pending_at(m->fold, b->from + b->count)) {
 			return member_broken(m, ERR_DAMAGED);
 		}
 		b->count++;
@@ -145,10 +147,11 @@ build_filing(void *arg, struct member *m, struct member_change *c)
 	buf_wipe(&b->reply);
 	b->count = 0;
 	b->seen_count = 0;
+	b->stuck = 0;
 	if (inbox == NULL) {
-		return ERR_NOT_FOUND;
+		return ERR_STATE;
 	}
-	if (fold_pending_count(m->fold) > 0) {
+	if (fold_pending_count(m->fold) > b->from) {
 		e = read_batch(m, b);
 	}
 	for (size_t i = 0; i < b->count && e == ERR_OK && c->record->len < BATCH_BYTES; i++) {
@@ -157,8 +160,9 @@ build_filing(void *arg, struct member *m, struct member_change *c)
 			return ERR_OK; /* the next record takes it */
 		}
 		if (e == ERR_NOT_FOUND || e == ERR_UNSUPPORTED) {
-			/* A generation, or a version, that this session does not know: it stays pending, and so do those behind it. */
-			return i > 0 ? ERR_OK : e;
+			/* Of a generation, or a version, that this session does not know: it waits for one that does. */
+			b->stuck++;
+			e = ERR_OK;
 		}
 	}
 	return e;
@@ -168,22 +172,22 @@ enum err
 member_file_pending(struct member *m)
 {
 	enum err e = ERR_OK;
-	for (unsigned round = 0; round < ROUNDS_MAX && e == ERR_OK && fold_pending_count(m->fold) > 0;
+	size_t from = 0;
+	for (unsigned round = 0; round < ROUNDS_MAX && e == ERR_OK && fold_pending_count(m->fold) > from;
 	     round++) {
 		struct batch *b = calloc(1, sizeof(*b));
 		if (b == NULL) {
 			return ERR_MEMORY;
 		}
 		buf_init(&b->reply, IPC_PAYLOAD_MAX);
+		b->from = from;
 		uint64_t n = 0;
 		e = member_append_locked(m, NULL, build_filing, b, &n);
+		from += b->stuck;
+		bool on = n != 0 || b->stuck > 0;
 		buf_wipe(&b->reply);
 		free(b);
-		if (e == ERR_NOT_FOUND || e == ERR_UNSUPPORTED) {
-			/* They wait until her next login brings the key; all else works. */
-			return ERR_OK;
-		}
-		if (e == ERR_OK && n == 0) {
+		if (!on) {
 			break;
 		}
 	}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "session/session_testing.h"
+
+#define HELLO                                                                                                \
+	"From: Bob <bob@example.net>\r\nTo: alice@example.org\r\nSubject: Hello there\r\nMessage-ID: "       \
+	"<1@example.net>\r\n"                                                                                \
+	"Date: Mon, 02 Feb 2026 03:04:05 +0000\r\n\r\nA body with a word: marmalade.\r\n"
+
+static void
+a_new_member_finds_her_mailboxes(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "LIST \"\" *", "OK");
+	assert_true(testing_told(&t, 0, "* LIST (\\HasNoChildren) \"/\" INBOX\r\n"));
+	assert_true(testing_told(&t, 0, "\\Sent) \"/\" Sent"));
+	assert_true(testing_told(&t, 0, "\\Drafts) \"/\" Drafts"));
+	testing_type(&t, 0, "SELECT INBOX", "OK [READ-WRITE]");
+	assert_true(testing_told(&t, 0, "* 0 EXISTS"));
+	testing_type(&t, 0, "LOGOUT", "OK");
+	testing_turns(&t, 5);
+	assert_true(t.conns[0].closed);
+	testing_down(&t);
+}
+
+static void
+what_is_appended_comes_back_octet_by_octet(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_append(&t, 0, "INBOX (\\Flagged $Label) \"01-Feb-2026 03:04:05 +0130\"", HELLO,
+		       "OK [APPENDUID");
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(&t, 0, "* 1 EXISTS"));
+	testing_type(&t, 0, "FETCH 1 (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[])",
+		     "OK");
+	assert_true(testing_told(&t, 0, HELLO));
+	assert_true(testing_told(&t, 0, "\"01-Feb-2026 03:04:05 +0130\""));
+	assert_true(testing_told(&t, 0, "FLAGS (\\Flagged $Label)"));
+	assert_true(testing_told(&t, 0, "\"Hello there\""));
+	testing_type(&t, 0, "FETCH 1 BODY[HEADER.FIELDS (Subject)]", "OK");
+	assert_true(testing_told(&t, 0, "Subject: Hello there\r\n\r\n"));
+	assert_true(testing_told(&t, 0, "\\Seen"));
+	testing_type(&t, 0, "FETCH 1 BODY.PEEK[TEXT]<2.4>", "OK");
+	assert_true(testing_told(&t, 0, "BODY[TEXT]<2> {4}\r\nbody)"));
+	/* And after the worker has forgotten all. */
+	testing_session_down(&t);
+	testing_session_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	testing_type(&t, 0, "FETCH 1 BODY.PEEK[]", "OK");
+	assert_true(testing_told(&t, 0, HELLO));
+	testing_down(&t);
+}
+
+static void
+what_arrives_is_filed_once_and_told_in_idle(void **state)
+{
+	struct testing t;
+	uint8_t delivery[SEALED_ID_LEN] = {1};
+	(void)state;
+	testing_up(&t);
+	/* Before she ever logged in. */
+	testing_arrive(&t, HELLO, delivery);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(&t, 0, "* 1 EXISTS"));
+	buf_reset(&t.conns[0].output);
+	t.conns[0].seen = 0;
+	testing_send(&t, 0, BYTES_LIT("i IDLE\r\n"));
+	testing_turns(&t, 10);
+	assert_true(testing_told(&t, 0, "+ idling"));
+	testing_arrive(&t, HELLO, NULL);
+	assert_true(testing_told(&t, 0, "* 2 EXISTS"));
+	/* The same delivery again is dropped. */
+	testing_arrive(&t, HELLO, delivery);
+	assert_false(testing_told(&t, 0, "* 3 EXISTS"));
+	/* A damaged one costs itself alone. */
+	struct store *s = t.store->state;
+	assert_int_equal(s->driver->begin(s->storage), ERR_OK);
+	testing_arrive_sealed(&t, BYTES_LIT("this is no sealed arrival"), NULL);
+	assert_int_equal(s->driver->commit(s->storage), ERR_OK);
+	testing_arrive(&t, HELLO, NULL);
+	assert_true(testing_told(&t, 0, "* 3 EXISTS"));
+	testing_send(&t, 0, BYTES_LIT("DONE\r\n"));
+	testing_turns(&t, 10);
+	assert_true(testing_told(&t, 0, "i OK"));
+	testing_down(&t);
+}
+
+static void
+two_clients_see_each_others_changes(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	for (int i = 0; i < 4; i++) {
+		testing_append(&t, 0, "INBOX", HELLO, "OK");
+	}
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	testing_type(&t, 1, "SELECT INBOX", "OK");
+	testing_type(&t, 0, "STORE 2 +FLAGS (\\Deleted)", "OK");
+	assert_true(testing_told(&t, 0, "* 2 FETCH (FLAGS (\\Deleted))"));
+	testing_type(&t, 1, "NOOP", "OK");
+	assert_true(testing_told(&t, 1, "* 2 FETCH (UID 2 FLAGS (\\Deleted))"));
+	testing_type(&t, 0, "EXPUNGE", "OK");
+	assert_true(testing_told(&t, 0, "* 2 EXPUNGE"));
+	/* Numbers stand still while a FETCH is answered. */
+	testing_type(&t, 1, "FETCH 1:* UID", "OK");
+	assert_true(testing_told(&t, 1, "* 4 FETCH (UID 4)"));
+	assert_false(testing_told(&t, 1, "EXPUNGE\r\n"));
+	testing_type(&t, 1, "NOOP", "OK");
+	assert_true(testing_told(&t, 1, "* 2 EXPUNGE"));
+	testing_type(&t, 1, "FETCH 1:* UID", "OK");
+	assert_true(testing_told(&t, 1, "* 3 FETCH (UID 4)"));
+	testing_down(&t);
+}
+
+static void
+copies_moves_and_searches(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	for (int i = 0; i < 3; i++) {
+		testing_append(&t, 0, "INBOX", HELLO, "OK");
+	}
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	testing_type(&t, 0, "COPY 1:2 Nowhere", "NO [TRYCREATE]");
+	testing_type(&t, 0, "CREATE Work/2026", "OK");
+	testing_type(&t, 0, "CREATE Work/2026", "NO [ALREADYEXISTS]");
+	testing_type(&t, 0, "COPY 1:2 Work/2026", "OK [COPYUID");
+	testing_type(&t, 0, "UID MOVE 3 Work/2026", "OK");
+	assert_true(testing_told(&t, 0, "* OK [COPYUID"));
+	assert_true(testing_told(&t, 0, "* 3 EXPUNGE"));
+	testing_type(&t, 0, "STATUS Work/2026 (MESSAGES UIDNEXT)", "OK");
+	assert_true(testing_told(&t, 0, "(MESSAGES 3 UIDNEXT 4)"));
+	testing_type(&t, 0, "SEARCH BODY marmalade", "OK");
+	assert_true(testing_told(&t, 0, "* SEARCH 1 2\r\n"));
+	testing_type(&t, 0, "SEARCH SUBJECT \"hello\" UNSEEN", "OK");
+	assert_true(testing_told(&t, 0, "* SEARCH 1 2\r\n"));
+	testing_type(&t, 0, "SEARCH HEADER Message-ID nowhere", "OK");
+	assert_true(testing_told(&t, 0, "* SEARCH\r\n"));
+	testing_type(&t, 0, "RENAME Work Job", "NO");
+	testing_type(&t, 0, "RENAME Work/2026 Job", "OK");
+	testing_type(&t, 0, "RENAME INBOX Old", "OK");
+	testing_type(&t, 0, "STATUS Old (MESSAGES)", "OK");
+	assert_true(testing_told(&t, 0, "(MESSAGES 2)"));
+	testing_type(&t, 0, "DELETE Job", "OK");
+	testing_type(&t, 0, "DELETE INBOX", "NO");
+	testing_type(&t, 0, "FETCH 1 FLAGS", "BAD");
+	testing_down(&t);
+}
+
+static void
+blobs_and_quota_go_with_the_last_reference(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	t.quota = 100000;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_append(&t, 0, "INBOX", HELLO, "OK");
+	struct store *s = t.store->state;
+	struct storage_head head;
+	assert_int_equal(s->driver->log_head(s->storage, t.account, &head), ERR_OK);
+	assert_true(head.used > 0);
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	testing_type(&t, 0, "COPY 1 Archive", "OK");
+	testing_type(&t, 0, "STORE 1 +FLAGS.SILENT \\Deleted", "OK");
+	testing_type(&t, 0, "EXPUNGE", "OK");
+	assert_int_equal(s->driver->log_head(s->storage, t.account, &head), ERR_OK);
+	assert_true(head.used > 0);
+	testing_type(&t, 0, "SELECT Archive", "OK");
+	testing_type(&t, 0, "FETCH 1 BODY.PEEK[]", "OK");
+	assert_true(testing_told(&t, 0, "marmalade"));
+	testing_type(&t, 0, "STORE 1 +FLAGS.SILENT \\Deleted", "OK");
+	testing_type(&t, 0, "CLOSE", "OK");
+	assert_int_equal(s->driver->log_head(s->storage, t.account, &head), ERR_OK);
+	assert_int_equal(head.used, 0);
+	t.quota = 10;
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	testing_append(&t, 1, "INBOX", HELLO, "NO [OVERQUOTA]");
+	testing_down(&t);
+}
+
+static void
+an_idle_connection_holds_no_stack_and_no_buffer(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_append(&t, 0, "INBOX", HELLO, "OK");
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	testing_send(&t, 0, BYTES_LIT("i IDLE\r\n"));
+	testing_turns(&t, 10);
+	assert_int_equal(task_count(t.loop), 0);
+	struct worker *w = t.session->state;
+	struct conn *c = conn_find(w, 0, 0);
+	assert_non_null(c);
+	assert_null(c->input.ptr);
+	assert_null(c->task);
+	testing_down(&t);
+}
+
+static void
+pipelined_commands_are_answered_in_order_under_a_slow_client(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_append(&t, 0, "INBOX", HELLO, "OK");
+	buf_reset(&t.conns[0].output);
+	t.conns[0].seen = 0;
+	t.conns[0].greedy = true;
+	struct buf many = BUF_INIT(1 << 20);
+	assert_int_equal(buf_append_str(&many, "a SELECT INBOX\r\n"), ERR_OK);
+	for (int i = 0; i < 3000; i++) {
+		assert_int_equal(buf_printf(&many, "b%d FETCH 1 BODY.PEEK[]\r\n", i), ERR_OK);
+	}
+	testing_send(&t, 0, buf_bytes(&many));
+	for (int i = 0; i < 20000 && t.conns[0].output.len < CONN_WINDOW; i++) {
+		testing_turns(&t, 1);
+	}
+	testing_turns(&t, 100);
+	/* It got one window, and waits; another connection of hers is served meanwhile. */
+	assert_int_equal(t.conns[0].output.len, CONN_WINDOW);
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 1, "NOOP", "OK");
+	t.conns[0].greedy = false;
+	struct msg_conn_credit credit = {.conn = 0, .count = CONN_WINDOW};
+	t.conns[0].seen = t.conns[0].output.len;
+	assert_int_equal(channel_notice(t.gate, CONN_CREDIT, conn_credit, &credit), ERR_OK);
+	for (int i = 0; i < 40000 && !testing_told(&t, 0, "\r\nb2999 OK"); i++) {
+		testing_turns(&t, 1);
+	}
+	struct bytes out = buf_bytes(&t.conns[0].output);
+	size_t at = 0;
+	for (int i = 0; i < 3000; i++) {
+		char tag[32];
+		(void)snprintf(tag, sizeof(tag), "\r\nb%d OK", i);
+		ptrdiff_t found = bytes_search(bytes_from(out, at), bytes_str(tag));
+		assert_true(found >= 0);
+		at += (size_t)found;
+	}
+	buf_clear(&many);
+	testing_down(&t);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_new_member_finds_her_mailboxes),
+	    cmocka_unit_test(what_is_appended_comes_back_octet_by_octet),
+	    cmocka_unit_test(what_arrives_is_filed_once_and_told_in_idle),
+	    cmocka_unit_test(two_clients_see_each_others_changes),
+	    cmocka_unit_test(copies_moves_and_searches),
+	    cmocka_unit_test(blobs_and_quota_go_with_the_last_reference),
+	    cmocka_unit_test(an_idle_connection_holds_no_stack_and_no_buffer),
+	    cmocka_unit_test(pipelined_commands_are_answered_in_order_under_a_slow_client),
+	};
+	return cmocka_run_group_tests(tests, testing_setup, NULL);
+}
