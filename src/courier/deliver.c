@@ -8,7 +8,7 @@
 #include "courier/message.h"
 #include "mail/write.h"
 
-enum { RESOLVE_LIMIT_MS = 45 * 1000, HEADER_ROOM = 16 * 1024, SMTPS_PORT = 465 };
+enum { RESOLVE_LIMIT_MS = 45 * 1000, RESOLVE_TRIES = 3, HEADER_ROOM = 16 * 1024, SMTPS_PORT = 465 };
 
 /* ---- the way ---- */
 
@@ -25,9 +25,16 @@ resolve(void *ctx, const char *name, enum route_type type, struct route_answer *
 	struct role_host *h = a->courier->host;
 	struct msg_resolve q = {.name = bytes_str(name), .type = (uint16_t)type};
 	struct msg_resolve_reply r;
-	buf_wipe(&a->reply);
-	enum err e = channel_call(role_channel(h, ROLE_RESOLVER, 0), RESOLVE, resolve, &q,
-				  loop_now(h->loop) + RESOLVE_LIMIT_MS, &a->reply);
+	enum err e = ERR_CLOSED;
+	/* A resolver that died comes back at once: no reason to let mail wait for an hour. */
+	for (unsigned i = 0; i < RESOLVE_TRIES && e == ERR_CLOSED; i++) {
+		struct channel *ch = NULL;
+		msec until = loop_now(h->loop) + RESOLVE_LIMIT_MS;
+		buf_wipe(&a->reply);
+		if (role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) == ERR_OK) {
+			e = channel_call(ch, RESOLVE, resolve, &q, until, &a->reply);
+		}
+	}
 	if (e == ERR_OK) {
 		e = msg_resolve_reply_decode(buf_bytes(&a->reply), &r);
 	}

@@ -187,12 +187,11 @@ write_text(const struct courier_part *part, const struct outcome *outcomes, enum
 		   : e;
 }
 
-/* "550 5.1.1 no such user": what the peer said, or what we saw. */
+/* "550 no such user": what the peer said. What we saw ourselves is no SMTP reply, and stands in the text. */
 static enum err
 write_diagnostic(const struct outcome *o, struct buf *out)
 {
-	return o->result.local ? buf_append_str(out, o->result.text)
-			       : buf_printf(out, "%u %s", o->result.code, o->result.text);
+	return o->result.local ? ERR_OK : buf_printf(out, "%u %s", o->result.code, o->result.text);
 }
 
 bool

@@ -223,6 +223,37 @@ class Peers(Outbound):
         self.assertIn("Action: relayed", self.report("receipt").as_string())
 
 
+class Deaths(Outbound):
+    """kill -9 of what delivers: each message arrives all the same, at least once, and is the same."""
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.postfix = cls.start(Postfix("postfix.test", address=ADDRESSES["postfix"], port=PORT))
+        super().begin()
+
+    def killed(self, role: str) -> None:
+        wanted = {f"<{role}-{n}@house.test>" for n in range(20)}
+        with self.house.smtp(self.alice) as client:
+            for number in range(20):
+                client.sendmail(self.alice.address, ["bob@postfix.test"],
+                                message("bob@postfix.test", f"{role}-{number}", body=("x" * 70 + "\r\n") * 3000))
+                if number in (3, 9, 15):
+                    old = self.house.kill_role(role)
+                    self.house.wait_role(role, old)
+                    wait_until(self.house.is_ready, 15, "ready again")
+
+        def arrived() -> set[str]:
+            found = (email.message_from_bytes(m) for m in self.postfix.inbox("bob"))
+            return {m["Message-ID"] for m in found if len(m.get_payload()) > 200_000}
+        wait_until(lambda: wanted <= arrived(), 60, f"all messages after {role} died", pause=0.3)
+
+    def test_the_courier_dies(self) -> None:
+        self.killed("courier")
+
+    def test_the_resolver_dies(self) -> None:
+        self.killed("resolver")
+
+
 class Names(Outbound):
     def test_a_domain_that_takes_no_mail(self) -> None:
         self.assertIn("takes no mail", self.failed("bob@silent.test", "null-mx", "5.1.10"))
