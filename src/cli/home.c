@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* What lies in a home, read with the rights of who types. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/secret.h"
+#include "cli/internal.h"
+
+bool
+cli_path(const struct cli *c, const char *name, char ret[CLI_PATH_ROOM])
+{
+	int n = snprintf(ret, CLI_PATH_ROOM, "%s/%s", c->home, name);
+	if (n < 0 || n >= CLI_PATH_ROOM) {
+		(void)cli_fail("the path of the home directory is too long. Remedy: a shorter path");
+		return false;
+	}
+	return true;
+}
+
+enum err
+cli_read_file(const char *path, struct buf *ret)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0) {
+		return err_from_errno(errno);
+	}
+	enum err e = ERR_OK;
+	uint8_t block[4096];
+	ssize_t n = 0;
+	while (e == ERR_OK && (n = read(fd, block, sizeof(block))) > 0) {
+		e = buf_append(ret, bytes_of(block, (size_t)n));
+	}
+	e = n < 0 ? err_from_errno(errno) : e;
+	secret_wipe(block, sizeof(block));
+	(void)close(fd);
+	return e;
+}
+
+bool
+cli_config(const struct cli *c, struct config *ret)
+{
+	char path[CLI_PATH_ROOM];
+	struct config_error problem = {.line = 0};
+	struct buf text = BUF_INIT(CONFIG_FILE_MAX);
+	if (!cli_path(c, "cohue.conf", path)) {
+		return false;
+	}
+	enum err e = cli_read_file(path, &text);
+	if (e != ERR_OK) {
+		(void)cli_fail(
+		    "%s cannot be read: %s. Remedy: name the home with --home DIR (or COHUE_HOME), "
+		    "or make one: cohue init --domain D --home DIR",
+		    path, err_text(e));
+		return false;
+	}
+	config_defaults(ret);
+	e = config_load(ret, buf_bytes(&text), path, &problem);
+	if (e == ERR_OK) {
+		e = config_check(ret, path, &problem);
+	}
+	buf_clear(&text);
+	if (e != ERR_OK) {
+		(void)cli_fail("%s", problem.text[0] != '\0' ? problem.text : err_text(e));
+	}
+	return e == ERR_OK;
+}
+
+bool
+cli_house_key(const struct config *config, uint8_t ret[32])
+{
+	struct buf text = BUF_INIT(4096);
+	struct buf key = BUF_INIT(64);
+	enum err e = config->house_key[0] == '\0' ? ERR_NOT_FOUND : cli_read_file(config->house_key, &text);
+	if (e != ERR_OK) {
+		(void)cli_fail("the house key file '%s' cannot be read: %s. Remedy: bring it back (mount its "
+			       "medium), or correct house_key in cohue.conf",
+			       config->house_key, err_text(e));
+		return false;
+	}
+	e = buf_append_unhex(&key, bytes_trim(buf_bytes(&text)));
+	bool good = e == ERR_OK && key.len == 32;
+	if (good) {
+		memcpy(ret, key.ptr, 32);
+	} else {
+		(void)cli_fail("%s is not a house key (64 hexadecimal digits). Remedy: correct house_key, or "
+			       "bring the right file back",
+			       config->house_key);
+	}
+	buf_wipe(&text);
+	buf_wipe(&key);
+	return good;
+}
