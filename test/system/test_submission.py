@@ -4,6 +4,7 @@
 import base64
 import email
 import email.policy
+import random
 import shutil
 import smtplib
 import ssl
@@ -317,6 +318,41 @@ class Submission(unittest.TestCase):
             d.send(letter("alice@house.test", "bob@does-not-exist.test", "far away") + b".\r\n")
             self.assertEqual(d.hear()[0], 250)
         self.find(self.alice, "far away", "Sent")
+
+    def test_a_full_mailbox_takes_nothing_more_but_its_owner_may_still_write(self) -> None:
+        with Cohue(settings={"limits.message_size": "4 MiB"}) as house:
+            dora, emil = house.add_member("dora"), house.add_member("emil")
+            house.cli("member", "quota", "dora", "1MiB")
+            noise = base64.encodebytes(random.Random(7).randbytes(1 << 20)).replace(b"\n", b"\r\n")
+            with house.smtp(emil) as client:
+                with self.assertRaises(smtplib.SMTPResponseException) as caught:
+                    client.sendmail(emil.address, [dora.address], letter(emil.address, "dora", "large") + noise)
+                self.assertEqual(caught.exception.smtp_code, 452)
+            # Her own letter leaves, though there is no room for the copy.
+            with Dialogue(house.port(465), tls=True) as d:
+                d.hear()
+                d.say("EHLO client.test", 250)
+                d.say("AUTH PLAIN " + plain(dora.address, dora.password), 235)
+                d.say(f"MAIL FROM:<{dora.address}>", 250)
+                d.say(f"RCPT TO:<{emil.address}>", 250)
+                d.say("DATA", 354)
+                d.send(letter(dora.address, "emil", "no copy") + noise + b".\r\n")
+                code, text = d.hear()
+                self.assertEqual(code, 250)
+                self.assertIn("no Sent copy", text)
+            self.assertIn(b"no copy", house.wait_mail(emil)[0])
+
+    def test_what_got_250_survives_the_end_of_all_roles(self) -> None:
+        with Cohue() as house:
+            dora, emil = house.add_member("dora"), house.add_member("emil")
+            with house.smtp(dora) as client:
+                for n in range(10):
+                    client.sendmail(dora.address, [emil.address], letter(dora.address, "emil", f"kept {n}"))
+                house.kill()
+            house.start()
+            for member, folder in ((emil, "INBOX"), (dora, "Sent")):
+                subjects = [email.message_from_bytes(m)["Subject"] for m in house.wait_mail(member, 10, folder)]
+                self.assertEqual(sorted(subjects), [f"kept {n}" for n in range(10)])
 
     # Independent client
 
