@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * A captured store: it reorders, repeats, drops, replays, cuts and flips what it gives back. What a session makes of it is either
+ * what was there before, or an honest NO; never something else, and never its end.
+ */
+#include "session/session_testing.h"
+
+#define FIRST "Subject: one\r\nMessage-ID: <a@example.net>\r\n\r\nthe first of them\r\n"
+#define SECOND "Subject: two\r\nMessage-ID: <b@example.net>\r\n\r\nthe second of them\r\n"
+
+enum lie {
+	LIE_NONE,
+	LIE_SWAP,      /* two records in each other's place */
+	LIE_REPEAT,    /* one comes twice */
+	LIE_DROP,      /* one in the midst is missing */
+	LIE_CUT,       /* the last ones are missing, the head says so, too: a rollback */
+	LIE_SHORT,     /* a body is shorter */
+	LIE_FLIP,      /* one bit */
+	LIE_FLIP_LAST, /* of the last record */
+	LIE_KIND,      /* a session's record is said to be an arrival */
+	LIE_RENUMBER,  /* other numbers */
+	LIE_EMPTY,     /* there is no log at all */
+	LIE_BLOB,      /* another blob's chunk, or a changed one */
+	LIE_BLOB_GONE,
+	LIE__COUNT
+};
+
+struct kept {
+	uint64_t n;
+	uint8_t before[HEAD_LEN];
+	uint8_t kind;
+	struct buf body;
+};
+
+static const struct storage_driver *honest;
+static struct storage_driver lying;
+static enum lie lie;
+static uint64_t where; /* the record lied about */
+
+enum { KEPT_MAX = 256 };
+static struct kept kept[KEPT_MAX];
+static size_t kept_count;
+
+static enum err
+keep(void *arg, const struct storage_record *r)
+{
+	(void)arg;
+	if (kept_count == KEPT_MAX) {
+		return ERR_LIMIT;
+	}
+	struct kept *k = &kept[kept_count++];
+	k->n = r->n;
+	k->kind = r->kind;
+	memcpy(k->before, r->before, sizeof(k->before));
+	buf_init(&k->body, 1 << 20);
+	return buf_append(&k->body, r->body);
+}
+
+static void
+forget(void)
+{
+	for (size_t i = 0; i < kept_count; i++) {
+		buf_clear(&kept[i].body);
+	}
+	kept_count = 0;
+}
+
+static enum err
+give(const struct kept *k, uint64_t n, storage_record_fn fn, void *arg)
+{
+	struct buf body = BUF_INIT(1 << 20);
+	struct storage_record r = {.n = n, .kind = k->kind};
+	memcpy(r.before, k->before, sizeof(r.before));
+	enum err e = buf_append(&body, buf_bytes(&k->body));
+	if (e == ERR_OK && lie == LIE_FLIP && k->n == where) {
+		body.ptr[body.len / 2] ^= 4;
+	}
+	if (e == ERR_OK && lie == LIE_FLIP_LAST && k->n == kept[kept_count - 1].n) {
+		body.ptr[body.len - 1] ^= 1;
+	}
+	if (lie == LIE_SHORT && k->n == where) {
+		buf_truncate(&body, body.len / 2);
+	}
+	if (lie == LIE_KIND && k->n == where) {
+		r.kind = RECORD_ARRIVAL;
+	}
+	r.body = buf_bytes(&body);
+	e = e == ERR_OK ? fn(arg, &r) : e;
+	buf_clear(&body);
+	return e;
+}
+
+static enum err
+lying_log_read(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t from, storage_record_fn fn,
+	       void *arg)
+{
+	forget();
+	enum err e = honest->log_read(s, account, 1, keep, NULL);
+	for (size_t i = 0; i < kept_count && e == ERR_OK; i++) {
+		const struct kept *k = &kept[i];
+		uint64_t n = k->n;
+		if (n < from || lie == LIE_EMPTY || (lie == LIE_DROP && n == where) ||
+		    (lie == LIE_CUT && n >= where)) {
+			continue;
+		}
+		if (lie == LIE_SWAP && n == where && i + 1 < kept_count) {
+			k = &kept[i + 1];
+		} else if (lie == LIE_SWAP && n == where + 1) {
+			k = &kept[i - 1];
+		}
+		e = give(k, lie == LIE_RENUMBER ? n + 1 : n, fn, arg);
+		if (e == ERR_OK && lie == LIE_REPEAT && n == where) {
+			e = give(k, n, fn, arg);
+		}
+	}
+	return e;
+}
+
+static enum err
+lying_log_read_one(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n, storage_record_fn fn,
+		   void *arg)
+{
+	forget();
+	enum err e = honest->log_read(s, account, 1, keep, NULL);
+	for (size_t i = 0; i < kept_count && e == ERR_OK; i++) {
+		if (kept[i].n == n) {
+			if (lie == LIE_DROP && n == where) {
+				break;
+			}
+			const struct kept *k = &kept[i];
+			if ((lie == LIE_SWAP || lie == LIE_REPEAT) && n == where && i > 0) {
+				k = &kept[i - 1];
+			}
+			return give(k, lie == LIE_RENUMBER ? n + 1 : n, fn, arg);
+		}
+	}
+	return e == ERR_OK ? ERR_NOT_FOUND : e;
+}
+
+static enum err
+lying_log_head(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret)
+{
+	enum err e = honest->log_head(s, account, ret);
+	if (e == ERR_OK && lie == LIE_EMPTY) {
+		memset(ret, 0, sizeof(*ret));
+	} else if (e == ERR_OK && lie == LIE_CUT) {
+		forget();
+		e = honest->log_read(s, account, 1, keep, NULL);
+		for (size_t i = 0; i < kept_count; i++) {
+			if (kept[i].n == where) {
+				ret->n = where - 1;
+				memcpy(ret->head, kept[i].before, sizeof(ret->head));
+			}
+		}
+	}
+	return e;
+}
+
+static enum err
+lying_blob_get(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk, struct buf *ret)
+{
+	if (lie == LIE_BLOB_GONE) {
+		return ERR_NOT_FOUND;
+	}
+	enum err e = honest->blob_get(s, name, chunk, ret);
+	if (e == ERR_OK && lie == LIE_BLOB) {
+		ret->ptr[ret->len / 3] ^= 16;
+	}
+	return e;
+}
+
+static void
+capture(struct testing *t)
+{
+	struct store *s = t->store->state;
+	honest = s->storage->driver;
+	lying = *honest;
+	lying.log_read = lying_log_read;
+	lying.log_read_one = lying_log_read_one;
+	lying.log_head = lying_log_head;
+	lying.blob_get = lying_blob_get;
+	s->driver = &lying;
+	lie = LIE_NONE;
+}
+
+/* Two messages, some flags, a folder: records 1 to about 6. */
+static void
+fill(struct testing *t)
+{
+	testing_open(t, 0, IPC_PROTOCOL_IMAP);
+	testing_append(t, 0, "INBOX", FIRST, "OK");
+	testing_append(t, 0, "INBOX", SECOND, "OK");
+	testing_type(t, 0, "CREATE Secret", "OK");
+	testing_type(t, 0, "SELECT INBOX", "OK");
+	testing_type(t, 0, "STORE 1 +FLAGS \\Flagged", "OK");
+	testing_type(t, 0, "STORE 2 +FLAGS \\Answered", "OK");
+}
+
+static void
+a_changed_log_is_found_out_when_it_is_loaded(void **state)
+{
+	static const enum lie lies[] = {LIE_SWAP, LIE_REPEAT, LIE_DROP,     LIE_SHORT,
+					LIE_FLIP, LIE_KIND,   LIE_RENUMBER, LIE_FLIP_LAST};
+	(void)state;
+	struct testing t;
+	testing_up(&t);
+	capture(&t);
+	fill(&t);
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		for (where = 1; where <= 5; where++) {
+			testing_session_down(&t);
+			testing_session_up(&t);
+			lie = lies[i];
+			testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+			testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION]");
+			testing_type(&t, 0, "LIST \"\" *", "NO [CORRUPTION]");
+			testing_append(&t, 0, "INBOX", FIRST, "NO [CORRUPTION]");
+			lie = LIE_NONE;
+		}
+	}
+	testing_session_down(&t);
+	testing_session_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(&t, 0, "* 2 EXISTS"));
+	testing_down(&t);
+	forget();
+}
+
+static void
+a_rollback_is_found_out_while_the_worker_lives(void **state)
+{
+	static const enum lie lies[] = {LIE_CUT, LIE_EMPTY};
+	(void)state;
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		struct testing t;
+		testing_up(&t);
+		capture(&t);
+		fill(&t);
+		/* She logs out and is forgotten; only the head is remembered. */
+		testing_type(&t, 0, "LOGOUT", "OK");
+		testing_turns(&t, 10);
+		struct worker *w = t.session->state;
+		for (size_t b = 0; b < WORKER_BUCKETS; b++) {
+			if (w->members[b] != NULL) {
+				w->members[b]->idle_since = -MSEC_HOUR;
+			}
+		}
+		member_upkeep(w);
+		assert_int_equal(w->member_count, 0);
+		lie = lies[i];
+		where = 5;
+		testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+		testing_type(&t, 1, "SELECT INBOX", "NO");
+		lie = LIE_NONE;
+		testing_down(&t);
+		forget();
+	}
+}
+
+static void
+a_damaged_record_or_blob_costs_one_message(void **state)
+{
+	static const enum lie lies[] = {LIE_FLIP, LIE_SHORT, LIE_DROP,      LIE_SWAP,
+					LIE_KIND, LIE_BLOB,  LIE_BLOB_GONE, LIE_RENUMBER};
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	capture(&t);
+	fill(&t);
+	for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		lie = lies[i];
+		where = 2; /* the record of the first message */
+		bool both = lie == LIE_BLOB || lie == LIE_BLOB_GONE || lie == LIE_RENUMBER;
+		testing_type(&t, 0, "FETCH 1:2 BODY.PEEK[]", "NO [CORRUPTION]");
+		assert_false(testing_told(&t, 0, "the first of them"));
+		assert_int_equal(testing_told(&t, 0, "the second of them"), !both);
+		testing_type(&t, 0, "FETCH 1:2 FLAGS", "OK");
+		lie = LIE_NONE;
+		testing_type(&t, 0, "FETCH 1:2 BODY.PEEK[]", "OK");
+		assert_true(testing_told(&t, 0, "the first of them"));
+	}
+	testing_down(&t);
+	forget();
+}
+
+/* ---- the answers to an append ---- */
+
+static unsigned conflicts;
+static unsigned silences;
+
+static enum err
+lying_log_append(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], const uint8_t expected[HEAD_LEN],
+		 const struct bytes *bodies, size_t count, int64_t used_delta,
+		 const uint8_t (*claims)[BLOB_NAME_LEN], size_t claim_count, struct storage_head *ret)
+{
+	if (conflicts > 0) {
+		conflicts--;
+		return ERR_CONFLICT;
+	}
+	enum err e =
+	    honest->log_append(s, account, expected, bodies, count, used_delta, claims, claim_count, ret);
+	if (e == ERR_OK && silences > 0) {
+		/* It is done, and the answer says that nobody knows. */
+		silences--;
+		return ERR_TIMEOUT;
+	}
+	return e;
+}
+
+static void
+an_append_of_unknown_outcome_is_found_in_the_log(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	capture(&t);
+	lying.log_append = lying_log_append;
+	fill(&t);
+	silences = 1;
+	testing_type(&t, 0, "STORE 1 +FLAGS \\Draft", "OK");
+	assert_true(testing_told(&t, 0, "\\Draft"));
+	silences = 1;
+	testing_append(&t, 0, "INBOX", FIRST, "OK [APPENDUID");
+	testing_type(&t, 0, "STATUS INBOX (MESSAGES)", "OK");
+	assert_true(testing_told(&t, 0, "MESSAGES 3"));
+	/* A conflict where nothing came in between: the client is told to try again, and nothing is broken. */
+	conflicts = 100;
+	testing_type(&t, 0, "STORE 1 -FLAGS \\Draft", "NO [UNAVAILABLE]");
+	conflicts = 0;
+	testing_type(&t, 0, "STORE 1 -FLAGS \\Draft", "OK");
+	testing_down(&t);
+	forget();
+}
+
+/* An arrival comes in between head and append: the record is built anew behind it. */
+static struct testing *interrupted;
+
+static enum err
+interrupting_append(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
+		    const uint8_t expected[HEAD_LEN], const struct bytes *bodies, size_t count,
+		    int64_t used_delta, const uint8_t (*claims)[BLOB_NAME_LEN], size_t claim_count,
+		    struct storage_head *ret)
+{
+	if (interrupted != NULL) {
+		struct testing *t = interrupted;
+		interrupted = NULL;
+		testing_arrive_sealed(t, BYTES_LIT("something that is not for you"), NULL);
+	}
+	return honest->log_append(s, account, expected, bodies, count, used_delta, claims, claim_count, ret);
+}
+
+static void
+a_conflict_is_folded_and_tried_again(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	capture(&t);
+	lying.log_append = interrupting_append;
+	fill(&t);
+	interrupted = &t;
+	testing_type(&t, 0, "STORE 1 +FLAGS \\Draft", "OK");
+	assert_true(testing_told(&t, 0, "* 1 FETCH (FLAGS (\\Flagged \\Draft))"));
+	interrupted = &t;
+	testing_append(&t, 0, "INBOX", FIRST, "OK [APPENDUID");
+	testing_type(&t, 0, "STATUS INBOX (MESSAGES)", "OK");
+	assert_true(testing_told(&t, 0, "MESSAGES 3"));
+	testing_down(&t);
+	forget();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_changed_log_is_found_out_when_it_is_loaded),
+	    cmocka_unit_test(a_rollback_is_found_out_while_the_worker_lives),
+	    cmocka_unit_test(a_damaged_record_or_blob_costs_one_message),
+	    cmocka_unit_test(an_append_of_unknown_outcome_is_found_in_the_log),
+	    cmocka_unit_test(a_conflict_is_folded_and_tried_again),
+	};
+	return cmocka_run_group_tests(tests, testing_setup, NULL);
+}
