@@ -236,14 +236,14 @@ status(struct role_host *h, struct buf *out)
 	for (const struct work *w = m->works; w != NULL; w = w->next) {
 		works++;
 	}
-	return buf_printf(
-	    out,
-	    "leave_law %s\narrive_law %s\nwaiting_to_leave %zu\nwaiting_to_arrive %zu\nbeing_delivered %zu\n"
-	    "taken %llu\nreleased %llu\narrived %llu\nfailures %llu\n",
-	    law_kind_name(h->config.leave.kind), law_kind_name(h->config.arrive.kind), law_waiting(m->leave),
-	    law_waiting(m->arrive), works, (unsigned long long)m->seen_put,
-	    (unsigned long long)m->seen_released, (unsigned long long)m->seen_arrived,
-	    (unsigned long long)m->seen_failures);
+	return buf_printf(out,
+			  "loaded %d\nleave_law %s\narrive_law %s\nwaiting_to_leave %zu\nwaiting_to_arrive "
+			  "%zu\nbeing_delivered %zu\n"
+			  "taken %llu\nreleased %llu\narrived %llu\nfailures %llu\n",
+			  m->loaded ? 1 : 0, law_kind_name(h->config.leave.kind),
+			  law_kind_name(h->config.arrive.kind), law_waiting(m->leave), law_waiting(m->arrive),
+			  works, (unsigned long long)m->seen_put, (unsigned long long)m->seen_released,
+			  (unsigned long long)m->seen_arrived, (unsigned long long)m->seen_failures);
 }
 
 const struct role_def mixer_role = {

@@ -195,6 +195,7 @@ look_at_children(struct rolehost *h)
 				/* Each call stops at its entry and at its exit. */
 				h->calls++;
 				if (h->kill_at != 0 && (h->calls + 1) / 2 == h->kill_at) {
+					h->killing = true;
 					(void)kill(c->pid, SIGKILL);
 					continue;
 				}
@@ -491,6 +492,7 @@ rolehost_trace(struct rolehost *h, enum role role, unsigned long at)
 	h->traced = c->pid;
 	h->calls = 0;
 	h->kill_at = at;
+	h->killing = false;
 	assert_int_equal(ptrace(PTRACE_SYSCALL, c->pid, NULL, NULL), 0);
 	return true;
 }

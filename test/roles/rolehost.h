@@ -53,6 +53,7 @@ struct rolehost {
 	pid_t traced;
 	unsigned long calls;
 	unsigned long kill_at;
+	bool killing; /* the moment has come; its death follows */
 };
 
 /* home: an existing empty directory; its "store" is made here. */
