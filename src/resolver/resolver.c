@@ -8,6 +8,8 @@
 #include "resolver/resolver.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #include "process/log.h"
 #include "resolver/dns_answer.h"
 #include "resolver/events.h"
+#include "resolver/tls_forward.h"
 
 enum {
 	QUESTIONS_MAX = 256, /* at once */
@@ -41,6 +44,8 @@ struct question;
 struct resolver {
 	struct role_host *host;
 	struct ub_ctx *ctx;
+	struct tls_forward *forward; /* NULL: libunbound asks by itself */
+	int forward_fd;
 	size_t outstanding;  /* asked of libunbound */
 	uint64_t generation; /* of the courier's channel */
 	uint64_t seen_questions;
@@ -234,14 +239,13 @@ is_loopback(const char *address)
 }
 
 static int
-set_upstreams(struct ub_ctx *ctx, const struct config_upstream *list, size_t count, bool tls, bool stub)
+set_upstreams(struct ub_ctx *ctx, const struct config_upstream *list, size_t count, bool stub)
 {
 	int r = 0;
 	for (size_t i = 0; i < count && r == 0; i++) {
 		const struct config_upstream *u = &list[i];
-		char where[CONFIG_ADDRESS_TEXT + CONFIG_NAME_MAX + 16];
-		(void)snprintf(where, sizeof(where), "%s@%u%s%s", u->address, (unsigned)u->port,
-			       tls ? "#" : "", tls ? u->tls_name : "");
+		char where[CONFIG_ADDRESS_TEXT + 16];
+		(void)snprintf(where, sizeof(where), "%s@%u", u->address, (unsigned)u->port);
 		if (is_loopback(u->address)) {
 			r = ub_ctx_set_option(ctx, "do-not-query-localhost:", "no");
 		}
@@ -281,28 +285,72 @@ configure(struct ub_ctx *ctx, const struct config *c)
 	if (r == 0) {
 		r = set_options(ctx);
 	}
-	if (r == 0 && c->resolver_forward_tls_count > 0) {
-		r = ub_ctx_set_option(ctx, "tls-cert-bundle:", CA_BUNDLE);
-		if (r == 0) {
-			r = ub_ctx_set_tls(ctx, 1);
-		}
+	if (r == 0) {
+		r = set_upstreams(ctx, c->resolver_stub, c->resolver_stub_count, true);
 	}
 	if (r == 0) {
-		r = set_upstreams(ctx, c->resolver_stub, c->resolver_stub_count, false, true);
-	}
-	if (r == 0) {
-		r = set_upstreams(ctx, c->resolver_forward, c->resolver_forward_count, false, false);
-	}
-	if (r == 0) {
-		r = set_upstreams(ctx, c->resolver_forward_tls, c->resolver_forward_tls_count, true, false);
+		r = set_upstreams(ctx, c->resolver_forward, c->resolver_forward_count, false);
 	}
 	return r == 0 ? set_anchor(ctx, c) : r;
 }
 
 static enum err
+read_certificates(struct buf *out)
+{
+	uint8_t piece[4096];
+	int fd = open(CA_BUNDLE, O_RDONLY | O_CLOEXEC);
+	enum err e = fd < 0 ? err_from_errno(errno) : ERR_OK;
+	ssize_t n = 1;
+	while (e == ERR_OK && n > 0) {
+		n = read(fd, piece, sizeof(piece));
+		e = n < 0 ? err_from_errno(errno) : buf_append(out, bytes_of(piece, (size_t)n));
+	}
+	if (fd >= 0) {
+		(void)close(fd);
+	}
+	return e;
+}
+
+/* Where resolver.forward_tls is set: libunbound asks our own port, and that asks the servers named, under TLS. */
+static enum err
+forward_over_tls(struct resolver *r, struct sandbox_profile *profile)
+{
+	const struct config *c = &r->host->config;
+	struct buf certificates = BUF_INIT(16 << 20);
+	struct tls_context *tls = NULL;
+	struct config_upstream here = {.address = "127.0.0.1"};
+	if (c->resolver_forward_tls_count == 0) {
+		return ERR_OK;
+	}
+	enum err e = read_certificates(&certificates);
+	if (e == ERR_OK) {
+		e = tls_client_create(TLS_1_2, buf_bytes(&certificates), &tls);
+	}
+	buf_clear(&certificates);
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR,
+			  "resolver.forward_tls needs the certificates in " CA_BUNDLE
+			  ", which cannot be read: %s. Remedy: install ca-certificates",
+			  err_text(e));
+		return e;
+	}
+	e = tls_forward_create(r->host->loop, c->resolver_forward_tls, c->resolver_forward_tls_count, tls,
+			       &r->forward, &here.port);
+	if (e == ERR_OK) {
+		r->forward_fd = tls_forward_descriptor(r->forward);
+		profile->fds = &r->forward_fd;
+		profile->fd_count = 1;
+		e = set_upstreams(r->ctx, &here, 1, false) == 0 ? ERR_OK : ERR_MEMORY;
+	}
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "the resolver cannot forward under TLS: %s", err_text(e));
+	}
+	return e;
+}
+
+static enum err
 prepare(struct role_host *h, struct sandbox_profile *profile)
 {
-	(void)profile;
 	struct ub_event_base *base = NULL;
 	struct resolver *r = calloc(1, sizeof(*r));
 	if (r == NULL || events_create(h->loop, &base) != ERR_OK) {
@@ -317,8 +365,14 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 		return ERR_MEMORY;
 	}
 	h->state = r;
+	enum err e = forward_over_tls(r, profile);
+	if (e != ERR_OK) {
+		return e;
+	}
 	int result = configure(r->ctx, &h->config);
-	if (result == 0 && h->config.resolver_stub_count + h->config.resolver_forward_count > 0) {
+	if (result == 0 && h->config.resolver_stub_count + h->config.resolver_forward_count +
+				   h->config.resolver_forward_tls_count >
+			       0) {
 		/* Reserved for tests (RFC 6761): to be asked of a server that was named on purpose. */
 		result = ub_ctx_zone_remove(r->ctx, "test.");
 	}

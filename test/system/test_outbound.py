@@ -4,6 +4,13 @@
 import email
 import email.policy
 import json
+import pathlib
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
 import unittest
 
 from harness.cohue import Cohue
@@ -302,3 +309,118 @@ class Relay(Outbound):
     def test_everything_goes_through_the_relay(self) -> None:
         self.send(["bob@postfix.test"], message("bob@postfix.test", "relayed"))
         self.assertIn(b"Subject: relayed", self.postfix.wait_inbox("bob")[-1])
+
+
+class RelayWithLogin(Outbound):
+    """Through another house of the same domain, by its submission port: STARTTLS, then AUTH."""
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.postfix = cls.start(Postfix("postfix.test", address=ADDRESSES["postfix"], port=PORT))
+        cls.knot = cls.start(Knot(ZONES, address=ADDRESSES["dns"], port=53))
+        names = {"resolver.stub": ADDRESSES["dns"], "resolver.trust_anchor": cls.knot.anchor}
+        cls.relay = cls.start(Cohue(hostname="relay.house.test", settings={**names, "courier.port": str(PORT)}))
+        at_relay = cls.relay.add_member("alice")
+        cls.password = cls.relay.directory / "relay-password"
+        cls.password.write_text(at_relay.password + "\n")
+        cls.house = cls.start(Cohue(settings={
+            **names, "smarthost": f"127.0.0.1:{cls.relay.port(587)}", "smarthost.user": at_relay.address,
+            "smarthost.password_file": str(cls.password)}))
+        cls.alice = cls.house.add_member("alice")
+
+    def test_it_logs_in_and_delivers(self) -> None:
+        self.send(["bob@postfix.test"], message("bob@postfix.test", "with-login"))
+        self.assertIn(b"Subject: with-login", self.postfix.wait_inbox("bob")[-1])
+
+    def test_a_wrong_password_loses_nothing(self) -> None:
+        self.password.write_text("wrong\n")
+        self.house.restart()
+        try:
+            self.send(["carol@postfix.test"], message("carol@postfix.test", "wrong-login"))
+            wait_until(lambda: self.courier()["deferred"] == 1, 20, "deferred")
+            self.assertEqual(self.courier()["failed"], 0)
+        finally:
+            self.password.write_text(self.relay.members["alice"].password + "\n")
+            self.house.restart()
+
+
+class DnsOverTls(threading.Thread):
+    """RFC 7858 before a Knot: each framed question goes to it by TCP, its answer back under TLS."""
+
+    def __init__(self, knot: Knot, directory: pathlib.Path) -> None:
+        super().__init__(daemon=True)
+        self.knot = knot
+        self.questions = 0
+        self.certificate = directory / "dns.crt"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-subj", "/CN=dns.names.test", "-addext", "subjectAltName=DNS:dns.names.test", "-days", "2",
+                        "-keyout", directory / "dns.key", "-out", self.certificate], check=True, capture_output=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, directory / "dns.key")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def run(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        try:
+            with self.context.wrap_socket(client, server_side=True) as tls, \
+                    socket.create_connection((self.knot.address, self.knot.port)) as knot:
+                here, there = tls.makefile("rwb"), knot.makefile("rwb")
+                while frame := here.read(2):
+                    there.write(frame + here.read(int.from_bytes(frame, "big")))
+                    there.flush()
+                    frame = there.read(2)
+                    here.write(frame + there.read(int.from_bytes(frame, "big")))
+                    here.flush()
+                    self.questions += 1
+        except OSError:
+            pass
+
+
+class UnderTls(Outbound):
+    """The names asked for under TLS, of a server whose certificate the system trusts."""
+
+    name = "dns.names.test"
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="cohue-dot-"))
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.knot = cls.start(Knot(ZONES, address=ADDRESSES["dns"], port=53))
+        cls.dns = DnsOverTls(cls.knot, cls.directory)
+        cls.addClassCleanup(cls.dns.listener.close)
+        cls.dns.start()
+        trusted = "mount --bind \"$0\" /etc/ssl/certs/ca-certificates.crt && exec \"$@\""
+        cls.house = cls.start(Cohue(
+            prefix=["unshare", "--mount", "--propagation", "private", "sh", "-c", trusted, str(cls.dns.certificate)],
+            settings={"resolver.forward_tls": f"127.0.0.1@{cls.dns.port}#{cls.name}",
+                      "resolver.trust_anchor": cls.knot.anchor, "courier.port": str(PORT)}))
+        cls.alice = cls.house.add_member("alice")
+
+    def test_validated_answers_come_under_tls(self) -> None:
+        self.failed("bob@silent.test", "under-tls", "5.1.10")
+        self.assertGreater(self.dns.questions, 1)
+
+
+class UnderWrongTls(UnderTls):
+    name = "other.names.test"
+
+    def test_validated_answers_come_under_tls(self) -> None:
+        self.send(["bob@silent.test"], message("bob@silent.test", "wrong-name"))
+        wait_until(lambda: self.courier()["deferred"] == 1, 60, "deferred")
+        self.assertEqual(self.dns.questions, 0)
+
+
+class ResolverStarts(unittest.TestCase):
+    def test_each_way_of_asking_starts(self) -> None:
+        for settings in ({}, {"resolver.forward": "127.0.0.1@5353"},
+                         {"resolver.forward_tls": "127.0.0.1@8853#dns.house.test"}):
+            with self.subTest(settings=settings), Cohue(settings=settings) as house:
+                self.assertNotIn("error", house.log())
