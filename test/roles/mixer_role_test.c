@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The waiting room with the real store and the real keeper, each a process; gate, session and courier are played. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -499,19 +500,23 @@ the_store_dies_again_and_again_and_each_message_arrives_once(void **state)
 	close_scene(&s);
 }
 
-/* Bytes of memory that a process has. */
-static unsigned long
+/* Bytes of memory that a process has: the second number of its statm, in pages. */
+static uint64_t
 resident(pid_t pid)
 {
 	char path[64];
-	unsigned long size = 0;
-	unsigned long pages = 0;
+	char text[128];
+	uint64_t pages = 0;
 	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-	FILE *f = fopen(path, "r");
-	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%lu %lu", &size, &pages), 2);
-	(void)fclose(f);
-	return pages * (unsigned long)sysconf(_SC_PAGESIZE);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, sizeof(text));
+	assert_true(fd >= 0 && n > 0);
+	(void)close(fd);
+	struct bytes rest = bytes_of(text, (size_t)n);
+	rest = bytes_from(rest, (size_t)bytes_find(rest, ' ') + 1);
+	rest = bytes_slice(rest, 0, (size_t)bytes_find(rest, ' '));
+	assert_int_equal(bytes_to_u64(rest, UINT64_MAX, &pages), ERR_OK);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static void
@@ -525,7 +530,6 @@ a_long_queue_is_small_and_soon_loaded(void **state)
 	uint8_t key[SEALED_KEY_LEN];
 	open_scene(&s, LAW_EXPONENTIAL, LAW_EXPONENTIAL);
 	rolehost_kill(&s.host, ROLE_MIXER);
-	unsigned long empty = 0;
 	memset(house, 'k', sizeof(house));
 	sealed_purpose_key(house, PURPOSE_SPOOL_STATE, key);
 	for (unsigned u = 0; u < UNITS; u += BURST) {
@@ -557,9 +561,8 @@ a_long_queue_is_small_and_soon_loaded(void **state)
 	assert_true(rolehost_start(&s.host, ROLE_MIXER));
 	msec took = clock_monotonic() - begin;
 	assert_int_equal(rolehost_figure(&s.host, ROLE_MIXER, "waiting_to_arrive"), UNITS);
-	unsigned long full = resident(s.host.children[ROLE_MIXER].pid);
-	(void)empty;
-	print_message("%d units: loaded in %d ms, %lu MiB\n", UNITS, (int)took, full >> 20);
+	uint64_t full = resident(s.host.children[ROLE_MIXER].pid);
+	print_message("%d units: loaded in %d ms, %u MiB\n", UNITS, (int)took, (unsigned)(full >> 20));
 #ifndef COHUE_SANITIZED
 	assert_true(full < 100UL << 20);
 	assert_true(took < 20000);
