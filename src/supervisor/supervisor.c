@@ -138,6 +138,11 @@ supervisor_main(int argc, char **argv)
 	if (status == 0) {
 		log_event(LOG_LEVEL_NOTICE, "stopped");
 	}
+	for (size_t i = 0; i < h->child_count; i++) {
+		channel_destroy(&h->children[i].channel);
+	}
+	watch_stop(&h->signal_watch);
+	loop_destroy(&h->loop);
 	buf_clear(&h->config_bytes);
 	free(h);
 	return status;

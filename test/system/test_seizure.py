@@ -2,6 +2,7 @@
 """What the disks give away: nothing without the house key; with it, still nothing that is a member's."""
 
 import email.message
+import email.policy
 import sqlite3
 import unittest
 
@@ -45,7 +46,7 @@ class Seizure(unittest.TestCase):
                 (f"{MARKERS['sender']}@{MARKERS['domain']}.test", f"{MARKERS['alias']}@{c.domain}", None),
                 (alice.address, bob.address, alice),
                 (alice.address, f"recipient@{MARKERS['domain']}.invalid", alice)):
-            message = email.message.EmailMessage()
+            message = email.message.EmailMessage(policy=email.policy.SMTP)
             message["From"], message["To"], message["Subject"] = sender, recipient, MARKERS["subject"]
             message.set_content(f"{MARKERS['body']}\n" * 40)
             message.add_attachment(b"x" * 3000, maintype="application", subtype="octet-stream",
