@@ -358,7 +358,8 @@ on_supervisor_message(void *arg, struct channel *ch, const struct channel_messag
 		h->def->message(h, ch, m);
 	}
 	if (e != ERR_OK) {
-		if (e == ERR_FORMAT || e == ERR_STATE) {
+		/* A set-up that failed has said why. */
+		if ((e == ERR_FORMAT || e == ERR_STATE) && m->type != MSG_SETUP) {
 			log_event(LOG_LEVEL_ERROR, "the supervisor's message %d is malformed or out of order",
 				  (int)m->type);
 		}
