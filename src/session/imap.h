@@ -51,7 +51,7 @@ struct imap {
 	const struct imap_command *command;
 };
 
-/* ---- for the commands' files: imap.c ---- */
+/* ---- for the commands' files: imap_answer.c ---- */
 
 /* Sends what was written, if it is much (or in any case with `all`). ERR_CLOSED and the like end the command. */
 COHUE_MUST_USE enum err imap_flush(struct imap *im, bool all);

@@ -3,7 +3,7 @@
  * A captured store: it reorders, repeats, drops, replays, cuts and flips what it gives back. What a session makes of it is either
  * what was there before, or an honest NO; never something else, and never its end.
  */
-#include "session/session_testing.h"
+#include "session_testing.h"
 
 #define FIRST "Subject: one\r\nMessage-ID: <a@example.net>\r\n\r\nthe first of them\r\n"
 #define SECOND "Subject: two\r\nMessage-ID: <b@example.net>\r\n\r\nthe second of them\r\n"

@@ -419,8 +419,8 @@ testing_arrive_sealed(struct testing *t, struct bytes body, const uint8_t *blob)
 	struct bytes parts[1] = {body};
 	crypto_random_bytes(unit, sizeof(unit));
 	assert_int_equal(s->driver->spool_put(s->storage, unit, BYTES_LIT("state"), parts, 1,
-					      (const uint8_t(*)[BLOB_NAME_LEN])(uintptr_t)blob, blob == NULL ? 0 : 1,
-					      NULL, NULL, NULL, 0),
+					      (const uint8_t(*)[BLOB_NAME_LEN])(uintptr_t)blob,
+					      blob == NULL ? 0 : 1, NULL, NULL, NULL, 0),
 			 ERR_OK);
 	assert_int_equal(s->driver->spool_release(s->storage, unit, 0, t->account, &head), ERR_OK);
 	assert_int_equal(store_note_change(s, t->account, head.n), ERR_OK);

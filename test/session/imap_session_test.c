@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "session/session_testing.h"
+#include "session_testing.h"
 
 #define HELLO                                                                                                \
 	"From: Bob <bob@example.net>\r\nTo: alice@example.org\r\nSubject: Hello there\r\nMessage-ID: "       \

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* What the commands share: answers, picking messages, telling of changes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "protocol/imap_mailbox_name.h"
+#include "session/imap.h"
+
+/* ---- answers ---- */
+
+enum err
+imap_flush(struct imap *im, bool all)
+{
+	if (im->w.error != ERR_OK) {
+		conn_close(im->conn);
+		return im->w.error;
+	}
+	if (im->out.len == 0 || (!all && im->out.len < IMAP_OUT_FLUSH)) {
+		return conn_is_closed(im->conn) ? ERR_CLOSED : ERR_OK;
+	}
+	enum err e = conn_write(im->conn, buf_bytes(&im->out));
+	buf_reset(&im->out);
+	return e;
+}
+
+enum err
+imap_breathe(struct imap *im)
+{
+	if (task_has_run_for(IMAP_SLICE_MS)) {
+		enum err e = task_yield();
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	return conn_is_closed(im->conn) ? ERR_CLOSED : ERR_OK;
+}
+
+static struct bytes
+tag_of(const struct imap *im)
+{
+	return im->command != NULL ? im->command->tag : BYTES_EMPTY;
+}
+
+void
+imap_ok(struct imap *im, const char *code, const char *text)
+{
+	imap_write_status(&im->w, tag_of(im), "OK", code, text);
+}
+
+void
+imap_no(struct imap *im, const char *code, const char *text)
+{
+	imap_write_status(&im->w, tag_of(im), "NO", code, text);
+}
+
+void
+imap_bad(struct imap *im, const char *text)
+{
+	imap_write_status(&im->w, tag_of(im), "BAD", NULL, text);
+}
+
+void
+imap_fail(struct imap *im, enum err e)
+{
+	switch ((int)e) {
+	case ERR_DAMAGED:
+		imap_no(im, "CORRUPTION", "The stored mail does not verify: it was damaged or tampered with");
+		break;
+	case ERR_UNSUPPORTED:
+		imap_no(im, "UNAVAILABLE", "The stored mail was written by a newer version");
+		break;
+	case ERR_QUOTA:
+		imap_no(im, "OVERQUOTA", "No room left in your mailboxes");
+		break;
+	case ERR_LIMIT:
+		imap_no(im, "LIMIT", "Too much at once");
+		break;
+	case ERR_NOT_FOUND:
+		imap_no(im, "NONEXISTENT", "There is no such mailbox");
+		break;
+	case ERR_EXISTS:
+		imap_no(im, "ALREADYEXISTS", "There is one of this name already");
+		break;
+	case ERR_DENIED:
+		imap_no(im, "UNAVAILABLE", "This account has just been closed or changed: log in again");
+		break;
+	default:
+		imap_no(im, "UNAVAILABLE", "Not now: try again later");
+		break;
+	}
+}
+
+bool
+imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret)
+{
+	enum err e = imap_mailbox_from_wire(ret, wire, im->utf8, trailing);
+	if (e == ERR_OK && operation_name_valid(buf_bytes(ret))) {
+		return true;
+	}
+	if (e == ERR_MEMORY) {
+		imap_fail(im, e);
+	} else {
+		imap_no(im, "CANNOT", "That is not a mailbox name");
+	}
+	return false;
+}
+
+const struct fold_mailbox *
+imap_mailbox(struct imap *im, struct bytes wire, const char *code)
+{
+	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
+	const struct fold_mailbox *box = NULL;
+	/* A name that cannot exist does not exist. */
+	if (imap_mailbox_from_wire(&name, wire, im->utf8, false) == ERR_OK) {
+		box = fold_mailbox_by_name(im->member->fold, buf_bytes(&name));
+	}
+	buf_wipe(&name);
+	if (box == NULL) {
+		imap_no(im, code, "There is no such mailbox");
+	}
+	return box;
+}
+
+const struct fold_mailbox *
+imap_selected(const struct imap *im)
+{
+	if (!im->selected || im->view.lost || !im->member->loaded) {
+		return NULL;
+	}
+	return fold_mailbox_by_id(im->member->fold, im->view.mailbox);
+}
+
+struct imap_flags
+imap_flags_of(struct imap *im, struct arena *a, const struct fold_message *message)
+{
+	struct imap_flags flags = {.system = message->flags, .keywords = NULL, .keyword_count = 0};
+	if (message->keyset == 0) {
+		return flags;
+	}
+	size_t count = fold_keyset_count(im->member->fold, message->keyset);
+	struct bytes *names = arena_array(a, count, sizeof(*names));
+	if (names != NULL) {
+		for (size_t i = 0; i < count; i++) {
+			names[i] = fold_keyset_at(im->member->fold, message->keyset, i);
+		}
+		flags.keywords = names;
+		flags.keyword_count = count;
+	}
+	return flags;
+}
+
+/* ---- picking messages ---- */
+
+static bool
+pick_range(const struct imap *im, const struct fold_mailbox *box, uint32_t first, uint32_t last,
+	   struct message_item *items, size_t *count)
+{
+	/* first .. last: sequence numbers within the view. Merges what is there and what has gone. */
+	uint32_t uid = view_uid(&im->view, box, first);
+	uint32_t at = fold_message_lower(box, uid);
+	uint32_t gone = first - 1 - at;
+	uint32_t there = fold_message_lower(box, im->view.uidnext);
+	for (uint32_t sequence = first; sequence <= last; sequence++) {
+		if (gone < view_gone_count(&im->view) &&
+		    (at >= there || view_gone_at(&im->view, gone) < box->messages[at].uid)) {
+			items[(*count)++] = (struct message_item){.record = 0,
+								  .op = 0,
+								  .uid = view_gone_at(&im->view, gone++),
+								  .sequence = sequence};
+		} else if (at < there) {
+			const struct fold_message *m = &box->messages[at++];
+			items[(*count)++] = (struct message_item){
+			    .record = m->record, .op = m->op, .uid = m->uid, .sequence = sequence};
+		} else {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool
+imap_pick(struct imap *im, const struct imap_set *set, bool uid, struct message_item **ret, size_t *ret_count)
+{
+	const struct fold_mailbox *box = imap_selected(im);
+	if (box == NULL) {
+		imap_no(im, "UNAVAILABLE", "The mailbox has gone");
+		return false;
+	}
+	uint32_t count = view_count(&im->view, box);
+	struct imap_set resolved;
+	if (imap_set_resolve(im->arena, set, uid ? view_last_uid(&im->view, box) : count, &resolved) !=
+	    ERR_OK) {
+		imap_fail(im, ERR_MEMORY);
+		return false;
+	}
+	if (!uid && imap_set_last(&resolved) > count) {
+		imap_bad(im, "There is no message of that number");
+		return false;
+	}
+	struct message_item *items = arena_array(im->arena, (size_t)count + 1, sizeof(*items));
+	if (items == NULL) {
+		imap_fail(im, ERR_MEMORY);
+		return false;
+	}
+	size_t n = 0;
+	for (size_t i = 0; i < resolved.count; i++) {
+		uint32_t first = resolved.ranges[i].first;
+		uint32_t last = resolved.ranges[i].last;
+		if (uid) {
+			first = view_sequence(&im->view, box, first);
+			last = last == UINT32_MAX ? count : view_sequence(&im->view, box, last + 1) - 1;
+			last = last < count ? last : count;
+		}
+		if (first <= last && first >= 1 && !pick_range(im, box, first, last, items, &n)) {
+			break;
+		}
+	}
+	*ret = items;
+	*ret_count = n;
+	return true;
+}
+
+bool
+imap_uid_set(struct arena *a, const struct message_item *items, size_t count, struct uid_set *ret)
+{
+	struct uid_range *ranges = arena_array(a, count + 1, sizeof(*ranges));
+	size_t n = 0;
+	if (ranges == NULL) {
+		return false;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].record == 0) {
+			continue; /* gone */
+		}
+		if (n > 0 && ranges[n - 1].last + 1 == items[i].uid) {
+			ranges[n - 1].last = items[i].uid;
+		} else {
+			ranges[n++] = (struct uid_range){.first = items[i].uid, .last = items[i].uid};
+		}
+	}
+	*ret = (struct uid_set){.ranges = ranges, .count = n};
+	return n <= OPERATION_RANGES_MAX;
+}
+
+/* ---- telling of changes ---- */
+
+static void
+report_expunges(struct imap *im, const struct fold_mailbox *box)
+{
+	size_t count = view_gone_count(&im->view);
+	/* From the last, so that each number is still right when the client reads it. */
+	for (size_t i = count; i > 0; i--) {
+		uint32_t uid = view_gone_at(&im->view, i - 1);
+		uint32_t sequence = fold_message_lower(box, uid) + (uint32_t)i;
+		imap_write_untagged_number(&im->w, sequence, "EXPUNGE");
+	}
+	buf_clear(&im->view.gone);
+}
+
+static void
+report_flags(struct imap *im, const struct fold_mailbox *box)
+{
+	struct view *v = &im->view;
+	size_t count = v->changed.len / sizeof(struct uid_range);
+	struct arena arena;
+	arena_init(&arena, IMAP_ARENA_MAX);
+	struct imap_range *ranges = arena_array(&arena, count, sizeof(*ranges));
+	if (ranges != NULL) {
+		for (size_t i = 0; i < count; i++) {
+			struct uid_range one;
+			memcpy(&one, v->changed.ptr + i * sizeof(one), sizeof(one));
+			ranges[i] = (struct imap_range){.first = one.first, .last = one.last};
+		}
+		count = imap_ranges_merge(ranges, count);
+	} else {
+		count = 0;
+	}
+	for (size_t r = 0; r < count; r++) {
+		for (uint32_t i = fold_message_lower(box, ranges[r].first);
+		     i < box->count && box->messages[i].uid <= ranges[r].last &&
+		     box->messages[i].uid < v->uidnext;
+		     i++) {
+			const struct fold_message *m = &box->messages[i];
+			struct imap_flags flags = imap_flags_of(im, &arena, m);
+			imap_write_format(&im->w, "* %u FETCH (UID %u", view_sequence(v, box, m->uid),
+					  m->uid);
+			if (im->condstore) {
+				imap_write_format(&im->w, " MODSEQ (%llu)", (unsigned long long)m->modseq);
+			}
+			imap_write_text(&im->w, " FLAGS ");
+			imap_write_flags(&im->w, &flags);
+			imap_write_text(&im->w, ")\r\n");
+		}
+	}
+	arena_clear(&arena);
+	buf_clear(&v->changed);
+}
+
+void
+imap_report(struct imap *im, bool expunges)
+{
+	if (!im->selected || !im->view.stale) {
+		return;
+	}
+	const struct fold_mailbox *box = imap_selected(im);
+	if (box == NULL) {
+		imap_write_status(&im->w, BYTES_EMPTY, "BYE", NULL, "The selected mailbox has gone");
+		im->leaving = true;
+		return;
+	}
+	struct view *v = &im->view;
+	if (expunges && view_gone_count(v) > 0) {
+		report_expunges(im, box);
+	}
+	uint32_t before = view_count(v, box);
+	v->uidnext = box->uidnext;
+	uint32_t now = view_count(v, box);
+	if (now != before) {
+		imap_write_untagged_number(&im->w, now, "EXISTS");
+		imap_write_untagged_number(&im->w, 0, "RECENT");
+	}
+	if (v->changed.len > 0) {
+		report_flags(im, box);
+	}
+	v->stale = view_gone_count(v) > 0;
+}
+
+void
+imap_deselect(struct imap *im)
+{
+	if (im->selected) {
+		view_close(&im->view);
+		im->selected = false;
+	}
+}
