@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Logins on the real binary: what opens, what does not, what is slowed, and that nobody waits for another's password."""
+
+import concurrent.futures
+import imaplib
+import smtplib
+import time
+import unittest
+
+from harness import Cohue
+from harness.cohue import Member
+
+
+def refusal(c: Cohue, name: str, password: str) -> str:
+    """The server's words, or "" where it opens."""
+    try:
+        c.imap(Member(name, name, password)).logout()
+    except imaplib.IMAP4.error as problem:
+        return str(problem)
+    return ""
+
+
+class Logins(unittest.TestCase):
+    def setUp(self) -> None:
+        self.c = Cohue()
+        self.addCleanup(self.c.destroy)
+        self.c.init()
+        self.c.start()
+        self.alice = self.c.add_member("alice")
+
+    def test_her_names_open_and_others_do_not(self) -> None:
+        for name in ("alice", "alice@house.test", "ALICE@House.Test", "alice+shop", "postmaster@house.test"):
+            self.assertEqual(refusal(self.c, name, self.alice.password), "", name)
+        said = {refusal(self.c, name, password) for name, password in [
+            ("alice", self.alice.password[:-1] + "x"), ("alice", "no such password"), ("nobody", self.alice.password),
+            ("nobody", "no such password"), ("alice@elsewhere.test", self.alice.password), ("alice", self.alice.recovery)]}
+        self.assertEqual(len(said), 1, said)
+        self.assertIn("AUTHENTICATIONFAILED", said.pop())
+
+    def test_a_password_of_her_own(self) -> None:
+        c = self.c
+        c.cli("member", "passwd", "alice", stdin=f"{self.alice.password}\na password of her own\n")
+        self.assertEqual(refusal(c, "alice", "a password of her own"), "")
+        self.assertEqual(refusal(c, "alice", self.alice.password), "")
+        ran = c.cli("member", "passwd", "alice", stdin="wrong one\nanother password\n", check=False)
+        self.assertEqual(ran.returncode, 1)
+        c.cli("member", "passwd", "alice", stdin=f"{self.alice.recovery}\nanother password\n")
+        self.assertNotEqual(refusal(c, "alice", "a password of her own"), "")
+        c.restart()
+        self.assertEqual(refusal(c, "alice", "another password"), "")
+
+    def test_a_dropped_application_password_is_closed_out(self) -> None:
+        c = self.c
+        other = c.cli_json("member", "app-password", "alice", "--label", "phone",
+                           stdin=self.alice.password + "\n")["app_password"]
+        rows = c.cli_json("member", "app-list", "alice", stdin=other + "\n")
+        self.assertEqual([(r["number"], r["label"]) for r in rows], [(1, "first"), (2, ""), (3, "phone")])
+        live = c.imap(self.alice)
+        live.select()
+        c.cli("member", "app-drop", "alice", "1", stdin=other + "\n")
+        with self.assertRaises((imaplib.IMAP4.error, OSError)):
+            for _ in range(50):
+                live.noop()
+                time.sleep(0.1)
+        self.assertNotEqual(refusal(c, "alice", self.alice.password), "")
+        self.assertEqual(refusal(c, "alice", other), "")
+
+    def test_a_suspended_member_is_told_nothing_and_comes_back(self) -> None:
+        c = self.c
+        wrong = refusal(c, "alice", "wrong password")
+        c.cli("member", "suspend", "alice")
+        self.assertEqual(refusal(c, "alice", self.alice.password), wrong)
+        with self.assertRaises(smtplib.SMTPAuthenticationError):
+            c.smtp(self.alice)
+        c.cli("member", "resume", "alice")
+        self.assertEqual(refusal(c, "alice", self.alice.password), "")
+
+    def test_guessing_is_slowed_for_known_and_unknown_names_alike(self) -> None:
+        # The free failures, then waits; no answer is any other than "wrong" or "later".
+        for name in ("alice", "nobody"):
+            begin = time.monotonic()
+            for _ in range(9):
+                self.assertTrue(refusal(self.c, name, "a wrong guess"))
+            self.assertGreater(time.monotonic() - begin, 0.7, name)
+        # Her application password cannot be guessed, and meets no wait for it.
+        begin = time.monotonic()
+        self.assertEqual(refusal(self.c, "alice", self.alice.password), "")
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_nobody_waits_for_passwords_that_are_stretched(self) -> None:
+        c = self.c
+        self.assertEqual(refusal(c, "alice", self.alice.password), "")
+        alone = self.slowest(5)
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            guesses = [pool.submit(refusal, c, f"guess{i}", "some password") for i in range(12)]
+            meanwhile = self.slowest(5)
+            for guess in guesses:
+                self.assertTrue(guess.result())
+        # Twelve passwords in a row take over a second; nobody stood behind them.
+        self.assertLess(meanwhile, alone + 0.8)
+
+    def slowest(self, times: int) -> float:
+        worst = 0.0
+        for _ in range(times):
+            begin = time.monotonic()
+            self.assertEqual(refusal(self.c, "alice", self.alice.password), "")
+            worst = max(worst, time.monotonic() - begin)
+        return worst
+
+    def test_the_opener_may_die_at_any_time(self) -> None:
+        c = self.c
+        self.assertEqual(refusal(c, "alice", self.alice.password), "")
+        before = c.kill_role("opener")
+        c.wait_role("opener", before)
+        for _ in range(100):
+            said = refusal(c, "alice", self.alice.password)
+            # "Later" while it starts, never "wrong".
+            self.assertNotIn("AUTHENTICATIONFAILED", said)
+            if not said:
+                return
+            time.sleep(0.1)
+        self.fail("no login after the opener came back")
+
+
+if __name__ == "__main__":
+    unittest.main()
