@@ -126,7 +126,9 @@ test_time_forgives(void **state)
 	assert_true(throttle_enter(t, now, &a) != 0);
 	/* Nobody is locked out for good. */
 	now += (msec)50 * THROTTLE_FORGIVE_MS;
-	assert_int_equal(throttle_enter(t, now, &a), 0);
+	for (unsigned i = 0; i < THROTTLE_FREE_NAME + 1; i++) {
+		assert_int_equal(throttle_enter(t, now, &a), 0);
+	}
 	throttle_destroy(&t);
 }
 
