@@ -12,6 +12,11 @@
 #include "session/conn.h"
 #include "session/member_internal.h"
 
+struct retired_profile {
+	struct retired_profile *next;
+	struct buf plain;
+};
+
 static struct member **
 bucket(struct worker *w, const uint8_t account[SEALED_ID_LEN])
 {
@@ -50,8 +55,36 @@ member_free(struct member *m)
 	member_unload(m);
 	member_keys_clear(&m->keys);
 	buf_wipe(&m->profile_plain);
+	while (m->retired != NULL) {
+		struct retired_profile *r = m->retired;
+		m->retired = r->next;
+		buf_wipe(&r->plain);
+		free(r);
+	}
 	secret_wipe(m, sizeof(*m));
 	free(m);
+}
+
+/* The new profile; the old one's bytes stay for tasks that have views into it. */
+static enum err
+take_profile(struct member *m, struct buf *plain, const struct directory_account *profile)
+{
+	if (m->profile_plain.len > 0 && bytes_equal(buf_bytes(&m->profile_plain), buf_bytes(plain))) {
+		buf_wipe(plain);
+		return ERR_OK;
+	}
+	if (m->profile_plain.len > 0) {
+		struct retired_profile *r = calloc(1, sizeof(*r));
+		if (r == NULL) {
+			return ERR_MEMORY;
+		}
+		r->plain = m->profile_plain;
+		r->next = m->retired;
+		m->retired = r;
+	}
+	m->profile_plain = *plain;
+	m->profile = *profile;
+	return ERR_OK;
 }
 
 /* Keys and profile as the opener has them now: she may have got a new generation since. */
@@ -84,15 +117,22 @@ take_over(struct member *m, const struct msg_member_open *q)
 		buf_wipe(&plain);
 		return e == ERR_CONFLICT ? ERR_DAMAGED : e;
 	}
+	e = take_profile(m, &plain, &profile);
+	if (e != ERR_OK) {
+		member_keys_clear(&keys);
+		buf_wipe(&plain);
+		return e;
+	}
+	/* Her log commits to the slot list and the generation; arrivals of a new generation can be filed now. */
+	if (keys.count > m->keys.count || memcmp(m->slots_hash, q->slots_hash, sizeof(m->slots_hash)) != 0) {
+		m->changed = true;
+	}
 	if (keys.count > m->keys.count) {
 		member_keys_clear(&m->keys);
 		m->keys = keys;
 	} else {
 		member_keys_clear(&keys);
 	}
-	buf_wipe(&m->profile_plain);
-	m->profile_plain = plain;
-	m->profile = profile;
 	memcpy(m->slots_hash, q->slots_hash, sizeof(m->slots_hash));
 	m->slot = q->slot;
 	return ERR_OK;

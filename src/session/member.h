@@ -17,6 +17,7 @@
 
 struct conn;
 struct view;
+struct retired_profile;
 
 enum {
 	MEMBER_KEEP_MS = 60 * 1000, /* after the last connection */
@@ -38,6 +39,7 @@ struct member {
 	uint8_t slots_hash[SEALED_HASH_LEN];
 	uint16_t slot;
 	struct buf profile_plain;
+	struct retired_profile *retired;  /* older ones, which tasks may still look at; until she goes */
 	struct directory_account profile; /* name, addresses, quota, ...; borrows from profile_plain */
 
 	struct lock lock;

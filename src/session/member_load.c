@@ -241,6 +241,9 @@ member_sync(struct member *m)
 		m->changed = false;
 		e = member_fetch(m);
 		if (e == ERR_OK) {
+			e = member_found(m);
+		}
+		if (e == ERR_OK) {
 			e = member_file_pending(m);
 		}
 		if (e != ERR_OK && m->broken == ERR_OK) {
