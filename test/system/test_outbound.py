@@ -5,6 +5,7 @@ import email
 import email.policy
 import json
 import pathlib
+import random
 import shutil
 import socket
 import ssl
@@ -18,8 +19,10 @@ from harness.wait import free_port, wait_until
 from peers import Exim, Knot, OpenSMTPD, Postfix, peers_available
 
 PORT = free_port()
-ADDRESSES = {"postfix": "127.0.0.11", "exim": "127.0.0.12", "opensmtpd": "127.0.0.13", "narrow": "127.0.0.14",
-             "nobody": "127.0.0.99", "dns": "127.0.0.10"}  # referrals lead to port 53
+# A net of this run's own, since referrals lead to port 53, where another run may answer just now.
+NET = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
+ADDRESSES = {"dns": f"{NET}.10", "postfix": f"{NET}.11", "exim": f"{NET}.12", "opensmtpd": f"{NET}.13",
+             "narrow": f"{NET}.14", "nobody": f"{NET}.99"}
 
 
 def mx(*hosts: str) -> list[str]:
