@@ -186,6 +186,7 @@ pipe_start(struct connection *c, struct stream *s, const uint8_t token[IPC_TOKEN
 	c->line_end = true;
 	stream_set_events(s, &pipe_events, c);
 	stream_set_idle(s, idle_limit(c));
+	stream_set_quick_ack(s, true);
 	enter(c);
 	m.conn = c->id;
 	memcpy(m.token, token, sizeof(m.token));

@@ -59,7 +59,7 @@ struct stream {
 	enum tls_state tls;
 	enum closing closing;
 	enum err why;
-	bool paused, ended, congested, want_write, offering, verify, ended_told, reported;
+	bool paused, ended, congested, want_write, offering, verify, ended_told, reported, quick_ack;
 	bool busy; /* a handler of the loop is at work on it: freeing waits for its end */
 	bool dead;
 };
@@ -767,9 +767,16 @@ take_in(struct stream *s, size_t n)
 	}
 }
 
+void
+stream_set_quick_ack(struct stream *s, bool on)
+{
+	s->quick_ack = on;
+}
+
 static void
 read_in(struct stream *s)
 {
+	bool any = false;
 	bool more = true;
 	uint8_t *shared = s->loop->read_buffer;
 	for (int i = 0; i < READ_ROUNDS && more && takes_data(s) && !s->ended; i++) {
@@ -780,9 +787,15 @@ read_in(struct stream *s)
 		size_t n = receive_some(s, room);
 		more = n > 0;
 		if (n > 0) {
+			any = true;
 			take_in(s, n);
 			secret_wipe(shared, n);
 		}
+	}
+	if (any && s->quick_ack && is_alive(s)) {
+		int one = 1;
+		/* The kernel forgets it by itself; where it knows it not, the peer waits as it always did. */
+		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
 	}
 	if (s->ended && !s->ended_told && takes_data(s)) {
 		s->ended_told = true;

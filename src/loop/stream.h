@@ -95,6 +95,12 @@ COHUE_MUST_USE enum err stream_tls_exporter(struct stream *s, const char *label,
  */
 COHUE_MUST_USE enum err stream_set_padding(struct stream *s, size_t block);
 
+/*
+ * Acknowledges at once what is read: for clients that write a literal and the rest of its command in two pieces, and whose
+ * kernel holds the second back until the first is acknowledged (Nagle), 40 ms when we have nothing to say.
+ */
+void stream_set_quick_ack(struct stream *s, bool on);
+
 /* Drops n bytes at the front of what was offered (n <= its length). */
 void stream_consume(struct stream *s, size_t n);
 /* Back-pressure: no data callback while paused; resuming offers again what was kept. */
