@@ -204,8 +204,8 @@ only_names_of_hosts_are_sound(void **state)
 					  "a b",
 					  "a/b",
 					  "a\\b",
-					  "b\xc3\xbc"
-					  "cher"};
+					  ("b\xc3\xbc"
+					   "cher")};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		assert_true(dns_name_is_sound(bytes_str(good[i])));
 	}
