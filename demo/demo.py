@@ -100,6 +100,7 @@ def main() -> int:
                 "alice@cohue.test", "bert@cohue.test", "Cake", "It never leaves the house."))
             delay, seen = arrives(lambda: house_inbox(world, "bert"), "It never leaves the house.", start)
             show("alice -> bert, inside the house", delay, seen)
+            world.house.stop()
     except unittest.SkipTest as reason:
         print(f"demo: {reason}", file=sys.stderr)
         return 1
