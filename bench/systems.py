@@ -124,6 +124,12 @@ class House:
         assert self.cohue.process is not None
         return [self.cohue.process.pid]
 
+    def choose_password(self) -> tuple[str, str]:
+        """An account with the main password that its member has chosen."""
+        member = self.cohue.members["user0"]
+        self.cohue.cli("member", "passwd", "user0", stdin=f"{member.password}\nfive-words-that-nobody-guesses\n")
+        return member.address, "five-words-that-nobody-guesses"
+
     def arrived(self) -> int:
         total = 0
         for name, password in self.accounts:
