@@ -52,7 +52,11 @@ gate_tls_fetch(struct role_host *h, enum tls_version minimum, struct tls_context
 	}
 	if (e == ERR_OK) {
 		struct tls_server_settings settings = {
-		    .key_pem = m.key_pem, .chain_pem = m.chain_pem, .minimum = minimum};
+		    .key_pem = m.key_pem,
+		    .chain_pem = m.chain_pem,
+		    .minimum = minimum,
+		    /* Other servers hardly ever resume; members' programs do. */
+		    .tickets = h->def->id == ROLE_GATE_MEMBER};
 		e = tls_server_create(&settings, ret_ctx);
 		if (e != ERR_OK) {
 			log_unusable(h, e);

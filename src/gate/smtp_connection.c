@@ -123,7 +123,11 @@ smtp_connection_pump(struct smtp_connection *c)
 		return;
 	}
 	c->pumping = true;
-	bool fine = send_output(c);
+	/*
+	 * Replies to pipelined commands wait for the one that is being answered, and leave in one record
+	 * (RFC 2920 section 3.2); who does not pipeline has none outstanding then.
+	 */
+	bool fine = smtp_server_asked(&c->smtp) || send_output(c);
 	if (fine && c->wants_tls) {
 		c->wants_tls = false;
 		fine = stream_start_tls_server(c->stream, c->tls, false, NULL) == ERR_OK;

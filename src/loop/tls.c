@@ -167,10 +167,13 @@ tls_server_create(const struct tls_server_settings *settings, struct tls_context
 	if (e == ERR_OK && SSL_CTX_check_private_key(ctx->ssl) != 1) {
 		e = ERR_AUTH;
 	}
+	if (e == ERR_OK && !settings->tickets) {
+		(void)SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
+	}
 	static const unsigned char session_id[] = "cohue";
 	if (e == ERR_OK &&
 	    (SSL_CTX_set_session_id_context(ctx->ssl, session_id, sizeof(session_id) - 1) != 1 ||
-	     SSL_CTX_set_num_tickets(ctx->ssl, 1) != 1)) {
+	     SSL_CTX_set_num_tickets(ctx->ssl, settings->tickets ? 1 : 0) != 1)) {
 		e = ERR_MEMORY;
 	}
 	ERR_clear_error();

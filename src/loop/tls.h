@@ -10,10 +10,10 @@
  * TLS contexts (OpenSSL 3). No renegotiation, no compression, no early data;
  * below TLS 1.3 only ECDHE with AEAD ciphers (RFC 9325).
  *
- * Session tickets: one per connection in TLS 1.3, stateless (sealed under a
+ * Session tickets, where asked for: one per connection in TLS 1.3, stateless (sealed under a
  * key that only this process holds and that dies with it), no server-side
  * cache. Resumption saves the signature of a full handshake to clients that
- * reconnect often (an SMTP peer, a phone); the ticket costs the connection
+ * reconnect often (a phone); the ticket costs the connection
  * no memory once sent. TLS 1.2 has no tickets: there they would outlive the
  * connection's forward secrecy.
  */
@@ -26,6 +26,7 @@ struct tls_server_settings {
 	struct bytes key_pem;   /* PKCS#8 or SEC 1, unencrypted */
 	struct bytes chain_pem; /* leaf first */
 	enum tls_version minimum;
+	bool tickets; /* offer resumption (TLS 1.3) */
 };
 
 /* ERR_FORMAT: no key or certificate in the bytes; ERR_AUTH: they do not belong together; ERR_MEMORY. */
