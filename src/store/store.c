@@ -6,7 +6,7 @@
  * says they detect, and never accept another member's data.
  *
  * Group commit: what all peers sent in one turn of the loop runs in one transaction; the answers leave after
- * its commit. Chunks of blobs alone do not force one (see pending.h).
+ * its commit. Chunks of blobs alone do not force one (see pending.h), nor do releases, whose answers wait for the next.
  */
 #include "store/store.h"
 
@@ -20,6 +20,8 @@
 #include "store/store_internal.h"
 
 enum {
+	RELEASE_COMMIT_MS =
+	    10, /* for releases: nobody was promised anything yet, so they join the next commit */
 	LAZY_COMMIT_MS = 50, /* for chunks whose claim is late */
 	UPKEEP_MS = 30 * 1000,
 	ABANDONED_MS = 60 * 60 * 1000, /* a blob begun and not claimed for so long has lost its sender */
@@ -32,6 +34,7 @@ struct answer {
 	enum msg_type type;
 	uint32_t id;
 	enum err status;
+	bool held; /* until the commit: it tells of what the open transaction holds */
 	struct buf payload;
 };
 
@@ -58,6 +61,7 @@ store_answer(struct store *s, const struct request *q, enum err status, struct b
 	a->type = q->type;
 	a->id = q->id;
 	a->status = status;
+	a->held = q->held;
 	if (payload != NULL) {
 		a->payload = *payload;
 		buf_init(payload, payload->max);
@@ -144,6 +148,23 @@ fail_transaction(struct store *s, enum err e)
 }
 
 static void
+send_answers(struct store *s)
+{
+	struct answer **at = &s->answers;
+	while (*at != NULL) {
+		struct answer *a = *at;
+		if (a->held && s->open) {
+			at = &a->next;
+			continue;
+		}
+		*at = a->next;
+		send_answer(a);
+		answer_free(a);
+	}
+	s->answers_end = at;
+}
+
+static void
 finish_turn(struct store *s)
 {
 	if (s->open && s->must_commit) {
@@ -156,21 +177,19 @@ finish_turn(struct store *s)
 			fail_transaction(s, e);
 		}
 		timer_stop(&s->lazy);
-	} else if (s->open && !timer_is_running(&s->lazy) &&
-		   timer_start_after(s->host->loop, &s->lazy, LAZY_COMMIT_MS) != ERR_OK) {
-		fail_transaction(s, ERR_MEMORY);
+	} else if (s->open && (!timer_is_running(&s->lazy) || s->begun_release)) {
+		if (timer_start_after(s->host->loop, &s->lazy,
+				      s->released ? RELEASE_COMMIT_MS : LAZY_COMMIT_MS) != ERR_OK) {
+			fail_transaction(s, ERR_MEMORY);
+		}
 	}
 	s->must_commit = false;
-	struct answer *a = s->answers;
-	s->answers = NULL;
-	s->answers_end = &s->answers;
-	while (a != NULL) {
-		struct answer *next = a->next;
-		send_answer(a);
-		answer_free(a);
-		a = next;
+	s->begun_release = false;
+	s->released = s->released && s->open;
+	send_answers(s);
+	if (!s->open) {
+		send_changes(s);
 	}
-	send_changes(s);
 }
 
 static void
@@ -244,7 +263,7 @@ static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
 	struct store *s = h->state;
-	struct request q = {.ch = ch, .type = m->type, .id = m->id, .payload = m->payload};
+	struct request q = {.ch = ch, .type = m->type, .id = m->id, .payload = m->payload, .held = false};
 	const struct store_handler *handler = store_handler(m->type);
 	if (handler == NULL) {
 		channel_fault(ch);
@@ -271,11 +290,21 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 		s->must_roll_back = false;
 		fail_transaction(s, is_fatal(e) ? e : ERR_AGAIN);
 	}
+	if (m->type == MSG_SPOOL_BATCH && s->open && !s->released) {
+		s->released = true;
+		s->begun_release = true;
+	}
+	/*
+	 * A log that a release has changed is not shown before the commit: what is read of it must
+	 * stay true. The gates ask for sums only.
+	 */
+	q.held = m->type == MSG_SPOOL_BATCH ||
+		 (handler->reads_log && s->released && channel_peer(ch) != ROLE_GATE_MX);
 	store_answer(s, &q, e, e == ERR_OK ? &reply : NULL);
 	buf_wipe(&reply);
 	if (handler->writes && is_fatal(e) && s->open) {
 		fail_transaction(s, e);
-	} else if (handler->writes && m->type != MSG_BLOB_PUT) {
+	} else if (handler->writes && m->type != MSG_BLOB_PUT && m->type != MSG_SPOOL_BATCH) {
 		s->must_commit = s->must_commit || s->open;
 	}
 	defer_start(h->loop, &s->turn_end);

@@ -20,6 +20,8 @@ struct store {
 	const char *folder;
 	bool open; /* a transaction is */
 	bool must_commit;
+	bool released;       /* the open transaction holds a release, answered at its commit */
+	bool begun_release;  /* in this turn */
 	bool must_roll_back; /* a request failed behind its first write */
 	struct defer turn_end;
 	struct timer lazy;
@@ -42,6 +44,7 @@ struct request {
 	enum msg_type type;
 	uint32_t id;
 	struct bytes payload;
+	bool held;
 };
 
 /* One request: appends the reply's payload. ERR_FORMAT ends the peer; ERR_IO, ERR_FULL, ERR_MEMORY roll back. */
@@ -50,6 +53,7 @@ typedef enum err store_handler_fn(struct store *s, const struct request *q, stru
 struct store_handler {
 	store_handler_fn *fn;
 	bool writes;
+	bool reads_log;
 };
 
 /* NULL for what the store does not serve. */
