@@ -12,6 +12,7 @@ import unittest
 
 from harness import Cohue, Dialogue, wait_until
 
+SEEDS = (1, 2, 3)
 REAL_MAIL = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data" / "spamassassin-ham-850.tar.gz"
 
 NESTED = (b"From: \"Ann B\" <ann@elsewhere.test>\r\nTo: alice@house.test, Bert <bert@house.test>\r\n"
@@ -509,7 +510,7 @@ class Imap(unittest.TestCase):
                 c.close()
             except Exception as problem:  # noqa: BLE001 (told by the main thread)
                 problems.append(f"{seed}: {type(problem).__name__} {problem}")
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in (1, 2, 3)]
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in SEEDS]
         for t in threads:
             t.start()
         for t in threads:
