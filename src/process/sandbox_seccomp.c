@@ -22,37 +22,21 @@
 
 /* Descriptors one has, memory, waiting, time, randomness, signals to oneself, the end. */
 static const int base_calls[] = {
-    CALL(read),         CALL(readv),
-    CALL(write),        CALL(writev),
-    CALL(close),        CALL(close_range),
-    CALL(dup),          CALL(dup3),
-    CALL(fstat),        CALL(lseek),
-    CALL(recvmsg),      CALL(recvfrom),
-    CALL(sendmsg),      CALL(sendto),
-    CALL(shutdown),     CALL(epoll_create1),
-    CALL(epoll_ctl),    CALL(epoll_wait),
-    CALL(epoll_pwait),  CALL(epoll_pwait2),
-    CALL(poll),         CALL(ppoll),
-    CALL(select),       CALL(pselect6),
-    CALL(eventfd2),     CALL(futex),
-    CALL(munmap),       CALL(mremap),
-    CALL(madvise),      CALL(mincore),
-    CALL(mlock),        CALL(munlock),
-    CALL(brk),          CALL(clock_gettime),
-    CALL(clock_getres), CALL(clock_nanosleep),
-    CALL(nanosleep),    CALL(gettimeofday),
-    CALL(time),         CALL(getrandom),
-    CALL(exit),         CALL(exit_group),
-    CALL(rt_sigaction), CALL(rt_sigprocmask),
-    CALL(rt_sigreturn), CALL(rt_sigpending),
-    CALL(sigaltstack),  CALL(restart_syscall),
-    CALL(getpid),       CALL(gettid),
-    CALL(getppid),      CALL(getuid),
-    CALL(geteuid),      CALL(getgid),
-    CALL(getegid),      CALL(getrusage),
-    CALL(sched_yield),  CALL(sched_getaffinity),
-    CALL(sysinfo),      CALL(uname),
-    CALL(membarrier),   CALL(set_robust_list),
+    CALL(read),         CALL(readv),           CALL(write),        CALL(writev),
+    CALL(close),        CALL(close_range),     CALL(dup),          CALL(dup3),
+    CALL(fstat),        CALL(lseek),           CALL(recvmsg),      CALL(recvfrom),
+    CALL(shutdown),     CALL(epoll_create1),   CALL(epoll_ctl),    CALL(epoll_wait),
+    CALL(epoll_pwait),  CALL(epoll_pwait2),    CALL(poll),         CALL(ppoll),
+    CALL(select),       CALL(pselect6),        CALL(eventfd2),     CALL(futex),
+    CALL(munmap),       CALL(mremap),          CALL(madvise),      CALL(mincore),
+    CALL(mlock),        CALL(munlock),         CALL(brk),          CALL(clock_gettime),
+    CALL(clock_getres), CALL(clock_nanosleep), CALL(nanosleep),    CALL(gettimeofday),
+    CALL(time),         CALL(getrandom),       CALL(exit),         CALL(exit_group),
+    CALL(rt_sigaction), CALL(rt_sigprocmask),  CALL(rt_sigreturn), CALL(rt_sigpending),
+    CALL(sigaltstack),  CALL(restart_syscall), CALL(getpid),       CALL(gettid),
+    CALL(getppid),      CALL(getuid),          CALL(geteuid),      CALL(getgid),
+    CALL(getegid),      CALL(getrusage),       CALL(sched_yield),  CALL(sched_getaffinity),
+    CALL(sysinfo),      CALL(uname),           CALL(membarrier),   CALL(set_robust_list),
     CALL(rseq),         CALL(getcpu),
 };
 
@@ -145,6 +129,16 @@ allow_base(struct filter *f, unsigned allow)
 	/* abort(3) and raise(3): signals to this very process. */
 	const struct scmp_arg_cmp self = is(0, (uint64_t)getpid());
 	allow_if(f, CALL(tgkill), 1, &self);
+	if ((allow & SANDBOX_NET_CONNECT) != 0) {
+		const int sending[] = {CALL(sendmsg), CALL(sendto)};
+		allow_list(f, sending, COUNT(sending));
+	} else {
+		/* Sending opens no connection: a listening socket, once shut down, could else be made to reach out. */
+		const struct scmp_arg_cmp message = masked(2, MSG_FASTOPEN, 0);
+		allow_if(f, CALL(sendmsg), 1, &message);
+		const struct scmp_arg_cmp to_peer[] = {masked(3, MSG_FASTOPEN, 0), is(4, 0)};
+		allow_if(f, CALL(sendto), 2, to_peer);
+	}
 	/* Asking for a limit, never setting one. */
 	const struct scmp_arg_cmp ask[] = {is(0, 0), is(2, 0)};
 	allow_if(f, CALL(prlimit64), 2, ask);

@@ -48,8 +48,9 @@ in_child(const struct sandbox_profile *profile, deed_fn *deed, unsigned *ret_in_
 		const char *step = "?";
 		unsigned in_force = 0;
 		struct sandbox_profile p = *profile;
-		p.fds = &report[1];
-		p.fd_count = 1;
+		int keep[2] = {report[1], profile->fd_count > 0 ? profile->fds[0] : report[1]};
+		p.fds = keep;
+		p.fd_count = 2;
 		if (sandbox_enter(&p, &step, &in_force) != ERR_OK) {
 			(void)dprintf(STDERR_FILENO, "not entered: %s: %s\n", step, strerror(errno));
 			_exit(FAILED_TO_ENTER);
@@ -153,6 +154,31 @@ do_listen(void)
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	(void)listen(fd, 1);
 	return ALLOWED;
+}
+
+static int listener;
+
+/* A listening socket that is shut down is an unconnected one, and sending can connect it. */
+static int
+do_fast_open(void)
+{
+	struct sockaddr_in to = {
+	    .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	(void)shutdown(listener, SHUT_RDWR);
+	(void)sendto(listener, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof(to));
+	return errno == ECONNREFUSED || errno == EINPROGRESS ? ALLOWED : REFUSED;
+}
+
+static int
+do_fast_open_message(void)
+{
+	struct sockaddr_in to = {
+	    .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct iovec iov = {.iov_base = (char[]){'x'}, .iov_len = 1};
+	struct msghdr h = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1};
+	(void)shutdown(listener, SHUT_RDWR);
+	(void)sendmsg(listener, &h, MSG_FASTOPEN | MSG_NOSIGNAL);
+	return errno == ECONNREFUSED || errno == EINPROGRESS ? ALLOWED : REFUSED;
 }
 
 static int
@@ -333,6 +359,23 @@ a_role_that_accepts_may_not_connect(void **state)
 }
 
 static void
+a_listening_socket_cannot_be_made_to_connect(void **state)
+{
+	(void)state;
+	static deed_fn *const deeds[] = {do_fast_open, do_fast_open_message};
+	for (size_t i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++) {
+		listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_true(listener >= 0);
+		assert_int_equal(listen(listener, 1), 0);
+		struct sandbox_profile p = profile_of(SANDBOX_NET_ACCEPT);
+		p.fds = &listener;
+		p.fd_count = 1;
+		assert_int_equal(in_child(&p, deeds[i], NULL), KILLED);
+		(void)close(listener);
+	}
+}
+
+static void
 a_role_that_connects_makes_internet_sockets_only(void **state)
 {
 	(void)state;
@@ -461,6 +504,7 @@ run_all(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(nothing_but_the_allowed_calls_is_possible),
 	    cmocka_unit_test(a_role_that_accepts_may_not_connect),
+	    cmocka_unit_test(a_listening_socket_cannot_be_made_to_connect),
 	    cmocka_unit_test(a_role_that_connects_makes_internet_sockets_only),
 	    cmocka_unit_test(a_role_with_a_disk_reaches_its_directory_and_no_more),
 	    cmocka_unit_test(the_database_works_with_its_directory_alone),
