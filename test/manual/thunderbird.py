@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -286,4 +287,6 @@ MailServices.compose.OpenComposeWindowWithParams(null, params);""", bert.address
 
 
 if __name__ == "__main__":
+    # So that what was started is also ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
