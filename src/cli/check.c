@@ -244,7 +244,7 @@ static enum err
 check_sealed(struct check *k)
 {
 	const struct storage_driver *d = k->storage->driver;
-	enum err e = d->directory_walk(k->storage, on_directory, k);
+	enum err e = d->directory_walk(k->storage, BYTES_EMPTY, on_directory, k);
 	if (e == ERR_OK) {
 		sort_ids(&k->accounts);
 		sort_ids(&k->slots);
@@ -252,7 +252,7 @@ check_sealed(struct check *k)
 		check_ids(k, &k->slots, &k->accounts, "a slot list without its account:");
 		check_ids(k, &k->named, &k->accounts, "an address names an account that is not there:");
 		check_count(k, "members", k->accounts.len / SEALED_ID_LEN);
-		e = d->spool_walk(k->storage, on_unit, k);
+		e = d->spool_walk(k->storage, BYTES_EMPTY, on_unit, k);
 	}
 	return e == ERR_OK ? d->spool_key_walk(k->storage, on_spool_key, k) : e;
 }

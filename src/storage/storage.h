@@ -72,7 +72,8 @@ struct storage_driver {
 	enum err (*directory_create)(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN],
 				     struct bytes value);
 	enum err (*directory_delete)(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN]);
-	enum err (*directory_walk)(struct storage *s, storage_row_fn fn, void *arg);
+	/* Walks go by key; `after` (empty: from the first) is the last key seen, so that pages cost no more than one walk. */
+	enum err (*directory_walk)(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 
 	/* Logs. head: ERR_OK with n = 0 for an unknown account. */
 	enum err (*log_head)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
@@ -147,7 +148,8 @@ struct storage_driver {
 	enum err (*spool_part_delete)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part);
 	/* Deletes the unit and what parts it still has (not their blobs). */
 	enum err (*spool_delete)(struct storage *s, const uint8_t unit[UNIT_ID_LEN]);
-	enum err (*spool_walk)(struct storage *s, storage_row_fn fn, void *arg); /* units: value = state */
+	/* units: value = state */
+	enum err (*spool_walk)(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 	enum err (*spool_part_walk)(struct storage *s, storage_row_fn fn, void *arg); /* value = body */
 
 	enum err (*spool_key_put)(struct storage *s, uint32_t epoch, struct bytes value);

@@ -261,13 +261,16 @@ fetch(struct storage_memory *m, struct key k, struct buf *ret)
 
 /* Gives each row of a table: the name of `name_len` bytes (0: the whole rest), and the number behind it. */
 static enum err
-walk(struct storage_memory *m, enum table table, size_t name_len, bool with_value, storage_row_fn fn,
-     void *arg)
+walk_after(struct storage_memory *m, enum table table, size_t name_len, bool with_value, struct bytes after,
+	   storage_row_fn fn, void *arg)
 {
 	struct key prefix = key_of(table, BYTES_EMPTY);
 	for (size_t i = lower_bound(m, &prefix); i < m->count && has_prefix(m->entries[i], &prefix); i++) {
 		const struct entry *e = m->entries[i];
 		bool numbered = e->key.len == 1 + name_len + 8;
+		if (after.len > 0 && bytes_compare(bytes_of(e->key.bytes + 1, name_len), after) <= 0) {
+			continue;
+		}
 		struct bytes value = with_value ? bytes_of(e->value, e->len) : BYTES_EMPTY;
 		enum err got = fn(arg, bytes_of(e->key.bytes + 1, name_len),
 				  numbered ? (uint32_t)number_of(&e->key) : 0, value);
@@ -276,6 +279,13 @@ walk(struct storage_memory *m, enum table table, size_t name_len, bool with_valu
 		}
 	}
 	return ERR_OK;
+}
+
+static enum err
+walk(struct storage_memory *m, enum table table, size_t name_len, bool with_value, storage_row_fn fn,
+     void *arg)
+{
+	return walk_after(m, table, name_len, with_value, BYTES_EMPTY, fn, arg);
 }
 
 static enum err
@@ -374,9 +384,9 @@ directory_delete(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN])
 }
 
 static enum err
-directory_walk(struct storage *s, storage_row_fn fn, void *arg)
+directory_walk(struct storage *s, struct bytes after, storage_row_fn fn, void *arg)
 {
-	return walk(mem_of(s), T_DIRECTORY, ADDRESS_KEY_LEN, true, fn, arg);
+	return walk_after(mem_of(s), T_DIRECTORY, ADDRESS_KEY_LEN, true, after, fn, arg);
 }
 
 static enum err
@@ -882,9 +892,9 @@ spool_delete(struct storage *s, const uint8_t unit[UNIT_ID_LEN])
 }
 
 static enum err
-spool_walk(struct storage *s, storage_row_fn fn, void *arg)
+spool_walk(struct storage *s, struct bytes after, storage_row_fn fn, void *arg)
 {
-	return walk(mem_of(s), T_UNITS, UNIT_ID_LEN, true, fn, arg);
+	return walk_after(mem_of(s), T_UNITS, UNIT_ID_LEN, true, after, fn, arg);
 }
 
 static enum err

@@ -74,7 +74,7 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_DIRECTORY_PUT] = "INSERT OR REPLACE INTO directory VALUES(?1,?2)",
     [SQ_DIRECTORY_CREATE] = "INSERT INTO directory VALUES(?1,?2)",
     [SQ_DIRECTORY_DELETE] = "DELETE FROM directory WHERE key=?1",
-    [SQ_DIRECTORY_WALK] = "SELECT key,0,value FROM directory ORDER BY key",
+    [SQ_DIRECTORY_WALK] = "SELECT key,0,value FROM directory WHERE key>?1 ORDER BY key",
     [SQ_KEY_PUT] = "INSERT OR REPLACE INTO spool_keys VALUES(?1,?2)",
     [SQ_KEY_DELETE] = "DELETE FROM spool_keys WHERE epoch=?1",
     [SQ_KEY_WALK] = "SELECT x'',epoch,value FROM spool_keys ORDER BY epoch",
@@ -105,7 +105,7 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_UNIT_UPDATE] = "UPDATE spool_units SET state=?2 WHERE unit=?1",
     [SQ_UNIT_HAS] = "SELECT 1 FROM spool_units WHERE unit=?1",
     [SQ_UNIT_DELETE] = "DELETE FROM spool_units WHERE unit=?1",
-    [SQ_UNIT_WALK] = "SELECT unit,0,state FROM spool_units ORDER BY unit",
+    [SQ_UNIT_WALK] = "SELECT unit,0,state FROM spool_units WHERE unit>?1 ORDER BY unit",
     [SQ_PART_CREATE] = "INSERT INTO spool_parts VALUES(?1,?2,?3)",
     [SQ_PART_GET] = "SELECT body FROM spool_parts WHERE unit=?1 AND part=?2",
     [SQ_PART_HAS] = "SELECT 1 FROM spool_parts WHERE unit=?1 AND part=?2",
@@ -273,8 +273,19 @@ sq_fetch(struct storage_sqlite *s, sqlite3_stmt *q, struct buf *ret)
 enum err
 sq_walk(struct storage_sqlite *s, enum sq_statement which, storage_row_fn fn, void *arg)
 {
+	return sq_walk_after(s, which, BYTES_EMPTY, fn, arg);
+}
+
+enum err
+sq_walk_after(struct storage_sqlite *s, enum sq_statement which, struct bytes after, storage_row_fn fn,
+	      void *arg)
+{
 	sqlite3_stmt *q = sq_use(s, which);
 	enum err e;
+	if (sqlite3_bind_parameter_count(q) > 0) {
+		/* An empty blob is before every key; no bytes at all would be NULL, and equal to nothing. */
+		sq_bytes(s, q, 1, after.len > 0 ? after : bytes_of("", 0));
+	}
 	while ((e = sq_next(s, q)) == ERR_OK) {
 		e = fn(arg, sq_column(q, 0), (uint32_t)sq_column_number(q, 1), sq_column(q, 2));
 		if (e != ERR_OK) {

@@ -99,6 +99,8 @@ COHUE_MUST_USE enum err sq_fetch(struct storage_sqlite *s, sqlite3_stmt *q, stru
 /* key = column 0, part = column 1, value = column 2. */
 COHUE_MUST_USE enum err sq_walk(struct storage_sqlite *s, enum sq_statement which, storage_row_fn fn,
 				void *arg);
+enum err sq_walk_after(struct storage_sqlite *s, enum sq_statement which, struct bytes after,
+		       storage_row_fn fn, void *arg);
 /* ERR_STATE outside begin() and commit(). */
 COHUE_MUST_USE enum err sq_may_write(const struct storage_sqlite *s);
 
@@ -107,7 +109,7 @@ enum err sq_directory_get(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN],
 enum err sq_directory_put(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN], struct bytes value);
 enum err sq_directory_create(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN], struct bytes value);
 enum err sq_directory_delete(struct storage *s, const uint8_t key[ADDRESS_KEY_LEN]);
-enum err sq_directory_walk(struct storage *s, storage_row_fn fn, void *arg);
+enum err sq_directory_walk(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 enum err sq_key_put(struct storage *s, uint32_t epoch, struct bytes value);
 enum err sq_key_delete(struct storage *s, uint32_t epoch);
 enum err sq_key_walk(struct storage *s, storage_row_fn fn, void *arg);
@@ -170,7 +172,7 @@ enum err sq_spool_move(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint3
 		       const uint8_t to_unit[UNIT_ID_LEN], struct bytes to_state);
 enum err sq_spool_part_delete(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part);
 enum err sq_spool_delete(struct storage *s, const uint8_t unit[UNIT_ID_LEN]);
-enum err sq_spool_walk(struct storage *s, storage_row_fn fn, void *arg);
+enum err sq_spool_walk(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 enum err sq_spool_part_walk(struct storage *s, storage_row_fn fn, void *arg);
 
 /* storage_sqlite_check.c */

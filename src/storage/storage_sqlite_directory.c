@@ -55,9 +55,9 @@ sq_directory_delete(struct storage *base, const uint8_t key[ADDRESS_KEY_LEN])
 }
 
 enum err
-sq_directory_walk(struct storage *base, storage_row_fn fn, void *arg)
+sq_directory_walk(struct storage *base, struct bytes after, storage_row_fn fn, void *arg)
 {
-	return sq_walk(sq_of(base), SQ_DIRECTORY_WALK, fn, arg);
+	return sq_walk_after(sq_of(base), SQ_DIRECTORY_WALK, after, fn, arg);
 }
 
 enum err

@@ -202,9 +202,9 @@ sq_spool_delete(struct storage *base, const uint8_t unit[UNIT_ID_LEN])
 }
 
 enum err
-sq_spool_walk(struct storage *base, storage_row_fn fn, void *arg)
+sq_spool_walk(struct storage *base, struct bytes after, storage_row_fn fn, void *arg)
 {
-	return sq_walk(sq_of(base), SQ_UNIT_WALK, fn, arg);
+	return sq_walk_after(sq_of(base), SQ_UNIT_WALK, after, fn, arg);
 }
 
 enum err

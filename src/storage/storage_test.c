@@ -229,10 +229,10 @@ the_directory_puts_creates_once_and_deletes(void **state)
 	assert_int_equal(s->driver->directory_put(s, name_of(6).id, BYTES_EMPTY), ERR_OK);
 	commit(s);
 	struct collected c = {.len = 0};
-	assert_int_equal(s->driver->directory_walk(s, collect_value, &c), ERR_OK);
+	assert_int_equal(s->driver->directory_walk(s, BYTES_EMPTY, collect_value, &c), ERR_OK);
 	assert_string_equal(c.text, "|three|");
 	size_t seen = 0;
-	assert_int_equal(s->driver->directory_walk(s, stop_row, &seen), ERR_DENIED);
+	assert_int_equal(s->driver->directory_walk(s, BYTES_EMPTY, stop_row, &seen), ERR_DENIED);
 	assert_int_equal(seen, 1);
 	begin(s);
 	assert_int_equal(s->driver->directory_delete(s, key.id), ERR_OK);
@@ -391,7 +391,7 @@ a_release_moves_a_part_to_the_log_exactly_once(void **state)
 	memset(&c, 0, sizeof(c));
 	assert_int_equal(s->driver->spool_part_walk(s, collect_value, &c), ERR_OK);
 	assert_int_equal(c.rows, 0);
-	assert_int_equal(s->driver->spool_walk(s, collect_value, &c), ERR_OK);
+	assert_int_equal(s->driver->spool_walk(s, BYTES_EMPTY, collect_value, &c), ERR_OK);
 	assert_string_equal(c.text, "state|");
 }
 
@@ -447,7 +447,7 @@ a_part_moves_to_another_unit_and_parts_change(void **state)
 	assert_int_equal(s->driver->spool_state(s, name_of(3).id, BYTES_LIT("t3")), ERR_NOT_FOUND);
 	commit(s);
 	struct collected c = {.len = 0};
-	assert_int_equal(s->driver->spool_walk(s, collect_value, &c), ERR_OK);
+	assert_int_equal(s->driver->spool_walk(s, BYTES_EMPTY, collect_value, &c), ERR_OK);
 	assert_int_equal(s->driver->spool_part_walk(s, collect_value, &c), ERR_OK);
 	assert_string_equal(c.text, "t1|s2|fewer|one|");
 	begin(s);

@@ -188,7 +188,6 @@ store_spool_part_get(struct store *s, const struct request *q, struct buf *ret_r
 }
 
 struct walk {
-	struct bytes after;
 	struct buf rows;
 	bool more;
 	bool keys; /* of spool_keys: the number instead of the name */
@@ -198,9 +197,6 @@ static enum err
 add_row(void *arg, struct bytes key, uint32_t part, struct bytes value)
 {
 	struct walk *w = arg;
-	if (!w->keys && w->after.len > 0 && bytes_compare(key, w->after) <= 0) {
-		return ERR_OK;
-	}
 	if (w->rows.len > 0 && w->rows.len + key.len + value.len + 8 > WALK_BYTES) {
 		w->more = true;
 		return ERR_AGAIN;
@@ -220,14 +216,11 @@ enum err
 store_spool_walk(struct store *s, const struct request *q, struct buf *ret_reply)
 {
 	struct msg_spool_walk m;
-	static const uint8_t first[UNIT_ID_LEN];
 	if (msg_spool_walk_decode(q->payload, &m) != ERR_OK) {
 		return ERR_FORMAT;
 	}
 	struct walk w = {.rows = BUF_INIT(IPC_PAYLOAD_MAX - 64), .more = false, .keys = false};
-	w.after =
-	    memcmp(m.after, first, sizeof(first)) == 0 ? BYTES_EMPTY : bytes_of(m.after, sizeof(m.after));
-	enum err e = s->driver->spool_walk(s->storage, add_row, &w);
+	enum err e = s->driver->spool_walk(s->storage, bytes_of(m.after, sizeof(m.after)), add_row, &w);
 	if (e == ERR_AGAIN && w.more) {
 		e = ERR_OK;
 	}
