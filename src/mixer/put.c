@@ -312,6 +312,8 @@ mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg
 		memcpy(n->id, q.unit, sizeof(n->id));
 		n->relay = relay_new(m, ch, msg);
 		e = n->relay == NULL ? ERR_MEMORY : send_unit(m, &q, n);
+		/* The store has just gone: nothing was sent to it, and the gate itself is well. */
+		e = e == ERR_CLOSED ? ERR_AGAIN : e;
 	}
 	if (e == ERR_OK) {
 		return;
