@@ -3,7 +3,8 @@
  * SECURITY. The store holds ciphertext, random names and keyed hashes, and no key. It reads the messages of gate-mx (directory,
  * heads), opener, session and mixer; nobody outside reaches it. It can touch its own folder and nothing else. Its
  * capture lets an attacker withhold, reorder, duplicate or roll back; members' sessions detect what DESIGN
- * says they detect, and never accept another member's data.
+ * says they detect, and never accept another member's data. A session worker reaches the logs of its own members only:
+ * a captured one could not read others', but destroy them.
  *
  * Group commit: what all peers sent in one turn of the loop runs in one transaction; the answers leave after
  * its commit. Chunks of blobs alone do not force one (see pending.h), nor do releases, whose answers wait for the next.
@@ -259,13 +260,27 @@ is_fatal(enum err e)
 	return e == ERR_IO || e == ERR_FULL || e == ERR_MEMORY || e == ERR_DAMAGED;
 }
 
+/*
+ * A member always meets the same worker: another one has nothing to read in her log, nor to change. (How full a mailbox is
+ * any worker may ask: LOG_HEAD.) Each of these payloads begins with the account.
+ */
+static bool
+is_others(const struct store *s, const struct request *q)
+{
+	enum msg_type t = q->type;
+	bool of_log = t == MSG_LOG_READ || t == MSG_LOG_READ_MANY || t == MSG_LOG_APPEND ||
+		      t == MSG_LOG_DELETE || t == MSG_SNAPSHOT_PUT || t == MSG_SNAPSHOT_GET;
+	return of_log && channel_peer(q->ch) == ROLE_SESSION && q->payload.len > 0 &&
+	       q->payload.ptr[0] % s->host->config.session_workers != channel_peer_index(q->ch);
+}
+
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
 	struct store *s = h->state;
 	struct request q = {.ch = ch, .type = m->type, .id = m->id, .payload = m->payload, .held = false};
 	const struct store_handler *handler = store_handler(m->type);
-	if (handler == NULL) {
+	if (handler == NULL || is_others(s, &q)) {
 		channel_fault(ch);
 		return;
 	}

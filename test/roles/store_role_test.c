@@ -329,6 +329,73 @@ the_quota_is_charged_at_entry_and_kept(void **state)
 	close_scene(&s);
 }
 
+/* The status of a LOG_APPEND of one record to a new log. */
+static enum err
+append(struct fake *session, const uint8_t account[16])
+{
+	struct msg_log_append m = {.used_delta = 0};
+	struct buf bodies = BUF_INIT(64);
+	struct wire_writer w;
+	struct answer a;
+	memcpy(m.account, account, 16);
+	wire_writer_init(&w, &bodies);
+	wire_put_bytes(&w, BYTES_LIT("garbage"));
+	assert_int_equal(wire_done(&w), ERR_OK);
+	m.bodies = buf_bytes(&bodies);
+	answer_init(&a);
+	enum err e = fake_ask(session, LOG_APPEND, log_append, &m, &a);
+	answer_clear(&a);
+	buf_clear(&bodies);
+	return e;
+}
+
+static enum err
+delete_record(struct fake *session, const uint8_t account[16])
+{
+	static const uint8_t first[8] = {0, 0, 0, 0, 0, 0, 0, 1};
+	struct msg_log_delete m = {.ns = bytes_of(first, sizeof(first))};
+	struct answer a;
+	memcpy(m.account, account, 16);
+	answer_init(&a);
+	enum err e = fake_ask(session, LOG_DELETE, log_delete, &m, &a);
+	answer_clear(&a);
+	return e;
+}
+
+static enum err
+snapshot_get(struct fake *session, const uint8_t account[16])
+{
+	struct msg_snapshot_get m;
+	struct answer a;
+	memcpy(m.account, account, 16);
+	answer_init(&a);
+	enum err e = fake_ask(session, SNAPSHOT_GET, snapshot_get, &m, &a);
+	answer_clear(&a);
+	return e;
+}
+
+static void
+a_session_reaches_the_logs_of_its_own_members_only(void **state)
+{
+	(void)state;
+	struct scene s;
+	uint8_t mine[16] = {4};
+	uint8_t others[16] = {5};
+	open_scene(&s, false);
+	s.host.config.session_workers = 2;
+	restart(&s);
+	assert_int_equal(append(s.session, mine), ERR_OK);
+	assert_int_equal(snapshot_get(s.session, mine), ERR_NOT_FOUND);
+	assert_int_equal(append(s.session, others), ERR_CLOSED);
+	restart(&s);
+	assert_int_equal(snapshot_get(s.session, others), ERR_CLOSED);
+	restart(&s);
+	assert_int_equal(delete_record(s.session, others), ERR_CLOSED);
+	restart(&s);
+	assert_int_equal(delete_record(s.session, mine), ERR_OK);
+	close_scene(&s);
+}
+
 static void
 a_full_disk_refuses_keeps_what_it_has_and_recovers(void **state)
 {
@@ -388,6 +455,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_malformed_batch_is_undone_and_its_sender_ended),
 	    cmocka_unit_test(a_long_walk_comes_in_pages_without_gap_or_repetition),
 	    cmocka_unit_test(the_quota_is_charged_at_entry_and_kept),
+	    cmocka_unit_test(a_session_reaches_the_logs_of_its_own_members_only),
 	    cmocka_unit_test(a_full_disk_refuses_keeps_what_it_has_and_recovers),
 	};
 	if (argc != 2) {

@@ -187,6 +187,8 @@ testing_up(struct testing *t)
 	t->store = calloc(1, sizeof(*t->store));
 	assert_non_null(t->store);
 	t->store->def = &store_role;
+	config_defaults(&t->store->config);
+	t->store->config.session_workers = 1;
 	t->store->loop = t->loop;
 	memcpy(t->store->home, t->home, sizeof(t->home));
 	assert_int_equal(store_role.prepare(t->store, &profile), ERR_OK);
