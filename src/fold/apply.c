@@ -401,7 +401,9 @@ apply_swept(const struct applying *a, uint64_t upto)
 		gone++;
 	}
 	f->released_count -= gone;
-	memmove(f->released, f->released + gone, f->released_count * sizeof(*f->released));
+	if (gone > 0) {
+		memmove(f->released, f->released + gone, f->released_count * sizeof(*f->released));
+	}
 	if (f->released_count == 0) {
 		free(f->released);
 		f->released = NULL;

@@ -82,7 +82,7 @@ deliveries_clear(struct deliveries *d)
 bool
 pending_find(const struct fold *f, uint64_t n, size_t *ret_index)
 {
-	const uint64_t *p = f->pending + f->pending_head;
+	const uint64_t *p = f->pending == NULL ? NULL : f->pending + f->pending_head;
 	size_t low = 0;
 	size_t high = f->pending_count;
 	while (low < high) {

@@ -18,6 +18,8 @@ def main() -> int:
     findings = tree / "findings"
     findings.mkdir(exist_ok=True)
     failed = ran = 0
+    # Undefined behaviour is a finding, too: by itself the run would go on after it.
+    environment = dict(os.environ, UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
     for target in targets:
         name = target.name.removesuffix("_fuzz")
         if wanted and name not in wanted:
@@ -31,7 +33,7 @@ def main() -> int:
             command.append(str(seeds))
         print(f"== {name}", flush=True)
         ran += 1
-        if subprocess.run(command, check=False).returncode != 0:
+        if subprocess.run(command, check=False, env=environment).returncode != 0:
             failed += 1
     print(f"{ran - failed} passed, {failed} failed")
     return 1 if failed or not ran else 0
