@@ -12,12 +12,14 @@
 #include "session/submission_internal.h"
 #include "session/submission_message.h"
 #include "session/submission_policy.h"
+#include "session/submission_report.h"
 
 enum {
 	PUT_LIMIT_MS = 60 * 1000,
 	KEY_LIMIT_MS = 20 * 1000,
 	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
 	HEADER_ROOM = 8192,
+	REPORT_ROOM = 256 * 1024,
 	COPIES = 4, /* of a message in memory while it is being sent, besides the one that came */
 	SENT_TRIES = 4,
 	SENT_PAUSE_MS = 500,
@@ -218,6 +220,36 @@ add_local(struct sending *s)
 	return e;
 }
 
+/* The report of success for members, to the author: a part of the same unit, so that it comes when they do. */
+static enum err
+add_report(struct sending *s)
+{
+	const struct directory_account *profile = &s->member->profile;
+	struct delivery d;
+	struct buf text = BUF_INIT(s->leaving.len + REPORT_ROOM);
+	memset(&d, 0, sizeof(d));
+	if (!submission_wants_report(s->envelope)) {
+		return ERR_OK;
+	}
+	enum err e = submission_write_report(s->envelope, s->now, buf_bytes(&s->leaving), &text);
+	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&text)) : e;
+	if (e == ERR_OK) {
+		d.received = (uint64_t)s->now;
+		d.flags = ARRIVAL_BOUNCE;
+		/* No quota: the house's own notices come in. */
+		struct delivery_target target = {.generation = profile->generation,
+						 .recipient =
+						     envelope_view(s->envelope, s->envelope->sender)};
+		memcpy(target.account, s->member->account, SEALED_ID_LEN);
+		memcpy(target.public_key, profile->public_key, BOX_PUBLIC_LEN);
+		e = delivery_add_arrival(&d, &target, upload_chunk, &s->upload, &s->parts);
+		s->part_count += e == ERR_OK ? 1 : 0;
+	}
+	delivery_clear(&d);
+	buf_wipe(&text);
+	return e;
+}
+
 /* ---- the unit ---- */
 
 static enum err
@@ -255,6 +287,7 @@ send_unit(struct sending *s)
 		upload_init(&s->upload, s->member);
 		e = add_remote(s);
 		e = e == ERR_OK ? add_local(s) : e;
+		e = e == ERR_OK ? add_report(s) : e;
 		/* In any case: what is on its way knows the struct. */
 		enum err uploaded = upload_finish(&s->upload);
 		e = e == ERR_OK ? uploaded : e;

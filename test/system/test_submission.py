@@ -193,6 +193,20 @@ class Submission(unittest.TestCase):
         self.submit(letter("alice@house.test", "bert+news@house.test", "sub"), ["bert+news@house.test"])
         self.find(self.bert, "sub")
 
+    def test_a_report_of_success_comes_with_the_copy(self) -> None:
+        self.submit(letter("alice@house.test", "bert@house.test", "please report"), [self.bert.address],
+                    mail_options=["ENVID=ab+2Bc"], rcpt_options=["NOTIFY=SUCCESS,FAILURE",
+                                                                 "ORCPT=rfc822;bert@house.test"])
+        self.find(self.bert, "please report")
+        report = self.find(self.alice, "Your message was delivered")[0]
+        self.assertEqual(report.get_content_type(), "multipart/report")
+        fields = "".join(str(part) for part in list(report.iter_parts())[1].get_payload())
+        for field in ("Action: delivered", "Final-Recipient: rfc822;", "Original-Envelope-Id: ab+2Bc"):
+            self.assertIn(field, fields)
+        self.submit(letter("alice@house.test", "bert@house.test", "no report"), [self.bert.address])
+        self.find(self.bert, "no report")
+        self.find(self.alice, "Your message was delivered")  # still one
+
     def test_an_unknown_member_is_refused_and_the_others_get_it(self) -> None:
         with self.cohue.smtp(self.alice) as client:
             failed = client.sendmail(self.alice.address, ["nobody@house.test", self.bert.address],
