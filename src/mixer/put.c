@@ -114,7 +114,8 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 		wire_get_fixed(&r, p->blob, sizeof(p->blob));
 		p->bytes = wire_get_u64(&r);
 		uint64_t quota = wire_get_u64(&r);
-		p->epoch = wire_get_u32(&r);
+		uint32_t epoch = wire_get_u32(&r);
+		p->epoch = kind == IPC_PART_COURIER ? epoch : 0;
 		struct bytes body = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
 		if (r.error != ERR_OK ||
 		    (kind != IPC_PART_ARRIVAL && (kind != IPC_PART_COURIER || !couriers))) {
@@ -251,8 +252,16 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	s->wall_entered = now.wall;
 	s->size_class = (uint8_t)law_size_class(q->size);
 	s->lane = q->lane <= LAW_PATIENT ? q->lane : LAW_NORMAL;
-	s->weight = q->weight == 0 ? 1 : q->weight;
+	/* A stranger's letter is one letter, whatever the gate says; a member's has no more destinations than parts. */
+	s->weight = s->stage == SPOOL_LEAVING && q->weight > 0 ? q->weight : 1;
 	s->flags = q->counts != 0 ? STATE_COUNTS : 0;
+}
+
+/* A worker speaks for its own members: one that is captured must not use up another's turns. */
+static bool
+is_own_member(const struct mixer *m, const struct channel *ch, const struct msg_mix_put *q)
+{
+	return q->sender[0] % m->host->config.session_workers == channel_peer_index(ch);
 }
 
 static enum err
@@ -265,6 +274,9 @@ send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 	if (e == ERR_OK) {
 		fill_state(m, q, &n->state);
 		e = mixer_read_parts(q->parts, q->stage == IPC_STAGE_LEAVING, &n->arena, &n->state, &lists);
+	}
+	if (e == ERR_OK && n->state.weight > n->state.part_count) {
+		n->state.weight = (uint16_t)n->state.part_count;
 	}
 	if (e == ERR_OK) {
 		const struct law *law = n->state.stage == SPOOL_LEAVING ? m->leave : m->arrive;
@@ -297,7 +309,8 @@ mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg
 	struct msg_mix_put q;
 	if (msg_mix_put_decode(msg->payload, &q) != ERR_OK ||
 	    (q.stage != IPC_STAGE_LEAVING && q.stage != IPC_STAGE_ARRIVING) ||
-	    (q.stage == IPC_STAGE_LEAVING) != (channel_peer(ch) == ROLE_SESSION)) {
+	    (q.stage == IPC_STAGE_LEAVING) != (channel_peer(ch) == ROLE_SESSION) ||
+	    (q.stage == IPC_STAGE_LEAVING && !is_own_member(m, ch, &q))) {
 		channel_fault(ch);
 		return;
 	}

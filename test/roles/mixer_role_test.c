@@ -193,6 +193,31 @@ send_leaving(struct scene *s, unsigned unit, unsigned locals, unsigned couriers,
 /* ---- tests ---- */
 
 static void
+a_session_sends_for_its_own_members_only(void **state)
+{
+	(void)state;
+	struct scene s;
+	struct answer a;
+	uint8_t sender[16];
+	open_scene(&s, LAW_EXPONENTIAL, LAW_EXPONENTIAL);
+	/* Of two workers the test is one: send_leaving's member is of this one, or of the other. */
+	name_of(sender, 's', 1);
+	s.host.config.session_workers = 2;
+	rolehost_kill(&s.host, ROLE_MIXER);
+	assert_true(rolehost_start(&s.host, ROLE_MIXER));
+	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING, .size = 1, .parts = BYTES_LIT("x")};
+	m.sender[0] = 1;
+	answer_init(&a);
+	assert_int_equal(fake_ask(s.sender, MIX_PUT, mix_put, &m, &a), ERR_CLOSED);
+	answer_clear(&a);
+	assert_int_equal(s.host.children[ROLE_MIXER].peer_faults, 1);
+	rolehost_kill(&s.host, ROLE_MIXER);
+	assert_true(rolehost_start(&s.host, ROLE_MIXER));
+	assert_int_equal(send_leaving(&s, 1, 1, 0, "body"), sender[0] % 2 == 0 ? ERR_OK : ERR_CLOSED);
+	close_scene(&s);
+}
+
+static void
 what_was_answered_is_on_disk(void **state)
 {
 	(void)state;
@@ -575,6 +600,7 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_answered_is_on_disk),
+	    cmocka_unit_test(a_session_sends_for_its_own_members_only),
 	    cmocka_unit_test(released_mail_is_in_each_log_once_and_nowhere_else),
 	    cmocka_unit_test(local_parts_wait_a_second_time_as_arriving),
 	    cmocka_unit_test(many_local_recipients_do_not_stop_the_room),
