@@ -315,7 +315,12 @@ on_message(void *arg, struct channel *ch, const struct channel_message *m)
 		if (msg_peer_fault_decode(m->payload, &f) == ERR_OK) {
 			peer = child_find(c->house, (enum role)f.peer, f.index);
 		}
-		if (peer != NULL && peer->pid > 0) {
+		if (peer != NULL && !are_joined(c->role, peer->role)) {
+			/* It could not have heard from that one: an accusation to have others ended. */
+			log_event(LOG_LEVEL_ERROR, "%s %u accuses a stranger and is ended",
+				  role_name(c->role), c->index);
+			give_up(c);
+		} else if (peer != NULL && peer->pid > 0) {
 			log_event(LOG_LEVEL_ERROR, "%s %u broke the message table and is ended",
 				  role_name(peer->role), peer->index);
 			(void)kill(peer->pid, SIGKILL);

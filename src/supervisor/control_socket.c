@@ -88,6 +88,18 @@ on_opener(void *arg, enum err status, struct bytes payload)
 
 static void ask_next(struct control_connection *c);
 
+/* It ends on a volunteer's terminal, to which a captured role must not speak in control characters. */
+static bool
+is_plain(struct bytes line)
+{
+	for (size_t i = 0; i < line.len; i++) {
+		if (line.ptr[i] < ' ' || line.ptr[i] > '~') {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void
 add_child(struct control_connection *c, const struct child *child, struct bytes text)
 {
@@ -99,6 +111,9 @@ add_child(struct control_connection *c, const struct child *child, struct bytes 
 		ptrdiff_t end = bytes_find(text, '\n');
 		struct bytes line = end < 0 ? text : bytes_slice(text, 0, (size_t)end);
 		text = bytes_from(text, line.len + 1);
+		if (!is_plain(line)) {
+			continue;
+		}
 		e = buf_printf(&c->text, "%s %u ", name, child->index);
 		if (e == ERR_OK) {
 			e = buf_append(&c->text, line);
