@@ -13,7 +13,7 @@
 #include "loop/task.h"
 #include "process/log.h"
 
-enum { CONTROL_FD = 3, PEER_WAIT_STEP = 20 };
+enum { CONTROL_FD = 3, PEER_WAIT_STEP = 20, EARLY_MAX = 64 << 20 };
 
 /* What a peer said before start() was done. */
 struct early {
@@ -30,6 +30,7 @@ struct frame {
 	bool started;
 	struct early *early;
 	struct early **early_end;
+	size_t early_bytes;
 	bool gone;
 	int status;
 };
@@ -93,7 +94,8 @@ early_free(struct early *e)
 static void
 keep_early(struct frame *f, struct channel *ch, const struct channel_message *m)
 {
-	struct early *e = calloc(1, sizeof(*e));
+	/* What all peers together may say meanwhile: who says more tries again with a new channel. */
+	struct early *e = f->early_bytes > EARLY_MAX ? NULL : calloc(1, sizeof(*e));
 	if (e == NULL) {
 		channel_end(ch);
 		return;
@@ -106,6 +108,7 @@ keep_early(struct frame *f, struct channel *ch, const struct channel_message *m)
 	}
 	*f->early_end = e;
 	f->early_end = &e->next;
+	f->early_bytes += sizeof(*e) + m->payload.len;
 }
 
 static void

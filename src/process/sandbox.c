@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,10 @@ drop_user(uid_t uid, gid_t gid)
 {
 	if (setgroups(0, NULL) != 0 || (gid != 0 && setresgid(gid, gid, gid) != 0) ||
 	    setresuid(uid, uid, uid) != 0) {
+		return from_errno();
+	}
+	/* The kernel forgets this when the user changes: a role does not outlive its supervisor. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
 		return from_errno();
 	}
 	/* No way back. */
