@@ -84,7 +84,6 @@ store_directory_write(struct store *s, const struct request *q, struct buf *ret_
 }
 
 struct walk {
-	uint8_t after[ADDRESS_KEY_LEN];
 	struct buf rows;
 	bool more;
 };
@@ -94,11 +93,6 @@ add_entry(void *arg, struct bytes key, uint32_t part, struct bytes value)
 {
 	struct walk *w = arg;
 	(void)part;
-	static const uint8_t first[ADDRESS_KEY_LEN];
-	if (memcmp(w->after, first, sizeof(first)) != 0 &&
-	    bytes_compare(key, bytes_of(w->after, sizeof(w->after))) <= 0) {
-		return ERR_OK;
-	}
 	if (w->rows.len > 0 && w->rows.len + key.len + value.len + 8 > WALK_BYTES) {
 		w->more = true;
 		return ERR_AGAIN;
@@ -118,8 +112,8 @@ store_directory_walk(struct store *s, const struct request *q, struct buf *ret_r
 		return ERR_FORMAT;
 	}
 	struct walk w = {.rows = BUF_INIT(IPC_PAYLOAD_MAX - 64), .more = false};
-	memcpy(w.after, m.after, sizeof(w.after));
-	enum err e = s->driver->directory_walk(s->storage, add_entry, &w);
+	/* Keys are hashes: none is all zero, so zeros are before the first. */
+	enum err e = s->driver->directory_walk(s->storage, bytes_of(m.after, sizeof(m.after)), add_entry, &w);
 	if (e == ERR_AGAIN && w.more) {
 		e = ERR_OK;
 	}
