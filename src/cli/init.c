@@ -389,6 +389,8 @@ build(struct building *b)
 	char path[CLI_PATH_ROOM];
 	bool good = make_work_directory(b) && make_directory(b, "store", 0700) &&
 		    make_directory(b, "tls", 0700) && make_directory(b, "empty", 0555) &&
+		    /* The word to the store that it may make its database: src/store/store.c. */
+		    in_work(b, "store/new", path) && write_file(path, BYTES_EMPTY, 0644) &&
 		    in_work(b, "cohue.conf", path) && write_file(path, buf_bytes(&b->config_text), 0644) &&
 		    make_key(b) && make_tls(b, "mx") && make_tls(b, "member");
 	if (good && geteuid() == 0) {

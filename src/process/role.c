@@ -388,8 +388,9 @@ role_main(const struct role_def *def)
 	const char *step = "";
 	log_set_role(role_name(def->id));
 	(void)signal(SIGPIPE, SIG_IGN);
-	/* Ctrl-C in the terminal reaches the whole group: the supervisor alone decides. */
+	/* Ctrl-C in the terminal, or a kill of the group, reaches all: the supervisor alone decides. */
 	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGTERM, SIG_IGN);
 	(void)prctl(PR_SET_NAME, role_name(def->id), 0, 0, 0);
 	if (sandbox_early(&step) != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR, "cannot turn off core dumps (%s)", step);

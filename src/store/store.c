@@ -11,9 +11,11 @@
  */
 #include "store/store.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/wire.h"
 #include "process/log.h"
@@ -357,21 +359,47 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	return ERR_OK;
 }
 
+/*
+ * A database is made only where `cohue init` left the word that there is none yet. Anywhere else a missing one is a disk
+ * that is not mounted or a backup half brought back, and an empty house would refuse all its members' mail for good.
+ */
+static enum err
+open_storage(struct store *s)
+{
+	char path[CONFIG_PATH_MAX + 32];
+	(void)snprintf(path, sizeof(path), "%s/new", s->folder);
+	enum err e = storage_sqlite_open(s->folder, false, false, &s->storage);
+	if (e == ERR_NOT_FOUND) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0) {
+			return ERR_NOT_FOUND;
+		}
+		(void)close(fd);
+		e = storage_sqlite_open(s->folder, true, false, &s->storage);
+	}
+	if (e == ERR_OK) {
+		(void)unlink(path);
+	}
+	return e;
+}
+
 static enum err
 start(struct role_host *h)
 {
 	struct store *s = h->state;
 	/* Opened as the role's own user, so that no file of the database belongs to root. */
-	enum err e = storage_sqlite_open(s->folder, true, false, &s->storage);
+	enum err e = open_storage(s);
 	if (e != ERR_OK) {
-		log_event(LOG_LEVEL_ERROR, "cannot open the database in %s: %s. Remedy: %s", s->folder,
-			  err_text(e),
-			  e == ERR_EXISTS        ? "stop the other cohue that has it open"
-			  : e == ERR_UNSUPPORTED ? "it was written by a newer cohue: install that"
-			  : e == ERR_FULL        ? "make room on the disk"
-			  : e == ERR_DAMAGED
-			      ? "`cohue check` says what is damaged; bring back a backup"
-			      : "see that the folder belongs to the store's user, and that the disk works");
+		log_event(
+		    LOG_LEVEL_ERROR, "cannot open the database in %s: %s. Remedy: %s", s->folder, err_text(e),
+		    e == ERR_NOT_FOUND
+			? "this home had one: mount its disk, or bring back the whole folder from a backup"
+		    : e == ERR_EXISTS      ? "stop the other cohue that has it open"
+		    : e == ERR_UNSUPPORTED ? "it was written by a newer cohue: install that"
+		    : e == ERR_FULL        ? "make room on the disk"
+		    : e == ERR_DAMAGED
+			? "`cohue check` says what is damaged; bring back a backup"
+			: "see that the folder belongs to the store's user, and that the disk works");
 		return e;
 	}
 	s->driver = s->storage->driver;

@@ -103,6 +103,11 @@ load_config(struct house *h, char **sets, size_t set_count)
 	struct buf text = BUF_INIT(CONFIG_FILE_MAX);
 	(void)snprintf(path, sizeof(path), "%s/cohue.conf", h->home);
 	config_defaults(&h->config);
+	struct stat st;
+	if (stat(path, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		log_event(LOG_LEVEL_ERROR, "%s may be written by others. Remedy: chmod 644 %s", path, path);
+		return false;
+	}
 	enum err e = read_file(path, &text);
 	if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR, "%s cannot be read: %s. Remedy: `cohue init` writes one", path,

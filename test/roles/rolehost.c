@@ -30,7 +30,16 @@ rolehost_init(struct rolehost *h, const char *binary, const char *home)
 	h->binary = binary;
 	assert_true(snprintf(h->home, sizeof(h->home), "%s", home) < (int)sizeof(h->home));
 	(void)snprintf(store, sizeof(store), "%s/store", home);
-	assert_true(mkdir(store, 0700) == 0 || errno == EEXIST);
+	bool fresh = mkdir(store, 0700) == 0;
+	assert_true(fresh || errno == EEXIST);
+	if (fresh) {
+		/* As `cohue init` leaves it. */
+		char word[320];
+		(void)snprintf(word, sizeof(word), "%s/new", store);
+		int fd = open(word, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		assert_true(fd >= 0);
+		(void)close(fd);
+	}
 	config_defaults(&h->config);
 	(void)snprintf(h->config.domain, sizeof(h->config.domain), "house.example");
 	(void)snprintf(h->config.hostname, sizeof(h->config.hostname), "mx.house.example");

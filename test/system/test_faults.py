@@ -89,6 +89,32 @@ class Mistakes(unittest.TestCase):
         finally:
             store.chmod(0o700)
 
+    def test_a_configuration_that_others_can_write(self) -> None:
+        conf = self.cohue.home / "cohue.conf"
+        conf.chmod(0o666)
+        try:
+            self.assertIn("chmod 644", self.refused())
+        finally:
+            conf.chmod(0o644)
+
+    def test_a_missing_database_is_not_replaced_by_an_empty_house(self) -> None:
+        with Cohue() as cohue:
+            cohue.add_member("eve")
+            cohue.stop()
+            away = cohue.directory / "away"
+            away.mkdir()
+            for path in (cohue.home / "store").glob("cohue.db*"):
+                path.rename(away / path.name)
+            ran = subprocess.run([cohue.binary, "run", "--home", str(cohue.home)], capture_output=True, text=True,
+                                 timeout=30, check=False)
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn("bring back the whole folder", ran.stderr)
+            self.assertEqual(list((cohue.home / "store").glob("cohue.db*")), [])
+            for path in away.iterdir():
+                path.rename(cohue.home / "store" / path.name)
+            cohue.start()
+            self.assertIn("eve", cohue.cli("member", "list").stdout)
+
     def test_no_home(self) -> None:
         self.assertIn("cohue init", self.refused(home="/nowhere/at/all"))
 
