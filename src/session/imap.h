@@ -74,6 +74,11 @@ bool imap_pick(struct imap *im, const struct imap_set *set, bool uid, struct mes
 	       size_t *ret_count);
 /* Flags of a message, keywords in the arena. */
 struct imap_flags imap_flags_of(struct imap *im, struct arena *a, const struct fold_message *message);
+/*
+ * True where these keywords can be set: well formed, not too many, and those that are new within what a member may have in use
+ * (the fold would leave them out without a word).
+ */
+bool imap_keywords_fit(const struct imap *im, const struct imap_flags *flags);
 /* Items' UIDs as ranges, in the arena. False without memory, or too many ranges. */
 bool imap_uid_set(struct arena *a, const struct message_item *items, size_t count, struct uid_set *ret);
 /* Tells what has changed in the selected mailbox; `expunges`: sequence numbers may change now. */

@@ -333,3 +333,31 @@ imap_deselect(struct imap *im)
 		im->selected = false;
 	}
 }
+
+static bool
+is_in_use(const struct fold *f, struct bytes keyword)
+{
+	for (size_t i = 0; i < fold_keyword_count(f); i++) {
+		if (bytes_equal_nocase(fold_keyword_at(f, i), keyword)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+imap_keywords_fit(const struct imap *im, const struct imap_flags *flags)
+{
+	const struct fold *f = im->member->fold;
+	size_t fresh = 0;
+	if (flags->keyword_count > OPERATION_KEYWORDS_MAX) {
+		return false;
+	}
+	for (size_t i = 0; i < flags->keyword_count; i++) {
+		if (!operation_keyword_valid(flags->keywords[i])) {
+			return false;
+		}
+		fresh += is_in_use(f, flags->keywords[i]) ? 0 : 1;
+	}
+	return fresh == 0 || fold_keyword_count(f) + fresh <= FOLD_KEYWORDS_MAX;
+}

@@ -13,17 +13,6 @@ keywords_of(const struct imap_flags *flags)
 	return (struct keyword_list){.names = flags->keywords, .count = flags->keyword_count};
 }
 
-static bool
-keywords_fit(const struct imap_flags *flags)
-{
-	for (size_t i = 0; i < flags->keyword_count; i++) {
-		if (!operation_keyword_valid(flags->keywords[i])) {
-			return false;
-		}
-	}
-	return flags->keyword_count <= OPERATION_KEYWORDS_MAX;
-}
-
 void
 imap_append_drop(struct imap *im)
 {
@@ -52,8 +41,8 @@ may_come(struct imap *im, struct imap_appending *a)
 		imap_no(im, "CANNOT", "An empty message is none");
 	} else if (c->append.size > worker_message_max(im->conn->worker)) {
 		imap_no(im, "TOOBIG", "The message is too large");
-	} else if (!keywords_fit(&c->append.flags)) {
-		imap_no(im, "LIMIT", "A keyword is too long, or there are too many");
+	} else if (!imap_keywords_fit(im, &c->append.flags)) {
+		imap_no(im, "LIMIT", "A keyword is too long, or there are too many of them");
 	} else if (worker_take_bytes(im->conn->worker, (size_t)c->append.size) != ERR_OK) {
 		imap_fail(im, ERR_AGAIN);
 	} else {

@@ -98,16 +98,6 @@ tell_stored(struct imap *im, const struct storing *s)
 	return e;
 }
 
-static bool
-keywords_fit(const struct imap_flags *flags)
-{
-	bool fit = flags->keyword_count <= OPERATION_KEYWORDS_MAX;
-	for (size_t i = 0; i < flags->keyword_count && fit; i++) {
-		fit = operation_keyword_valid(flags->keywords[i]);
-	}
-	return fit;
-}
-
 void
 imap_do_store(struct imap *im)
 {
@@ -119,8 +109,9 @@ imap_do_store(struct imap *im)
 		imap_no(im, "READ-ONLY", "This mailbox was opened for reading only");
 		return;
 	}
-	if (!keywords_fit(&im->command->store.flags)) {
-		imap_no(im, "LIMIT", "A keyword is too long, or there are too many");
+	if (im->command->store.mode != IMAP_STORE_REMOVE &&
+	    !imap_keywords_fit(im, &im->command->store.flags)) {
+		imap_no(im, "LIMIT", "A keyword is too long, or there are too many of them");
 		return;
 	}
 	if (!imap_pick(im, &im->command->set, im->command->uid, &s.items, &s.count)) {

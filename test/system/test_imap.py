@@ -226,6 +226,21 @@ class Imap(unittest.TestCase):
 
     # Flags
 
+    def test_a_keyword_too_many_is_refused_aloud(self) -> None:
+        client = self.cohue.imap(self.member)
+        try:
+            for _ in range(18):
+                client.append("INBOX", None, None, b"Subject: x\r\n\r\nbody\r\n")
+            client.select("INBOX")
+            said = [client.store(str(i + 1), "+FLAGS", "(" + " ".join(f"k{i}x{n}" for n in range(60)) + ")")[0]
+                    for i in range(18)]
+            self.assertEqual(said, ["OK"] * 16 + ["NO"] * 2)
+            self.assertEqual(client.store("17", "+FLAGS", "(k0x1)")[0], "OK")
+            self.assertEqual(client.append("INBOX", "(" + " ".join(f"z{n}" for n in range(50)) + ")", None,
+                                           b"Subject: y\r\n\r\nbody\r\n")[0], "NO")
+        finally:
+            client.logout()
+
     def test_flags_and_keywords_are_stored_for_good(self) -> None:
         c = self.client()
         for i in range(3):
