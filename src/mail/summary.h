@@ -13,7 +13,7 @@
 
 enum {
 	MAIL_SUMMARY_VERSION = 1,
-	MAIL_SUMMARY_MAX = 256 * 1024,         /* octets; encoding shortens to fit */
+	MAIL_SUMMARY_MAX = 96 * 1024, /* octets; encoding shortens to fit, also into a sealed arrival */
 	MAIL_SUMMARY_MEMORY = 16 * 1024 * 1024 /* an arena of this size suffices for any decoding */
 };
 
