@@ -16,6 +16,26 @@ struct sink {
 	const uint8_t *name;
 };
 
+uint64_t
+delivery_wire_size(struct bytes message)
+{
+	uint64_t size = message.len + DELIVERY_WIRE_ROOM;
+	const uint8_t *p = message.ptr;
+	const uint8_t *end = p + message.len;
+	if (message.len > 0 && *p == '.') {
+		size++;
+	}
+	while (p < end) {
+		const uint8_t *lf = memchr(p, '\n', (size_t)(end - p));
+		if (lf == NULL || lf + 1 == end) {
+			break;
+		}
+		size += lf[1] == '.' ? 1 : 0;
+		p = lf + 1;
+	}
+	return size;
+}
+
 enum err
 delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message)
 {

@@ -36,6 +36,13 @@ COHUE_MUST_USE enum err delivery_init(struct delivery *d, struct blob_codec *cod
 void delivery_clear(struct delivery *d);
 
 /*
+ * The size that gives a message its size class: its octets as transferred (RFC 5321 section 4.5.2: a dot at the
+ * start of a line is doubled), and room for the fields that the house adds on the way.
+ */
+enum { DELIVERY_WIRE_ROOM = 4096 };
+uint64_t delivery_wire_size(struct bytes message);
+
+/*
  * Seals it to one account: gives the chunks of a blob of its own to fn, then appends one element of
  * MIX_PUT's list of parts. The stored size is charged to the account. ERR_LIMIT, ERR_FORMAT, ERR_MEMORY, or what fn said.
  */

@@ -108,8 +108,10 @@ static enum err
 put_unit(struct mx_connection *c, struct bytes parts)
 {
 	struct role_host *h = c->mx->host;
-	struct msg_mix_put m = {
-	    .stage = IPC_STAGE_ARRIVING, .size = c->message.len, .weight = 1, .counts = 1};
+	struct msg_mix_put m = {.stage = IPC_STAGE_ARRIVING,
+				.size = delivery_wire_size(buf_bytes(&c->message)),
+				.weight = 1,
+				.counts = 1};
 	crypto_random_bytes(m.unit, sizeof(m.unit));
 	/* Sending hosts are told apart, and not named: a keyed hash. */
 	crypto_mac(c->mx->keys.key[PURPOSE_DIRECTORY_HASH], bytes_of(c->peer, sizeof(c->peer)), m.source);

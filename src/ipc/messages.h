@@ -110,6 +110,7 @@ enum ipc_stage {
 	/* The mixer. */ \
 	M(MIX_BLOB,        mix_blob,        R_GATE_MX | R_COURIER,      R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(MIX_PUT,         mix_put,         R_GATE_MX | R_SESSION,      R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(HOUSE,           house,           R_OPENER,                   R_MIXER,    16,            IPC_NOTICE,  0) \
 	/* The courier. */ \
 	M(COURIER_WORK,    courier_work,    R_MIXER,                    R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \
 	M(COURIER_BLOB,    courier_blob,    R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
@@ -223,26 +224,40 @@ enum ipc_stage {
 #define MSG_MIX_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /*
  * A message with all its recipients. stage: enum ipc_stage. sender: account of a leaving unit, else zero. source: keyed hash of the
- * sending host of an arriving one, else zero. size: of the message, octets. weight: destination hosts (1 for arrivals).
+ * sending host of an arriving one, else zero. size: as transferred (dots doubled) with room for what the house adds, octets: gives
+ * the size class (law/law.h). weight: destination hosts (1 for arrivals). lane: enum law_lane. counts: 0 for automatic mail.
+ * hold: ms that it must wait before its wait begins (RFC 4865), or 0. since_day: the author's account was made, days since 1970.
+ * generation, public_key: the author's, for her journal; generation 0: nobody to tell.
  * parts: list of {u8 enum ipc_part_kind, 16-byte account (of an arrival), 16-byte blob, u64 stored size, u64 quota,
  * u32 spool key epoch (of a courier's part), bytes body}. Answered when it is on disk. ERR_QUOTA, ERR_FULL, ERR_AGAIN.
  */
 #define MSG_MIX_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
-	FIX(unit, IPC_UNIT) U8(stage) FIX(sender, IPC_ACCOUNT) FIX(source, 32) U64(size) U16(weight) U8(lane) U8(counts) BYTES(parts)
+	FIX(unit, IPC_UNIT) U8(stage) FIX(sender, IPC_ACCOUNT) FIX(source, 32) U64(size) U16(weight) U8(lane) U8(counts) \
+	U64(hold) U32(since_day) U32(generation) FIX(public_key, 32) BYTES(parts)
+/* Who may count towards the gate: members in all, and those whose account is older than 30 days on that day, and the day on
+ * which the house's first account was made. Said at start, after each change, and at each new day. */
+#define MSG_HOUSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(members) U32(counting) U32(first_day)
 #define MSG_MIX_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 
-/* age: ms since it was submitted; attempt: 0 for the first; warned: the delay warning has been sent */
+/*
+ * age: ms since it was submitted; attempt: 0 for the first; warned: the delay warning has been sent.
+ * left: its first release, wall clock, ms: what Date says, the same for all recipients and attempts. batch_id: works of one tick,
+ * whose connections live no longer than it. size_class: what it is padded to at least. is_void, crowd, batch: of its first
+ * release (struct law_release).
+ */
 #define MSG_COURIER_WORK_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
-	FIX(unit, IPC_UNIT) U32(part) U32(epoch) U32(attempt) U64(age) U8(warned) U8(last) BYTES(body)
+	FIX(unit, IPC_UNIT) U32(part) U32(epoch) U32(attempt) U64(age) U8(warned) U8(last) \
+	U64(left) U64(batch_id) U8(size_class) U8(is_void) U32(crowd) U32(batch) BYTES(body)
 /* A blob of work at hand, as BLOB_GET. */
 #define MSG_COURIER_BLOB_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) U32(part) FIX(blob, IPC_BLOB) U32(first) U32(count)
 #define MSG_COURIER_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chunks)
 /*
  * again 0: the part is finished; 1: recipients stay open: body replaces the part's (empty: as it was), it is retried.
  * notices: parts as in MIX_PUT (arrivals to the sender: bounce, delay warning, success report), put in the same transaction.
+ * journal: parts likewise, that enter her log at once: what became of this attempt.
  */
 #define MSG_COURIER_VERDICT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
-	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) BYTES(body) BYTES(notices)
+	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) BYTES(body) BYTES(notices) BYTES(journal)
 #define MSG_COURIER_VERDICT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 
 /* name: presentation form without the final dot, ASCII. type: RR type number. ERR_TIMEOUT, ERR_AGAIN: server failure. */
@@ -375,6 +390,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(meta_put, MSG_META_PUT_FIELDS)                                                                     \
 	P(mix_blob, MSG_MIX_BLOB_FIELDS)                                                                     \
 	P(mix_put, MSG_MIX_PUT_FIELDS)                                                                       \
+	P(house, MSG_HOUSE_FIELDS)                                                                           \
 	P(courier_work, MSG_COURIER_WORK_FIELDS)                                                             \
 	P(courier_blob, MSG_COURIER_BLOB_FIELDS)                                                             \
 	P(courier_blob_reply, MSG_COURIER_BLOB_REPLY_FIELDS)                                                 \

@@ -255,6 +255,9 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	/* A stranger's letter is one letter, whatever the gate says; a member's has no more destinations than parts. */
 	s->weight = s->stage == SPOOL_LEAVING && q->weight > 0 ? q->weight : 1;
 	s->flags = q->counts != 0 ? STATE_COUNTS : 0;
+	s->since_day = q->since_day;
+	s->generation = q->generation;
+	memcpy(s->public_key, q->public_key, sizeof(s->public_key));
 }
 
 /* A worker speaks for its own members: one that is captured must not use up another's turns. */

@@ -235,6 +235,10 @@ sample_spool(void)
 				    .due = 3,
 				    .weight = 1,
 				    .epoch = 20000,
+				    .since_day = 4,
+				    .left = 5,
+				    .is_void = true,
+				    .crowd = 6,
 				    .part_count = 1,
 				    .parts = &part};
 	struct courier_recipient to = {.address = BYTES_LIT("bob@example.net"),

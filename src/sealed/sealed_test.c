@@ -369,6 +369,13 @@ the_state_of_a_unit_comes_back_and_stays_with_it(void **state)
 				.attempts = 4,
 				.flags = 9,
 				.epoch = 11,
+				.since_day = 12,
+				.generation = 13,
+				.public_key = {14},
+				.left = 15,
+				.is_void = true,
+				.crowd = 16,
+				.batch = 17,
 				.part_count = SPOOL_PARTS_MAX,
 				.parts = parts};
 	struct spool_state got;
@@ -391,6 +398,8 @@ the_state_of_a_unit_comes_back_and_stays_with_it(void **state)
 	assert_true(got.entered == 5 && got.wall_entered == -6 && got.due == 7 && got.weight == 3);
 	assert_true(got.size_class == 2 && got.lane == 1 && got.attempts == 4 && got.flags == 9 &&
 		    got.epoch == 11);
+	assert_true(got.since_day == 12 && got.generation == 13 && got.public_key[0] == 14 &&
+		    got.left == 15 && got.is_void && got.crowd == 16 && got.batch == 17);
 	for (size_t i = 0; i < SPOOL_PARTS_MAX; i++) {
 		assert_int_equal(got.parts[i].number, parts[i].number);
 		assert_int_equal(got.parts[i].kind, parts[i].kind);

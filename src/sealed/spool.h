@@ -62,6 +62,15 @@ struct spool_state {
 	uint32_t attempts;
 	uint32_t flags; /* the mixer's own: capped, automatic, retry, … */
 	uint32_t epoch; /* the newest spool key in use by a part; 0: none */
+	/* Of a leaving unit: who wrote it, for the gate and for her journal. */
+	uint32_t since_day;  /* the author's account was made, days since 1970 */
+	uint32_t generation; /* of public_key; 0: nobody to tell */
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	/* Since its release; the same for all its recipients and attempts. */
+	msec left;      /* wall clock, 0: waits still */
+	bool is_void;   /* the law's promise did not hold */
+	uint32_t crowd; /* members with something in its class's batch */
+	uint32_t batch; /* deliveries of its class's batch */
 	size_t part_count;
 	struct spool_part *parts; /* part_count of them, ascending by number */
 };

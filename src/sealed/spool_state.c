@@ -3,7 +3,11 @@
 #include "sealed/spool.h"
 #include "sealed/value.h"
 
-enum { STATE_STEP = 512 };
+enum {
+	STATE_STEP = 512,
+	STATE_PLAIN_FIRST = 1, /* without author and release */
+	STATE_PLAIN = 2,
+};
 
 static void
 state_ad(struct sealed_ad *ad, const uint8_t unit[SEALED_ID_LEN])
@@ -26,6 +30,32 @@ put_part(struct wire_writer *w, const struct spool_part *p)
 	wire_put_u64(w, (uint64_t)p->due);
 	wire_put_u32(w, p->epoch);
 	wire_put_u32(w, p->flags);
+}
+
+static void
+put_release(struct wire_writer *w, const struct spool_state *s)
+{
+	wire_put_u32(w, s->since_day);
+	wire_put_u32(w, s->generation);
+	wire_put_fixed(w, s->public_key, BOX_PUBLIC_LEN);
+	wire_put_u64(w, (uint64_t)s->left);
+	wire_put_u8(w, s->is_void ? 1 : 0);
+	wire_put_u32(w, s->crowd);
+	wire_put_u32(w, s->batch);
+}
+
+static void
+get_release(struct wire_reader *r, struct spool_state *s)
+{
+	s->since_day = wire_get_u32(r);
+	s->generation = wire_get_u32(r);
+	wire_get_fixed(r, s->public_key, BOX_PUBLIC_LEN);
+	s->left = (msec)wire_get_u64(r);
+	uint8_t is_void = wire_get_u8(r);
+	sealed_expect(r, is_void <= 1);
+	s->is_void = is_void == 1;
+	s->crowd = wire_get_u32(r);
+	s->batch = wire_get_u32(r);
 }
 
 static bool
@@ -56,7 +86,7 @@ spool_state_seal(const struct spool_state *state, const uint8_t spool_state_key[
 		return ERR_FORMAT;
 	}
 	wire_writer_init(&w, &plain);
-	wire_put_u8(&w, SEALED_VERSION);
+	wire_put_u8(&w, STATE_PLAIN);
 	wire_put_u8(&w, (uint8_t)state->stage);
 	wire_put_u8(&w, (uint8_t)state->sender_kind);
 	wire_put_fixed(&w, state->sender, SEALED_ID_LEN);
@@ -69,6 +99,7 @@ spool_state_seal(const struct spool_state *state, const uint8_t spool_state_key[
 	wire_put_u32(&w, state->attempts);
 	wire_put_u32(&w, state->flags);
 	wire_put_u32(&w, state->epoch);
+	put_release(&w, state);
 	wire_put_u16(&w, (uint16_t)state->part_count);
 	for (size_t i = 0; i < state->part_count; i++) {
 		put_part(&w, &state->parts[i]);
@@ -113,7 +144,7 @@ spool_state_decode(struct bytes plain, struct arena *arena, struct spool_state *
 
 	wire_reader_init(&r, plain);
 	uint8_t version = wire_get_u8(&r);
-	if (r.error == ERR_OK && version != SEALED_VERSION) {
+	if (r.error == ERR_OK && version != STATE_PLAIN_FIRST && version != STATE_PLAIN) {
 		return ERR_UNSUPPORTED;
 	}
 	got.stage = (enum spool_stage)wire_get_u8(&r);
@@ -128,6 +159,9 @@ spool_state_decode(struct bytes plain, struct arena *arena, struct spool_state *
 	got.attempts = wire_get_u32(&r);
 	got.flags = wire_get_u32(&r);
 	got.epoch = wire_get_u32(&r);
+	if (version == STATE_PLAIN) {
+		get_release(&r, &got);
+	}
 	size_t count = wire_get_u16(&r);
 	sealed_expect(&r, count <= SPOOL_PARTS_MAX);
 	if (r.error == ERR_OK && count > 0) {

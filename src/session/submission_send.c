@@ -257,12 +257,17 @@ put_unit(struct sending *s)
 {
 	struct role_host *h = s->worker->host;
 	const struct envelope *v = s->envelope;
+	const struct directory_account *profile = &s->member->profile;
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
-				.size = s->leaving.len,
+				.size = delivery_wire_size(buf_bytes(&s->leaving)),
 				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),
 				.lane = 0,
-				.counts = 1,
+				/* What a program sends by itself is nobody in the crowd. */
+				.counts = submission_is_automatic(buf_bytes(&s->leaving)) ? 0 : 1,
+				.since_day = profile->created_day,
+				.generation = profile->generation,
 				.parts = buf_bytes(&s->parts)};
+	memcpy(m.public_key, profile->public_key, sizeof(m.public_key));
 	memcpy(m.unit, s->unit, sizeof(m.unit));
 	memcpy(m.sender, s->member->account, sizeof(m.sender));
 	return channel_call(role_channel(h, ROLE_MIXER, 0), MIX_PUT, mix_put, &m,

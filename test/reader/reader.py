@@ -282,10 +282,14 @@ def snapshot_open(account, secrets, n, name, chunks):
 def state_open(key, unit, value):
     need(value[0] == 1, "version")
     r = Reader(body_open(key, b"cohue spool state 1" + b"\1" + unit, value[1:]))
-    need(r.number(1) == 1, "version")
+    version = r.number(1)
+    need(version in (1, 2), "version")
     got = {"stage": r.number(1), "sender_kind": r.number(1), "sender": r.fixed(16), "entered": r.number(8),
            "wall": r.number(8), "due": r.number(8), "class": r.number(1), "lane": r.number(1),
            "weight": r.number(4), "attempts": r.number(4), "flags": r.number(4), "epoch": r.number(4)}
+    if version == 2:
+        got |= {"since_day": r.number(4), "generation": r.number(4), "public_key": r.fixed(32), "left": r.number(8),
+                "void": r.number(1), "crowd": r.number(4), "batch": r.number(4)}
     got["parts"] = [{"number": r.number(4), "kind": r.number(1), "account": r.fixed(16), "blob": r.fixed(16),
                      "bytes": r.number(8), "destinations": r.number(4), "attempts": r.number(4),
                      "due": r.number(8), "epoch": r.number(4), "flags": r.number(4)}
@@ -370,6 +374,7 @@ def main():
     assert snapshot_open(account, secrets, 77, got["snapshot-name"], chunks) == (bytes([8]) * 32, b"a folded log")
     state = state_open(purpose["spool-state"], unit, got["state"])
     assert state["stage"] == 1 and state["sender"] == account and state["parts"][0]["epoch"] == 20000
+    assert state["since_day"] == 4 and state["left"] == 5 and state["void"] == 1 and state["crowd"] == 6
     wrapped = got["spool-key"]
     need(wrapped[32] == 1, "version")
     secret = aead_open(purpose["spool-wrap"], wrapped[33:57],
