@@ -18,7 +18,7 @@
 #include "loop/task.h"
 #include "process/log.h"
 
-enum { START_LIMIT_MS = 20 * 1000, COMMAND_MS = 60 * 1000, JUNK_MAX = 20 };
+enum { START_LIMIT_MS = 20 * 1000, COMMAND_MS = 60 * 1000, LOGIN_MS = 3 * 60 * 1000, JUNK_MAX = 20 };
 
 static void
 on_accept(struct listener *l, int fd, const struct sockaddr *peer, socklen_t peer_len)
@@ -45,6 +45,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	g->smtp.max_junk = JUNK_MAX;
 	/* Who has not logged in has no reason to think for five minutes. */
 	g->smtp.command_timeout = h->config.smtp_idle < COMMAND_MS ? h->config.smtp_idle : COMMAND_MS;
+	g->smtp.message_wait = LOGIN_MS;
 	g->smtp.starttls = true;
 	return gate_tls_warm_up();
 }

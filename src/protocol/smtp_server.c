@@ -33,6 +33,9 @@ smtp_server_config_default(struct smtp_server_config *ret_config)
 	    .command_timeout = 5 * MSEC_MINUTE,
 	    .data_timeout = 3 * MSEC_MINUTE,
 	    .message_timeout = MSEC_HOUR,
+	    .rate_window = 5 * MSEC_MINUTE,
+	    .octet_time = 10, /* 100 octets a second */
+	    .message_wait = 30 * MSEC_MINUTE,
 	    .starttls = true,
 	};
 }
@@ -168,14 +171,36 @@ restart_timer(struct smtp_server *s)
 	s->deadline = s->now + (content ? s->config->data_timeout : s->config->command_timeout);
 }
 
+static msec
+earliest(msec a, msec b)
+{
+	return a < b ? a : b;
+}
+
+void
+smtp_restart_rate(struct smtp_server *s)
+{
+	s->rate_deadline = s->now + s->config->rate_window;
+}
+
+void
+smtp_earn_time(struct smtp_server *s, size_t octets)
+{
+	/* No piece is larger than SMTP_UNREAD_MAX: nothing overflows. */
+	s->rate_deadline = earliest(s->rate_deadline + (msec)octets * s->config->octet_time,
+				    s->now + s->config->rate_window);
+}
+
 msec
 smtp_server_deadline(const struct smtp_server *s)
 {
 	if (s->closing || s->logged_in || s->held || s->question != SMTP_ASKED_NOTHING) {
 		return SMTP_NEVER;
 	}
-	bool message = s->transaction == SMTP_TRANSACTION_DATA || s->transaction == SMTP_TRANSACTION_BDAT;
-	return message && s->message_deadline < s->deadline ? s->message_deadline : s->deadline;
+	if (s->transaction == SMTP_TRANSACTION_DATA || s->transaction == SMTP_TRANSACTION_BDAT) {
+		return earliest(s->deadline, earliest(s->message_deadline, s->rate_deadline));
+	}
+	return earliest(s->deadline, s->wait_deadline);
 }
 
 void
@@ -408,6 +433,7 @@ void
 smtp_server_start(struct smtp_server *s, enum smtp_hello hello, msec now)
 {
 	s->now = now;
+	s->wait_deadline = now + s->config->message_wait;
 	restart_timer(s);
 	if (s->mode == SMTP_MODE_SESSION) {
 		s->hello = hello;
@@ -487,6 +513,7 @@ answer_good(struct smtp_server *s, enum smtp_question question, unsigned code, c
 		s->transaction = SMTP_TRANSACTION_NONE;
 		s->junk = 0;
 		s->utf8 = false;
+		s->wait_deadline = s->now + s->config->message_wait;
 		smtp_put(s, code, enhanced, text);
 		break;
 	case SMTP_ASKED_NOTHING:
@@ -551,6 +578,7 @@ smtp_server_release(struct smtp_server *s, msec now)
 		s->held = false;
 		s->now = now;
 		restart_timer(s);
+		smtp_restart_rate(s);
 		resume(s);
 	}
 }

@@ -22,7 +22,7 @@
  *   2. whenever smtp_server_wants() > 0, may feed up to that many octets;
  *   3. after every call that takes `now`, sends smtp_server_output and reports
  *      what went out with smtp_server_sent;
- *   4. calls smtp_server_tick at smtp_server_deadline;
+ *   4. calls smtp_server_tick at smtp_server_deadline (a slow peer is bounded in each state);
  *   5. closes once smtp_server_closing and the output is sent; and calls smtp_server_clear.
  *
  * Callbacks marked (answer) ask a question: the engine reads nothing more until
@@ -59,9 +59,14 @@ struct smtp_server_config {
 	uint32_t max_auth;       /* failed logins of one connection: then 421 4.7.0 */
 	msec command_timeout;    /* for a whole command (RFC 5321 4.5.3.2.7: 5 minutes) */
 	msec data_timeout;       /* between blocks of data (3 minutes or more) */
-	msec message_timeout;    /* for the whole data of one message: against trickling */
-	bool starttls;           /* offer STARTTLS while in clear */
-	bool require_tls;        /* MX only: 530 5.7.0 for mail in clear */
+	msec message_timeout;    /* for the whole data of one message */
+	/* Against trickling: data begins with rate_window of time, and each octet buys octet_time of it back. */
+	msec rate_window;
+	msec octet_time;
+	msec
+	    message_wait; /* from the start, or the last message accepted, to the next one's data, or to the login */
+	bool starttls;    /* offer STARTTLS while in clear */
+	bool require_tls; /* MX only: 530 5.7.0 for mail in clear */
 };
 
 struct smtp_credentials {
@@ -112,8 +117,10 @@ struct smtp_server {
 	msec now;
 	msec deadline;
 	msec message_deadline;
-	uint32_t scanned; /* octets of a partial line already looked at */
-	uint32_t skipped; /* octets of a refused line thrown away */
+	msec rate_deadline; /* moved on by each octet of data */
+	msec wait_deadline; /* by when the next message must begin */
+	uint32_t scanned;   /* octets of a partial line already looked at */
+	uint32_t skipped;   /* octets of a refused line thrown away */
 	uint32_t recipients;
 	uint32_t errors;
 	uint32_t unknown;

@@ -13,27 +13,37 @@ begin_message(struct smtp_server *s, bool dots)
 					  .max_line = s->config->max_line};
 	smtp_data_init(&s->data, dots, &limits);
 	s->message_deadline = s->now + s->config->message_timeout;
+	smtp_restart_rate(s);
 }
 
 static void
 refuse_fault(struct smtp_server *s)
 {
+	/*
+	 * Who sends bare CR or LF may see another end of the message than we do: what stands behind ours is taken
+	 * for commands by nobody.
+	 */
 	static const struct {
 		unsigned code;
 		const char *enhanced;
 		const char *text;
+		bool closes;
 	} replies[] = {
-	    [SMTP_FAULT_NONE] = {451, "4.3.0", "Internal error"},
-	    [SMTP_FAULT_BARE_CR] = {550, "5.6.11", "Bare CR in the message; lines end in CRLF"},
-	    [SMTP_FAULT_BARE_LF] = {550, "5.6.11", "Bare LF in the message; lines end in CRLF"},
-	    [SMTP_FAULT_NUL] = {550, "5.6.0", "NUL in the message"},
-	    [SMTP_FAULT_LINE] = {550, "5.6.0", "Line too long in the message"},
-	    [SMTP_FAULT_HEADER] = {552, "5.3.4", "Message header too large"},
-	    [SMTP_FAULT_SIZE] = {552, "5.3.4", "Message too large"},
+	    [SMTP_FAULT_NONE] = {451, "4.3.0", "Internal error", false},
+	    [SMTP_FAULT_BARE_CR] = {550, "5.5.2", "Bare CR in the message; lines end in CRLF; closing", true},
+	    [SMTP_FAULT_BARE_LF] = {550, "5.5.2", "Bare LF in the message; lines end in CRLF; closing", true},
+	    [SMTP_FAULT_NUL] = {550, "5.6.0", "NUL in the message", false},
+	    [SMTP_FAULT_LINE] = {550, "5.6.0", "Line too long in the message", false},
+	    [SMTP_FAULT_HEADER] = {552, "5.3.4", "Message header too large", false},
+	    [SMTP_FAULT_SIZE] = {552, "5.3.4", "Message too large", false},
 	};
-	smtp_mistake(s, replies[s->data.fault].code, replies[s->data.fault].enhanced,
-		     replies[s->data.fault].text);
-	smtp_reset_transaction(s);
+	enum smtp_fault fault = s->data.fault;
+	if (replies[fault].closes) {
+		smtp_end(s, replies[fault].code, replies[fault].enhanced, replies[fault].text);
+	} else {
+		smtp_mistake(s, replies[fault].code, replies[fault].enhanced, replies[fault].text);
+		smtp_reset_transaction(s);
+	}
 }
 
 static void
@@ -98,6 +108,7 @@ smtp_read_data(struct smtp_server *s, struct bytes in)
 	if (run.len > 0) {
 		s->host->data(s->ctx, run);
 	}
+	smtp_earn_time(s, used);
 	if (s->data.ended) {
 		end_message(s);
 	}
@@ -230,6 +241,7 @@ smtp_read_chunk(struct smtp_server *s, struct bytes in)
 		}
 	}
 	s->chunk_left -= n;
+	smtp_earn_time(s, n);
 	if (s->chunk_left == 0) {
 		end_chunk(s);
 	}

@@ -52,6 +52,10 @@ void smtp_mistake(struct smtp_server *s, unsigned code, const char *enhanced, co
 bool smtp_count_mistake(struct smtp_server *s);
 /* NOOP and the like: true when the connection was ended for it. */
 bool smtp_count_junk(struct smtp_server *s);
+/* Data begins, or went no further because of the host: the peer has its whole rate_window again. */
+void smtp_restart_rate(struct smtp_server *s);
+/* Octets of data came (at most SMTP_UNREAD_MAX): each moves the end of the window. */
+void smtp_earn_time(struct smtp_server *s, size_t octets);
 /* Ends the connection with this reply. */
 void smtp_end(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);
 /* Ends a transaction that has not been answered well, and tells the host. */

@@ -282,8 +282,10 @@ class Submission(unittest.TestCase):
                 d.say("MAIL FROM:<alice@house.test>", 250)
                 d.say("RCPT TO:<bert@house.test>", 250)
                 d.say("DATA", 354)
-                d.send(letter("alice@house.test", "bert", "smuggled", "") + bad + b"\r\n.\r\n")
+                d.send(letter("alice@house.test", "bert", "smuggled", "") + bad
+                       + b"\r\n.\r\nMAIL FROM:<alice@house.test>\r\nRCPT TO:<bert@house.test>\r\n")
                 self.assertEqual(d.hear()[0], 550, bad)
+                self.assertEqual(d.read_line(), b"", "nothing behind it is heard")
 
     # Limits
 
