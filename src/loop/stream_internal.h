@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_LOOP_STREAM_INTERNAL_H
+#define COHUE_LOOP_STREAM_INTERNAL_H
+
+#include "base/openssl.h"
+
+#include <openssl/ssl.h>
+
+#include "loop/internal.h"
+#include "loop/stream.h"
+
+/* What the stream's own files share: stream.c (life and deadlines), stream_read.c, stream_write.c, stream_tls.c. */
+
+enum { STREAM_READ_ROUNDS = 8 /* reads of one stream before others get their turn */ };
+
+/*
+ * A life: CLEAR (→ TLS_PENDING, once the queue has left in clear → TLS_HANDSHAKE
+ * → TLS_OPEN). Then `closing`: OPEN → FLUSHING → LINGERING → DONE, or straight
+ * to DONE on errors; `closed` is reported from the deferred call that follows.
+ */
+enum tls_state { CLEAR, TLS_PENDING, TLS_HANDSHAKE, TLS_OPEN };
+enum closing { OPEN, FLUSHING, LINGERING, DONE };
+
+struct stream {
+	struct loop *loop;
+	const struct stream_events *events; /* NULL once the loop owns it */
+	void *arg;
+	const struct stream_settings *settings;
+	SSL *ssl;
+	struct watch watch;
+	struct timer timer;
+	struct defer flush; /* at the end of the turn */
+	struct defer work;  /* whatever else is due outside of the host's calls */
+	struct buf held;    /* received, not consumed */
+	struct buf out;     /* queued; the first out_at bytes are sent */
+	size_t out_at;
+	struct bytes offered;    /* while the data callback runs, what it was shown */
+	size_t offered_consumed; /* and how much of it was consumed */
+	uint64_t bytes_in, bytes_out;
+	msec idle_ms, active_at, deadline; /* deadline: of the handshake, or of the closing */
+	size_t
+	    clear_left; /* TLS_PENDING: bytes of the queue that still leave in clear; what is written later does not */
+	size_t lingered;
+	struct stream *prev, *next; /* among those the loop finishes */
+	int fd;
+	enum tls_state tls;
+	enum closing closing;
+	enum err why;
+	bool paused, ended, congested, want_write, offering, verify, ended_told, reported, quick_ack;
+	bool busy; /* a handler of the loop is at work on it: freeing waits for its end */
+	bool dead;
+};
+
+/* Settings, with their defaults. */
+size_t stream_read_max(const struct stream *s);
+size_t stream_write_max(const struct stream *s);
+msec stream_handshake_ms(const struct stream *s);
+
+/* Life. Each handler of the loop works between begin and end, which frees what died meanwhile. */
+void stream_begin(struct stream *s);
+void stream_end(struct stream *s);
+bool stream_is_alive(const struct stream *s);
+/* Over: everything is given back now, and `closed` follows from a deferred call. */
+void stream_fail(struct stream *s, enum err why);
+/* Asks the loop for what is of use now. */
+void stream_update_watch(struct stream *s);
+/* Sets the one timer to the next deadline. */
+void stream_arm(struct stream *s);
+void stream_start_lingering(struct stream *s);
+
+/* stream_read.c */
+bool stream_takes_data(const struct stream *s);
+void stream_offer_held(struct stream *s);
+void stream_read_in(struct stream *s);
+
+/* stream_write.c: the deferred call at the end of the turn. */
+void stream_on_flush(struct defer *d);
+
+/* stream_tls.c */
+void stream_free_ssl(struct stream *s);
+void stream_shake_hands(struct stream *s);
+/* What OpenSSL's last result means: ERR_OK for "not yet" (with want_write set), or for the peer's end. */
+enum err stream_ssl_result(struct stream *s, int result, bool *ret_ended);
+
+#endif
