@@ -183,7 +183,7 @@ enum err
 law_decide(struct law *law, struct law_time now, struct law_random random, size_t max,
 	   struct law_decision *ret)
 {
-	struct law_decision decision = {.releases = NULL};
+	struct law_decision decision = {.tick = LAW_NO_TICK};
 	const struct law_queue *q = &law->queue;
 	if (max > q->count) {
 		max = q->count;
@@ -227,9 +227,8 @@ void
 law_decision_clear(struct law_decision *decision)
 {
 	free(decision->releases);
-	free(decision->capped);
 	free(decision->after);
-	*decision = (struct law_decision){.releases = NULL};
+	*decision = (struct law_decision){.tick = LAW_NO_TICK};
 }
 
 msec

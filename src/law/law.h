@@ -14,11 +14,18 @@
  * How the mixer uses it, one `struct law` for leaving and one for arriving mail:
  *   enter:   law_unit_init, fill in who and what; law_admit (draws what this law draws at entry);
  *            law_unit_encode into the sealed state; store; after the commit law_insert.
- *   leave:   at law_next(): law_decide; store the decision (releases, units newly capped, state of
- *            the classes that changed); after the commit law_commit. If the store failed, just
- *            drop the decision: nothing has changed.
- *   restart: law_create, law_class_decode for each stored class, and per stored unit
- *            law_unit_decode, law_admit (keeps what was drawn), law_insert.
+ *   leave:   at law_next(): law_decide; store the decision (what is released, the tick where there was
+ *            one, the classes that changed); after the commit law_commit. If the store failed, just
+ *            drop the decision: nothing has changed. A decision without releases and changed classes
+ *            need not be stored, only committed: made anew after a restart it comes out the same.
+ *   restart: law_create, law_tick_decode, law_class_decode for each stored class, and per stored unit
+ *            law_unit_decode, law_admit (keeps what was drawn), law_insert. What a stored decision
+ *            released and was not yet handed on when the house fell is not inserted any more: the
+ *            caller finishes it.
+ *
+ * The crowd law decides once for each tick of the public clock (a multiple of T since 1970), as of the
+ * tick itself: who came after it has no part in it, however late the decision is made. A tick that was
+ * missed happens once, late, as of the last one missed.
  */
 
 struct law;
@@ -31,6 +38,7 @@ enum {
 
 #define LAW_NEVER INT64_MAX /* a time that does not come */
 #define LAW_UNDRAWN ((msec)-1)
+#define LAW_NO_TICK ((msec)-1)
 
 enum law_kind {
 	LAW_NONE = 0,        /* released at once: benchmarks only */
@@ -38,10 +46,13 @@ enum law_kind {
 	LAW_CROWD = 2,       /* the fair, gated batch on a public clock */
 };
 
-/* How a unit wants to wait. */
+/*
+ * How a unit wants to wait. In the first three lanes a unit with a `due` later than `entered` when it is
+ * first admitted is held: it is not in the queue before `due`, and comes in then.
+ */
 enum law_lane {
 	LAW_NORMAL = 0,
-	LAW_URGENT = 1,
+	LAW_URGENT = 1, /* next tick, unprotected where the gate is shut */
 	LAW_PATIENT = 2,
 	/* Leaves at the first opportunity after its `due` and counts for nothing: retries, and what the
 	 * house itself writes (bounces, warnings) after law_notice_delay(). */
@@ -53,8 +64,12 @@ struct law_config {
 	msec clock;    /* T: period of the public clock (crowd) */
 	uint32_t k;    /* gate (crowd) */
 	msec deadline; /* D (crowd) */
-	msec mean;     /* m (exponential) */
+	msec mean;     /* m (exponential; crowd while fewer than k members can count) */
+	msec patient;  /* period of the patient store (crowd); 0: that lane is as the normal one */
 };
+
+/* The store of the patient keeps nobody for longer than so many of its periods: then he joins the normal lane. */
+enum { LAW_PATIENT_PERIODS = 3 };
 
 /*
  * `age` only ever grows, and survives restarts (law/age.h): all ages and deadlines are measured with
@@ -76,12 +91,13 @@ struct law_unit {
 	uint64_t id;     /* the caller's; unique among those that wait */
 	uint64_t member; /* who counts as one: a member (leaving) or a sending host (arriving) */
 	msec entered;    /* age clock; LAW_UNDRAWN until admitted */
-	msec due;        /* age clock: drawn release (exponential), earliest release (LAW_DUE) */
+	/* Age clock, or LAW_UNDRAWN: release (exponential), earliest release (LAW_DUE), held until. */
+	msec due;
+	msec alone; /* age clock: release while too few members count (crowd); drawn anew at each admission */
 	uint32_t weight; /* deliveries (destination hosts) that an observer will see; at least 1 */
 	uint8_t size_class;
 	uint8_t lane; /* enum law_lane */
 	bool counts;  /* towards the gate: a person whose account is old enough */
-	bool capped;  /* stayed behind at an opening of the gate */
 };
 
 struct law_release {
@@ -89,14 +105,16 @@ struct law_release {
 	/* The promise of the crowd law did not hold for this one: counted, and told to its sender.
 	 * The other laws promise nothing per message, and leave it false. */
 	bool is_void;
+	/* Of its size class at this tick, as an observer sees it, retries and notices left out (crowd; else 0): */
+	uint32_t crowd; /* members with something released */
+	uint32_t batch; /* deliveries released */
 };
 
 /* What law_decide found. Valid until law_decision_clear. */
 struct law_decision {
 	struct law_release *releases; /* shuffled */
 	size_t release_count;
-	struct law_unit *capped; /* units that wait on and whose state must be stored anew */
-	size_t capped_count;
+	msec tick;        /* wall clock: which tick this was (its time by the grid); LAW_NO_TICK: none */
 	uint32_t classes; /* bit i: store law_class_encode(…, i, …) anew */
 	void *after;      /* the law's own: state after the decision */
 };
@@ -111,6 +129,14 @@ bool law_kind_is_built(enum law_kind kind);
 COHUE_MUST_USE enum err law_create(const struct law_config *config, struct law **ret);
 /* Forgets all; accepts NULL inside. */
 void law_destroy(struct law **law);
+
+/*
+ * How many members can count (crowd; taken for enough until said). While they are fewer than k, the
+ * law is the exponential one, off the clock, and all it releases is void.
+ */
+void law_set_members(struct law *law, uint32_t counting);
+/* True while it is so. */
+bool law_is_alone(const struct law *law);
 
 void law_unit_init(struct law_unit *unit);
 /*
@@ -134,7 +160,8 @@ size_t law_waiting_in(const struct law *law, unsigned size_class);
  */
 msec law_next(const struct law *law, struct law_time now);
 /*
- * What leaves now, at most `max` units (the rest at once afterwards: law_next gives 0), in random order.
+ * What leaves now, in random order: at most `max` units (the rest at once afterwards: law_next gives 0);
+ * but a tick of the crowd law is one decision, and comes whole. Nothing between two ticks.
  * The queue stays as it is until law_commit. ERR_MEMORY.
  */
 COHUE_MUST_USE enum err law_decide(struct law *law, struct law_time now, struct law_random random, size_t max,
@@ -152,6 +179,17 @@ COHUE_MUST_USE enum err law_unit_decode(struct bytes data, uint64_t id, struct l
 COHUE_MUST_USE enum err law_class_encode(const struct law *law, const struct law_decision *decision,
 					 unsigned size_class, struct buf *out);
 COHUE_MUST_USE enum err law_class_decode(struct law *law, unsigned size_class, struct bytes data);
+
+/* The last tick that was decided, as it is (decision NULL) or as it will be after the decision. */
+COHUE_MUST_USE enum err law_tick_encode(const struct law *law, const struct law_decision *decision,
+					struct buf *out);
+COHUE_MUST_USE enum err law_tick_decode(struct law *law, struct bytes data);
+/* The time of that tick by the age clock: what was due by then has had its turn. LAW_UNDRAWN: there was none. */
+msec law_tick_age(const struct law *law);
+
+/* The public grid, for all who keep to it: the last tick at or before a time (ms since 1970), and the first after it. */
+msec law_grid_at(msec clock, msec wall);
+msec law_grid_after(msec clock, msec wall);
 
 /* The class of a size in bytes: 0 up to 64 KiB, 1 up to 256 KiB, …; the last class takes the rest. */
 unsigned law_size_class(uint64_t bytes);

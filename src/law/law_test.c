@@ -141,7 +141,6 @@ what_was_drawn_survives_a_restart_and_a_changed_mean(void **state)
 	struct law_unit before = enter(law, 5, 1000);
 	struct law_unit after;
 	(void)state;
-	before.capped = true;
 	before.weight = 9;
 	before.size_class = 3;
 	assert_int_equal(law_unit_encode(&before, &b), ERR_OK);
@@ -152,7 +151,7 @@ what_was_drawn_survives_a_restart_and_a_changed_mean(void **state)
 	assert_int_equal(after.id, 77);
 	assert_int_equal(after.due, before.due);
 	assert_int_equal(after.entered, 1000);
-	assert_true(after.capped && after.counts && after.weight == 9 && after.size_class == 3);
+	assert_true(after.counts && after.weight == 9 && after.size_class == 3);
 	assert_int_equal(law_insert(law, &after), ERR_OK);
 	assert_int_equal(law_next(law, at(2000)), before.due - 2000);
 	assert_int_equal(law_waiting_in(law, 3), 1);

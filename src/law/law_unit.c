@@ -4,20 +4,24 @@
 
 #include "law/law_internal.h"
 
-enum { UNIT_VERSION = 1, CLASS_VERSION = 1, FLAG_COUNTS = 1, FLAG_CAPPED = 2 };
+enum { UNIT_VERSION = 1, CLASS_VERSION = 1, FLAG_COUNTS = 1 };
 
 void
 law_unit_init(struct law_unit *unit)
 {
-	*unit = (struct law_unit){
-	    .entered = LAW_UNDRAWN, .due = LAW_UNDRAWN, .weight = 1, .lane = LAW_NORMAL, .counts = true};
+	*unit = (struct law_unit){.entered = LAW_UNDRAWN,
+				  .due = LAW_UNDRAWN,
+				  .alone = LAW_UNDRAWN,
+				  .weight = 1,
+				  .lane = LAW_NORMAL,
+				  .counts = true};
 }
 
 enum err
 law_unit_encode(const struct law_unit *unit, struct buf *out)
 {
 	struct wire_writer w;
-	uint8_t flags = (uint8_t)((unit->counts ? FLAG_COUNTS : 0) | (unit->capped ? FLAG_CAPPED : 0));
+	uint8_t flags = unit->counts ? FLAG_COUNTS : 0;
 	wire_writer_init(&w, out);
 	wire_put_u8(&w, UNIT_VERSION);
 	wire_put_u64(&w, unit->member);
@@ -33,7 +37,7 @@ law_unit_encode(const struct law_unit *unit, struct buf *out)
 void
 law_unit_read(struct wire_reader *r, uint64_t id, struct law_unit *ret)
 {
-	struct law_unit unit = {.id = id};
+	struct law_unit unit = {.id = id, .alone = LAW_UNDRAWN};
 	uint8_t version = wire_get_u8(r);
 	if (r->error == ERR_OK && version != UNIT_VERSION) {
 		wire_fail(r, ERR_UNSUPPORTED);
@@ -48,7 +52,7 @@ law_unit_read(struct wire_reader *r, uint64_t id, struct law_unit *ret)
 	bool due_fits = due <= INT64_MAX || due == (uint64_t)LAW_UNDRAWN;
 	if (r->error == ERR_OK &&
 	    (entered > INT64_MAX || !due_fits || unit.weight == 0 || unit.size_class >= LAW_CLASSES ||
-	     unit.lane > LAW_DUE || (flags & ~(FLAG_COUNTS | FLAG_CAPPED)) != 0)) {
+	     unit.lane > LAW_DUE || (flags & ~FLAG_COUNTS) != 0)) {
 		wire_fail(r, ERR_FORMAT);
 	}
 	if (r->error != ERR_OK) {
@@ -57,7 +61,6 @@ law_unit_read(struct wire_reader *r, uint64_t id, struct law_unit *ret)
 	unit.entered = (msec)entered;
 	unit.due = due > INT64_MAX ? LAW_UNDRAWN : (msec)due;
 	unit.counts = (flags & FLAG_COUNTS) != 0;
-	unit.capped = (flags & FLAG_CAPPED) != 0;
 	*ret = unit;
 }
 
@@ -134,6 +137,19 @@ law_class_decode(struct law *law, unsigned size_class, struct bytes data)
 	free(c->gone);
 	*c = (struct law_class){.urgent = urgent, .gone = gone, .gone_count = count};
 	return ERR_OK;
+}
+
+msec
+law_grid_at(msec clock, msec wall)
+{
+	msec into = wall % clock;
+	return wall - (into < 0 ? into + clock : into);
+}
+
+msec
+law_grid_after(msec clock, msec wall)
+{
+	return law_grid_at(clock, wall) + clock;
 }
 
 unsigned
