@@ -21,7 +21,7 @@
 
 enum {
 	APPLICATION_ID = 0x436f6875, /* "Cohu" */
-	FORMAT_VERSION = 1,
+	FORMAT_VERSION = 2,
 	PATH_LEN_MAX = 4096,
 };
 
@@ -47,6 +47,16 @@ static const char *const settings[] = {
     "PRAGMA journal_size_limit=16777216", /* bytes of WAL that stay after a checkpoint */
 };
 
+/*
+ * Blobs are large, and a table WITHOUT ROWID keeps the beginning of its rows in the inner pages too: its tree of 20,000 of
+ * them is seven pages deep, and reading one costs three times as much as here, where the row's number is made of
+ * its random name, so that inner pages hold numbers only.
+ */
+#define BLOBS_TABLE                                                                                          \
+	"CREATE TABLE blobs(id INTEGER PRIMARY KEY, name BLOB NOT NULL, chunk INTEGER NOT NULL,"             \
+	" data BLOB NOT NULL);"
+#define BLOB_ROW "id=blob_row(?1,?2) AND name=?1 AND chunk=?2"
+
 static const char schema[] =
     "CREATE TABLE directory(key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE heads(account BLOB NOT NULL PRIMARY KEY, n INTEGER NOT NULL, head BLOB NOT NULL,"
@@ -54,15 +64,17 @@ static const char schema[] =
     "CREATE TABLE log(account BLOB NOT NULL, n INTEGER NOT NULL, before BLOB NOT NULL,"
     " kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(account, n)) WITHOUT ROWID;"
     "CREATE TABLE snapshots(account BLOB NOT NULL PRIMARY KEY, n INTEGER NOT NULL, blob BLOB NOT NULL)"
-    " WITHOUT ROWID;"
-    "CREATE TABLE blobs(name BLOB NOT NULL, chunk INTEGER NOT NULL, data BLOB NOT NULL,"
-    " PRIMARY KEY(name, chunk)) WITHOUT ROWID;"
-    "CREATE TABLE blob_pending(name BLOB NOT NULL PRIMARY KEY) WITHOUT ROWID;"
+    " WITHOUT ROWID;" BLOBS_TABLE "CREATE TABLE blob_pending(name BLOB NOT NULL PRIMARY KEY) WITHOUT ROWID;"
     "CREATE TABLE spool_units(unit BLOB NOT NULL PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE spool_parts(unit BLOB NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL,"
     " PRIMARY KEY(unit, part)) WITHOUT ROWID;"
     "CREATE TABLE spool_keys(epoch INTEGER NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE meta(name BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+
+/* From version 1, where blobs were a table WITHOUT ROWID. */
+static const char migration[] = "ALTER TABLE blobs RENAME TO blobs_1;" BLOBS_TABLE
+				"INSERT INTO blobs SELECT blob_row(name,chunk),name,chunk,data FROM blobs_1;"
+				"DROP TABLE blobs_1;";
 
 static const char *const statements[SQ__COUNT] = {
     [SQ_BEGIN] = "BEGIN IMMEDIATE",
@@ -90,15 +102,18 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_SNAPSHOT_GET] = "SELECT n,blob FROM snapshots WHERE account=?1",
     [SQ_SNAPSHOT_PUT] = "INSERT OR REPLACE INTO snapshots VALUES(?1,?2,?3)",
     [SQ_SNAPSHOT_DELETE] = "DELETE FROM snapshots WHERE account=?1",
-    [SQ_BLOB_PUT] = "INSERT INTO blobs VALUES(?1,?2,?3)",
-    [SQ_BLOB_GET] = "SELECT data FROM blobs WHERE name=?1 AND chunk=?2",
-    [SQ_BLOB_HAS] = "SELECT 1 FROM blobs WHERE name=?1 AND chunk=?2",
-    [SQ_BLOB_DELETE] = "DELETE FROM blobs WHERE name=?1",
-    [SQ_BLOB_WALK] = "SELECT name,chunk,x'' FROM blobs ORDER BY name,chunk",
+    [SQ_BLOB_PUT] = "INSERT INTO blobs VALUES(blob_row(?1,?2),?1,?2,?3)",
+    [SQ_BLOB_GET] = "SELECT data FROM blobs WHERE " BLOB_ROW,
+    [SQ_BLOB_HAS] = "SELECT 1 FROM blobs WHERE " BLOB_ROW,
+    [SQ_BLOB_DELETE] =
+	"DELETE FROM blobs WHERE id BETWEEN blob_row(?1,0) AND blob_row(?1,4294967295) AND name=?1",
+    [SQ_BLOB_WALK] = "SELECT name,chunk,x'' FROM blobs ORDER BY id",
     [SQ_PENDING_PUT] = "INSERT OR REPLACE INTO blob_pending VALUES(?1)",
     [SQ_PENDING_HAS] = "SELECT 1 FROM blob_pending WHERE name=?1",
     [SQ_PENDING_DELETE] = "DELETE FROM blob_pending WHERE name=?1",
-    [SQ_PENDING_BLOBS_DELETE] = "DELETE FROM blobs WHERE name IN (SELECT name FROM blob_pending)",
+    [SQ_PENDING_BLOBS_DELETE] =
+	"DELETE FROM blobs WHERE id IN (SELECT b.id FROM blob_pending p CROSS JOIN blobs b"
+	" WHERE b.id BETWEEN blob_row(p.name,0) AND blob_row(p.name,4294967295) AND b.name=p.name)",
     [SQ_PENDING_CLEAR] = "DELETE FROM blob_pending",
     [SQ_UNIT_CREATE] = "INSERT INTO spool_units VALUES(?1,?2)",
     [SQ_UNIT_PUT] = "INSERT OR REPLACE INTO spool_units VALUES(?1,?2)",
@@ -473,10 +488,35 @@ pragma_number(struct storage_sqlite *s, const char *sql, int64_t *ret)
 	return rc == SQLITE_ROW ? ERR_OK : rc == SQLITE_DONE ? ERR_DAMAGED : sq_error(s, rc);
 }
 
+/*
+ * blob_row(name, chunk): the number of a chunk's row. 62 bits of the random name, so that a blob's chunks, counted on from there,
+ * stay in order. Two blobs that meet are told apart by their names; the later one is refused.
+ */
+static void
+blob_row(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	const uint8_t *name = sqlite3_value_blob(values[0]);
+	if (count != 2 || name == NULL || sqlite3_value_bytes(values[0]) != BLOB_NAME_LEN) {
+		sqlite3_result_null(context);
+		return;
+	}
+	uint64_t row = 0;
+	for (size_t i = 0; i < 8; i++) {
+		row = row << 8 | name[i];
+	}
+	row = (row >> 2) + ((uint64_t)sqlite3_value_int64(values[1]) & UINT32_MAX);
+	sqlite3_result_int64(context, (sqlite3_int64)row);
+}
+
 static enum err
 configure(struct storage_sqlite *s)
 {
 	int on = 1;
+	if (sqlite3_create_function_v2(s->db, "blob_row", 2,
+				       SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL, blob_row,
+				       NULL, NULL, NULL) != SQLITE_OK) {
+		return ERR_MEMORY;
+	}
 	(void)sqlite3_extended_result_codes(s->db, 1);
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
@@ -509,8 +549,19 @@ settle_schema(struct storage_sqlite *s, bool create)
 	if (e != ERR_OK) {
 		return e;
 	}
+	if (application == APPLICATION_ID && version == FORMAT_VERSION) {
+		return ERR_OK;
+	}
+	char marks[128];
+	(void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT",
+		       APPLICATION_ID, FORMAT_VERSION);
 	if (application == APPLICATION_ID) {
-		return version == FORMAT_VERSION ? ERR_OK : ERR_UNSUPPORTED;
+		if (version != 1 || s->read_only) {
+			return ERR_UNSUPPORTED;
+		}
+		e = execute(s, "BEGIN IMMEDIATE");
+		e = e == ERR_OK ? execute(s, migration) : e;
+		return e == ERR_OK ? execute(s, marks) : e;
 	}
 	if (application != 0 || tables != 0) {
 		return ERR_DAMAGED;
@@ -518,9 +569,6 @@ settle_schema(struct storage_sqlite *s, bool create)
 	if (!create || s->read_only) {
 		return ERR_NOT_FOUND;
 	}
-	char marks[128];
-	(void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT",
-		       APPLICATION_ID, FORMAT_VERSION);
 	e = execute(s, "BEGIN IMMEDIATE");
 	e = e == ERR_OK ? execute(s, schema) : e;
 	return e == ERR_OK ? execute(s, marks) : e;

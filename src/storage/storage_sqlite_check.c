@@ -119,16 +119,18 @@ sq_check(struct storage *base, void (*report)(void *arg, const char *what, uint6
 	    {"damaged spool: parts without their unit",
 	     "SELECT count(*) FROM spool_parts WHERE unit NOT IN (SELECT unit FROM spool_units)", true},
 	    {"damaged blobs: chunks missing",
-	     "SELECT count(*) FROM (SELECT 1 FROM blobs GROUP BY name"
-	     " HAVING count(*)<>max(chunk)+1)",
+	     "SELECT count(*) FROM blobs b WHERE b.chunk>0 AND NOT EXISTS"
+	     " (SELECT 1 FROM blobs a WHERE a.id=b.id-1 AND a.name=b.name AND a.chunk=b.chunk-1)",
 	     true},
+	    {"damaged blobs: where they are not found",
+	     "SELECT count(*) FROM blobs WHERE id IS NOT blob_row(name,chunk)", true},
 	    {"damaged blobs: pending without content",
 	     "SELECT count(*) FROM blob_pending p WHERE NOT EXISTS"
-	     " (SELECT 1 FROM blobs b WHERE b.name=p.name AND b.chunk=0)",
+	     " (SELECT 1 FROM blobs b WHERE b.id=blob_row(p.name,0) AND b.name=p.name AND b.chunk=0)",
 	     true},
 	    {"damaged snapshots: blob missing",
 	     "SELECT count(*) FROM snapshots p WHERE NOT EXISTS"
-	     " (SELECT 1 FROM blobs b WHERE b.name=p.blob AND b.chunk=0)",
+	     " (SELECT 1 FROM blobs b WHERE b.id=blob_row(p.blob,0) AND b.name=p.blob AND b.chunk=0)",
 	     true},
 	};
 	struct storage_sqlite *s = sq_of(base);

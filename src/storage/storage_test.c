@@ -617,7 +617,7 @@ foreign_and_newer_files_are_told_apart(void **state)
 	(void)snprintf(path, sizeof(path), "%s/cohue.db", f->folder);
 	f->s->driver->destroy(&f->s);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=3", NULL, NULL, NULL), SQLITE_OK);
 	(void)sqlite3_close(db);
 	assert_int_equal(storage_sqlite_open(f->folder, false, false, &s), ERR_UNSUPPORTED);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -634,6 +634,42 @@ foreign_and_newer_files_are_told_apart(void **state)
 	s->driver->destroy(&s);
 }
 
+/* Version 1 had blobs in a table WITHOUT ROWID. */
+static void
+a_store_of_version_1_is_taken_over(void **state)
+{
+	static const char back[] =
+	    "BEGIN; CREATE TABLE old(name BLOB NOT NULL, chunk INTEGER NOT NULL, data BLOB NOT NULL,"
+	    " PRIMARY KEY(name, chunk)) WITHOUT ROWID; INSERT INTO old SELECT name,chunk,data FROM blobs;"
+	    " DROP TABLE blobs; ALTER TABLE old RENAME TO blobs; PRAGMA user_version=1; COMMIT";
+	struct fixture *f = *state;
+	struct storage_head head;
+	struct told told = {0};
+	struct buf got = BUF_INIT(64);
+	char path[128];
+	sqlite3 *db;
+	struct storage *s = NULL;
+	begin(f->s);
+	assert_int_equal(append(f->s, name_of(1), zero_head, "a", &head), ERR_OK);
+	assert_int_equal(f->s->driver->blob_put(f->s, name_of(1).id, 0, BYTES_LIT("x")), ERR_OK);
+	assert_int_equal(f->s->driver->blob_put(f->s, name_of(1).id, 1, BYTES_LIT("y")), ERR_OK);
+	assert_int_equal(f->s->driver->snapshot_put(f->s, name_of(1).id, 1, name_of(1).id), ERR_OK);
+	assert_int_equal(f->s->driver->blob_put(f->s, name_of(2).id, 0, BYTES_LIT("pending")), ERR_OK);
+	commit(f->s);
+	(void)snprintf(path, sizeof(path), "%s/cohue.db", f->folder);
+	f->s->driver->destroy(&f->s);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, back, NULL, NULL, NULL), SQLITE_OK);
+	(void)sqlite3_close(db);
+	assert_int_equal(storage_sqlite_open(f->folder, false, true, &s), ERR_UNSUPPORTED);
+	assert_int_equal(storage_sqlite_open(f->folder, false, false, &f->s), ERR_OK);
+	assert_int_equal(f->s->driver->blob_get(f->s, name_of(1).id, 1, &got), ERR_OK);
+	assert_true(bytes_is(buf_bytes(&got), "y"));
+	assert_int_equal(blobs_in(f->s), 2);
+	assert_int_equal(f->s->driver->check(f->s, hear, &told), ERR_OK);
+	buf_clear(&got);
+}
+
 static void
 check_finds_what_was_changed_behind_our_back(void **state)
 {
@@ -644,6 +680,7 @@ check_finds_what_was_changed_behind_our_back(void **state)
 	    "UPDATE heads SET n=1",
 	    "DELETE FROM spool_units",
 	    "DELETE FROM blobs WHERE chunk=0",
+	    "UPDATE blobs SET id=id+5",
 	};
 	for (size_t i = 0; i < sizeof(harms) / sizeof(harms[0]); i++) {
 		struct fixture *f;
@@ -745,6 +782,7 @@ main(void)
 	    SQLITE(a_second_instance_is_refused),
 	    SQLITE(read_only_reads_and_writes_no_byte),
 	    SQLITE(foreign_and_newer_files_are_told_apart),
+	    SQLITE(a_store_of_version_1_is_taken_over),
 	    SQLITE(check_finds_what_was_changed_behind_our_back),
 	    SQLITE(what_was_deleted_is_gone_from_the_files_after_upkeep),
 	    SQLITE(files_are_readable_by_their_owner_alone),
