@@ -45,7 +45,9 @@ main(int argc, char **argv)
 	if (argc == 2 && strncmp(argv[1], flag, sizeof(flag) - 1) == 0) {
 		return run_role(argv[1] + sizeof(flag) - 1);
 	}
-	if (argc >= 2 && strcmp(argv[1], "run") == 0) {
+	/* How it is run, the command line says with the other commands. */
+	bool help = argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+	if (argc >= 2 && strcmp(argv[1], "run") == 0 && !help) {
 		return supervisor_main(argc - 1, argv + 1);
 	}
 	return cli_main(argc, argv);

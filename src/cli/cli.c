@@ -121,14 +121,19 @@ cli_print(struct buf *out)
 }
 
 static void
+print_command(FILE *to, const struct command *k)
+{
+	(void)fprintf(to, "  cohue %s%s%s%s%s\n      %s\n", k->group == NULL ? "" : k->group,
+		      k->group == NULL ? "" : " ", k->name, k->usage[0] == '\0' ? "" : " ", k->usage,
+		      k->help);
+}
+
+static void
 print_usage(FILE *to)
 {
 	(void)fputs("usage: cohue COMMAND [--home DIR] [--json] ...\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++) {
-		const struct command *k = &commands[i];
-		(void)fprintf(to, "  cohue %s%s%s%s%s\n      %s\n", k->group == NULL ? "" : k->group,
-			      k->group == NULL ? "" : " ", k->name, k->usage[0] == '\0' ? "" : " ", k->usage,
-			      k->help);
+		print_command(to, &commands[i]);
 	}
 	(void)fputs("\n--home DIR   the home directory (default: COHUE_HOME, or /var/lib/cohue)\n"
 		    "--json       for programs; for all that print data\n"
@@ -221,14 +226,43 @@ find_command(int argc, char **argv, int *ret_used)
 	return NULL;
 }
 
+static bool
+is_help(const char *word)
+{
+	return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* The help of one command, or of a group ("member"). False: there is neither. */
+static bool
+print_help_of(int argc, char **argv)
+{
+	int used = 0;
+	const struct command *k = find_command(argc, argv, &used);
+	bool found = k != NULL;
+	if (k != NULL) {
+		print_command(stdout, k);
+	}
+	for (size_t i = 0; k == NULL && i < COMMANDS && is_help(argv[2]); i++) {
+		if (commands[i].group != NULL && strcmp(commands[i].group, argv[1]) == 0) {
+			print_command(stdout, &commands[i]);
+			found = true;
+		}
+	}
+	return found;
+}
+
 int
 cli_main(int argc, char **argv)
 {
 	int used = 0;
-	if (argc > 1 &&
-	    (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+	if (argc > 1 && (strcmp(argv[1], "help") == 0 || is_help(argv[1]))) {
 		print_usage(stdout);
 		return CLI_OK;
+	}
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (is_help(argv[i]) && print_help_of(argc, argv)) {
+			return CLI_OK;
+		}
 	}
 	const struct command *k = find_command(argc, argv, &used);
 	if (k == NULL || k->fn == NULL) {

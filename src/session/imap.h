@@ -28,6 +28,7 @@ struct imap_appending {
 	struct buf message;
 	size_t taken; /* of the worker's room */
 	bool failed;  /* ERR_MEMORY while it came */
+	bool has_nul;
 };
 
 struct imap {

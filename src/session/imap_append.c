@@ -105,6 +105,9 @@ imap_append_data(struct imap *im, struct bytes data)
 {
 	struct imap_appending *a = im->appending;
 	if (a != NULL && !a->failed) {
+		/* literal = "{" number "}" CRLF *CHAR8, and CHAR8 is no NUL (RFC 3501 section 9); literal8 may hold it. */
+		a->has_nul = a->has_nul || (!a->command.append.utf8 && data.len > 0 &&
+					    memchr(data.ptr, 0, data.len) != NULL);
 		a->failed = buf_append(&a->message, data) != ERR_OK;
 	}
 }
@@ -162,6 +165,10 @@ static void
 append_whole(struct imap *im, struct imap_appending *a)
 {
 	const struct imap_command *c = &a->command;
+	if (a->has_nul) {
+		imap_no(im, "CANNOT", "A message cannot hold NUL octets");
+		return;
+	}
 	enum err e = a->failed || a->message.len != c->append.size ? ERR_MEMORY : member_ready(im->member);
 	const struct fold_mailbox *box =
 	    e == ERR_OK ? fold_mailbox_by_name(im->member->fold, buf_bytes(&a->mailbox)) : NULL;

@@ -199,25 +199,25 @@ build_rename(void *arg, struct member *m, struct member_change *c)
 {
 	const struct naming *n = arg;
 	const struct fold_mailbox *box = fold_mailbox_by_name(m->fold, n->old);
-	if (box == NULL) {
-		return ERR_NOT_FOUND;
-	}
+	bool found = box != NULL;
 	if (fold_mailbox_by_name(m->fold, n->name) != NULL) {
 		return ERR_EXISTS;
 	}
-	if (bytes_is(box->name, "INBOX")) {
+	if (box != NULL && bytes_is(box->name, "INBOX")) {
 		struct operation op = {.kind = OPERATION_RENAME_INBOX,
 				       .rename_inbox = {.name = n->name, .uidvalidity = n->uidvalidity}};
 		return operations_add(c->record, &op);
 	}
-	enum err e = add_rename(m, c, box, n);
+	/* A name that is only the parent of others (\Noselect): they move, and it with them (RFC 3501 section 6.3.5). */
+	enum err e = box != NULL ? add_rename(m, c, box, n) : ERR_OK;
 	for (size_t i = 0; i < fold_mailbox_count(m->fold) && e == ERR_OK; i++) {
 		const struct fold_mailbox *child = fold_mailbox_at(m->fold, i);
 		if (is_below(child->name, n->old)) {
+			found = true;
 			e = add_rename(m, c, child, n);
 		}
 	}
-	return e;
+	return found ? e : ERR_NOT_FOUND;
 }
 
 void
@@ -225,17 +225,14 @@ imap_do_rename(struct imap *im)
 {
 	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
 	struct buf old = BUF_INIT(IMAP_NAME_OUT_MAX);
-	const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
-	if (box != NULL && imap_name(im, im->command->target, true, &name)) {
-		enum err e = buf_append(&old, box->name);
+	if (imap_name(im, im->command->mailbox, true, &old) &&
+	    imap_name(im, im->command->target, true, &name)) {
 		struct naming n = {
 		    .name = buf_bytes(&name), .old = buf_bytes(&old), .uidvalidity = new_uidvalidity()};
 		if (is_below(n.name, n.old) && !bytes_is(n.old, "INBOX")) {
 			imap_no(im, "CANNOT", "A mailbox cannot move below itself");
 		} else {
-			if (e == ERR_OK) {
-				e = member_append(im->member, im->conn, build_rename, &n, NULL);
-			}
+			enum err e = member_append(im->member, im->conn, build_rename, &n, NULL);
 			if (e == ERR_OK) {
 				imap_report(im, true);
 				imap_ok(im, NULL, "Renamed");

@@ -17,6 +17,29 @@ from harness.cohue import ROOT, cohue_binary
 WRITE = b"From: alice@house.test\r\nTo: bob@house.test\r\nSubject: a letter\r\n\r\n" + b"some more words\r\n" * 1000
 
 
+class Help(unittest.TestCase):
+    def run_cohue(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([cohue_binary(), *words], capture_output=True, text=True, timeout=30, check=False)
+
+    def test_each_command_and_group_tells_its_usage(self) -> None:
+        everything = self.run_cohue("help").stdout
+        commands = re.findall(r"^  cohue ((?:member |alias )?[a-z-]+)", everything, re.M)
+        self.assertIn("member app-password", commands)
+        self.assertIn("run", commands)
+        for command in commands:
+            for flag in ("--help", "-h"):
+                ran = self.run_cohue(*command.split(), flag)
+                self.assertEqual((ran.returncode, ran.stderr), (0, ""), command)
+                self.assertIn(f"cohue {command}", ran.stdout)
+                self.assertIn(ran.stdout, everything)
+        ran = self.run_cohue("member", "--help")
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        self.assertEqual(ran.stdout.count("cohue member "), sum(c.startswith("member ") for c in commands))
+        self.assertNotIn("alias", ran.stdout)
+        for words in (("nothing", "--help"), ("member", "nothing", "--help")):
+            self.assertEqual(self.run_cohue(*words).returncode, 2, words)
+
+
 class Init(unittest.TestCase):
     def setUp(self) -> None:
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="cohue-test-"))
