@@ -420,11 +420,18 @@ apply_operation(const struct applying *a, const struct operation *op)
 	enum err e = ERR_OK;
 	switch (op->kind) {
 	case OPERATION_OPEN:
+		if (!fold_slots_may_follow(f, op->open.slots_hash, op->open.revision, op->open.generation)) {
+			return ignored(a);
+		}
 		memcpy(f->slots_hash, op->open.slots_hash, sizeof(f->slots_hash));
 		f->generation = op->open.generation;
+		f->slots_revision = op->open.revision;
 		f->opened = true;
 		return change_begin(a, FOLD_CHANGE_KEYS, 0);
 	case OPERATION_GENERATION:
+		if (op->generation.number < f->generation) {
+			return ignored(a);
+		}
 		f->generation = op->generation.number;
 		return change_begin(a, FOLD_CHANGE_KEYS, 0);
 	case OPERATION_MAILBOX_CREATE:

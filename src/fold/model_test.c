@@ -59,7 +59,8 @@ struct m_grave {
 
 struct model {
 	uint64_t n, ignored, swept;
-	uint32_t validity, generation;
+	uint32_t validity, generation, revision;
+	uint8_t slots;
 	uint32_t next_box;
 	struct m_box boxes[BOXES];
 	struct m_message messages[MESSAGES]; /* in order of filing */
@@ -378,6 +379,9 @@ m_apply(const struct operation *op, uint16_t index)
 		    op->setting.value.len == 0 ? 0 : op->setting.value.ptr[0];
 		return;
 	case OPERATION_GENERATION:
+		if (op->generation.number < model.generation) {
+			break;
+		}
 		model.generation = op->generation.number;
 		return;
 	case OPERATION_SWEPT:
@@ -387,7 +391,14 @@ m_apply(const struct operation *op, uint16_t index)
 		model.swept = op->swept.upto;
 		return;
 	case OPERATION_OPEN:
+		if (op->open.generation < model.generation || op->open.revision < model.revision ||
+		    (op->open.revision != 0 && op->open.revision == model.revision &&
+		     op->open.slots_hash[0] != model.slots)) {
+			break;
+		}
 		model.generation = op->open.generation;
+		model.revision = op->open.revision;
+		model.slots = op->open.slots_hash[0];
 		return;
 	case OPERATION_NOTE:
 		return;
@@ -554,13 +565,15 @@ some_operation(struct scratch *s)
 		break;
 	}
 	case OPERATION_GENERATION:
-		op.generation.number = below(100);
+		op.generation.number = model.generation - (model.generation > 0 ? below(2) : 0) + below(3);
 		break;
 	case OPERATION_SWEPT:
 		op.swept.upto = below((uint32_t)model.n + 2);
 		break;
 	case OPERATION_OPEN:
-		op.open.generation = below(100);
+		op.open.generation = model.generation - (model.generation > 0 ? below(2) : 0) + below(3);
+		op.open.revision = model.revision - (model.revision > 0 ? below(2) : 0) + below(3);
+		op.open.slots_hash[0] = (uint8_t)below(3);
 		break;
 	case OPERATION_NOTE:
 	case OPERATION__END:
@@ -672,6 +685,7 @@ compare(const struct fold *f)
 	assert_int_equal(fold_damaged(f), 0);
 	assert_int_equal(fold_messages(f), model.message_count);
 	assert_int_equal(fold_generation(f), model.generation);
+	assert_int_equal(fold_slots_revision(f), model.revision);
 	assert_int_equal(fold_next_mailbox(f), model.next_box);
 	size_t boxes = 0;
 	for (uint32_t i = 1; i < model.next_box; i++) {

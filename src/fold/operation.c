@@ -208,6 +208,7 @@ put_body(struct wire_writer *w, const struct operation *op)
 	case OPERATION_OPEN:
 		wire_put_fixed(w, op->open.slots_hash, OPERATION_SLOTS_HASH_LEN);
 		wire_put_u32(w, op->open.generation);
+		wire_put_u32(w, op->open.revision);
 		break;
 	case OPERATION_MAILBOX_CREATE:
 		wire_put_bytes(w, op->create.name);

@@ -15,7 +15,7 @@
  */
 
 enum {
-	OPERATION_VERSION = 1,
+	OPERATION_VERSION = 2,             /* 1: OPEN had no revision */
 	OPERATION_RECORD_MAX = 480 * 1024, /* bytes of one record's plaintext */
 	OPERATION_COUNT_MAX = 4096,        /* operations in one record */
 	OPERATION_NAME_MAX = 1024,         /* octets of a mailbox name */
@@ -33,7 +33,7 @@ enum {
 };
 
 enum operation_kind {
-	OPERATION_OPEN = 1, /* commits to the slot list and the generation */
+	OPERATION_OPEN = 1, /* commits to the slot list, its revision and the generation; none goes back */
 	OPERATION_MAILBOX_CREATE = 2,
 	OPERATION_MAILBOX_DELETE = 3,
 	OPERATION_MAILBOX_RENAME = 4, /* one per child, too: the fold knows no tree */
@@ -107,6 +107,7 @@ struct operation {
 		struct {
 			uint8_t slots_hash[OPERATION_SLOTS_HASH_LEN];
 			uint32_t generation;
+			uint32_t revision; /* of the slot list; 0 in records of version 1 */
 		} open;
 		struct {
 			struct bytes name;

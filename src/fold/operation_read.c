@@ -7,6 +7,7 @@
 /* One record under the reader: where it begins, and the memory for arrays. */
 struct decoder {
 	struct arena *arena;
+	uint8_t version;
 	struct bytes record;
 	struct wire_reader body;
 };
@@ -99,6 +100,7 @@ get_body(struct decoder *d, struct operation *op)
 	case OPERATION_OPEN:
 		wire_get_fixed(r, op->open.slots_hash, OPERATION_SLOTS_HASH_LEN);
 		op->open.generation = wire_get_u32(r);
+		op->open.revision = d->version == 1 ? 0 : wire_get_u32(r);
 		break;
 	case OPERATION_MAILBOX_CREATE:
 		op->create.name = wire_get_bytes(r, OPERATION_NAME_MAX);
@@ -223,7 +225,7 @@ operations_decode(struct arena *a, struct bytes record, const struct operation *
 	r = start;
 	for (size_t i = 0; i < count; i++) {
 		ops[i].kind = wire_get_u8(&r);
-		struct decoder d = {.arena = a, .record = record};
+		struct decoder d = {.arena = a, .version = record.ptr[0], .record = record};
 		wire_reader_init(&d.body, wire_get_bytes(&r, OPERATION_RECORD_MAX));
 		get_body(&d, &ops[i]);
 		e = wire_end(&d.body);

@@ -159,6 +159,7 @@ struct fold {
 	uint64_t bytes;
 	uint64_t swept; /* upto of the last SWEPT */
 	uint32_t generation;
+	uint32_t slots_revision;
 	uint32_t uidvalidity;
 	uint32_t next_mailbox;
 	bool opened;

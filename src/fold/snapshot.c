@@ -11,7 +11,8 @@
  * The form. All numbers are varints (fold/varint.h) but where bytes are named;
  * [x] is a length and so many bytes; z(x) is the zigzag of a difference.
  *
- *   version (1 byte) n ignored damaged generation opened [slots hash: 32 bytes, if opened is 1]
+ *   version (1 byte) n ignored damaged generation opened [slots hash: 32 bytes, revision, if opened is 1;
+ *     version 1 has no revision]
  *   uidvalidity next-mailbox swept
  *   keywords: count, then [name] each, ascending without case
  *   sets: count, then each: count, index of the first keyword, distance of each next one less 1;
@@ -72,6 +73,7 @@ put_head(struct out *o, const struct fold *f)
 	put(o, f->opened ? 1 : 0);
 	if (f->opened) {
 		put_fixed(o, f->slots_hash, sizeof(f->slots_hash));
+		put(o, f->slots_revision);
 	}
 	put(o, f->uidvalidity);
 	put(o, f->next_mailbox);

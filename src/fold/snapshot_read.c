@@ -11,6 +11,7 @@
 
 struct in {
 	struct varint_reader r;
+	uint8_t version;
 	struct fold *f;
 	uint16_t *sets; /* keyset by number in the snapshot; 0 is 0 */
 	size_t set_count;
@@ -63,6 +64,7 @@ get_head(struct in *in)
 	f->opened = get(in, 1) == 1;
 	if (f->opened) {
 		get_fixed(in, f->slots_hash, sizeof(f->slots_hash));
+		f->slots_revision = in->version == 1 ? 0 : (uint32_t)get(in, UINT32_MAX);
 	}
 	f->uidvalidity = (uint32_t)get(in, UINT32_MAX);
 	f->next_mailbox = (uint32_t)get(in, UINT32_MAX);
@@ -415,7 +417,7 @@ fold_snapshot_read(struct bytes snapshot, struct fold **ret)
 	if (snapshot.ptr[0] > SNAPSHOT_VERSION) {
 		return ERR_UNSUPPORTED;
 	}
-	struct in in = {.r = varint_reader_of(bytes_from(snapshot, 1))};
+	struct in in = {.r = varint_reader_of(bytes_from(snapshot, 1)), .version = snapshot.ptr[0]};
 	enum err e = fold_create(&in.f);
 	if (e != ERR_OK) {
 		return e;

@@ -206,6 +206,23 @@ fold_slots_hash(const struct fold *f, uint8_t ret_hash[OPERATION_SLOTS_HASH_LEN]
 }
 
 uint32_t
+fold_slots_revision(const struct fold *f)
+{
+	return f->slots_revision;
+}
+
+bool
+fold_slots_may_follow(const struct fold *f, const uint8_t hash[OPERATION_SLOTS_HASH_LEN], uint32_t revision,
+		      uint32_t generation)
+{
+	if (generation < f->generation || revision < f->slots_revision) {
+		return false;
+	}
+	return revision == 0 || revision > f->slots_revision ||
+	       memcmp(hash, f->slots_hash, OPERATION_SLOTS_HASH_LEN) == 0;
+}
+
+uint32_t
 fold_uidvalidity(const struct fold *f)
 {
 	return f->uidvalidity;

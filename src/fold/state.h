@@ -136,6 +136,13 @@ uint64_t fold_bytes(const struct fold *f);      /* sum of the sizes over all mai
 uint32_t fold_generation(const struct fold *f); /* of the last OPEN or GENERATION; 0 before */
 /* Of the last OPEN; false and zeros before the first. */
 bool fold_slots_hash(const struct fold *f, uint8_t ret_hash[OPERATION_SLOTS_HASH_LEN]);
+/*
+ * Whether a slot list may follow the one of the last OPEN: neither its revision nor its generation is lower, and it is not another
+ * list of the same revision. An OPEN for which this does not hold is ignored.
+ */
+bool fold_slots_may_follow(const struct fold *f, const uint8_t hash[OPERATION_SLOTS_HASH_LEN],
+			   uint32_t revision, uint32_t generation);
+uint32_t fold_slots_revision(const struct fold *f); /* of the last OPEN; 0 before, and in old logs */
 /* Greatest UIDVALIDITY ever given. */
 uint32_t fold_uidvalidity(const struct fold *f);
 /* The id that the next created mailbox gets: for a record that creates one and files into it. */

@@ -95,7 +95,7 @@ records_come_in_order_and_damaged_ones_change_nothing_else(void **state)
 	assert_int_equal(fold_apply_damaged(f, 3), ERR_OK);
 	assert_int_equal(fold_damaged(f), 2);
 	assert_int_equal(fold_n(f), 3);
-	assert_int_equal(fold_apply_session(f, 4, BYTES_LIT("\2newer")), ERR_UNSUPPORTED);
+	assert_int_equal(fold_apply_session(f, 4, BYTES_LIT("\377newer")), ERR_UNSUPPORTED);
 	assert_int_equal(fold_n(f), 3);
 	/* A good operation before a bad one in the same record: neither is folded. */
 	struct buf b = BUF_INIT(1000);
@@ -468,6 +468,108 @@ two_processes_fold_a_million_operations_to_the_same_state(void **state)
 	(void)close(ends[1]);
 }
 
+static struct operation
+open_of(uint8_t hash, uint32_t revision, uint32_t generation)
+{
+	struct operation op = {.kind = OPERATION_OPEN,
+			       .open = {.generation = generation, .revision = revision}};
+	memset(op.open.slots_hash, hash, sizeof(op.open.slots_hash));
+	return op;
+}
+
+static void
+the_slot_list_never_goes_back(void **state)
+{
+	(void)state;
+	/* Refused after {1, revision 5, generation 3}: whatever is older, and another list of the same age. */
+	static const struct {
+		uint8_t hash;
+		uint32_t revision;
+		uint32_t generation;
+		bool follows;
+	} cases[] = {
+	    {1, 4, 3, false}, {1, 5, 2, false}, {2, 6, 2, false}, {2, 5, 3, false}, {2, 5, 4, false},
+	    {2, 0, 3, false}, {1, 5, 3, true},  {2, 6, 3, true},  {3, 7, 4, true},  {1, 5, 3, false},
+	};
+	struct fold *f = with_mailboxes();
+	struct fold *back = NULL;
+	struct buf b = BUF_INIT(1 << 20);
+	uint8_t hash[OPERATION_SLOTS_HASH_LEN];
+	/* Logs of old, without revisions: any list follows, of no lower generation. */
+	struct operation op = open_of(9, 0, 1);
+	apply(f, &op, 1);
+	op = open_of(8, 0, 2);
+	apply(f, &op, 1);
+	assert_true(fold_slots_hash(f, hash));
+	assert_int_equal(hash[0], 8);
+	op = open_of(9, 0, 1);
+	apply(f, &op, 1);
+	assert_int_equal(fold_generation(f), 2);
+	op = open_of(1, 5, 3);
+	apply(f, &op, 1);
+	uint64_t ignored = fold_ignored(f);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		op = open_of(cases[i].hash, cases[i].revision, cases[i].generation);
+		assert_int_equal(
+		    fold_slots_may_follow(f, op.open.slots_hash, op.open.revision, op.open.generation),
+		    cases[i].follows);
+		apply(f, &op, 1);
+		ignored += cases[i].follows ? 0 : 1;
+		assert_int_equal(fold_ignored(f), ignored);
+		assert_true(fold_slots_hash(f, hash));
+		assert_int_equal(hash[0] == cases[i].hash && fold_slots_revision(f) == cases[i].revision &&
+				     fold_generation(f) == cases[i].generation,
+				 cases[i].follows);
+		/* A snapshot remembers it. */
+		assert_int_equal(fold_snapshot_write(f, &b), ERR_OK);
+		assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
+		assert_int_equal(fold_slots_revision(back), fold_slots_revision(f));
+		fold_destroy(&back);
+		buf_reset(&b);
+	}
+	const struct operation lower = {.kind = OPERATION_GENERATION, .generation = {.number = 1}};
+	apply(f, &lower, 1);
+	assert_int_equal(fold_generation(f), 4);
+	buf_clear(&b);
+	fold_destroy(&f);
+}
+
+static void
+records_and_snapshots_of_version_1_are_read(void **state)
+{
+	(void)state;
+	/* OPEN (hash of sevens, generation 2) as it was: no revision behind it. */
+	uint8_t record[3 + 5 + 36] = {1, 0, 1, OPERATION_OPEN, 0, 0, 0, 36};
+	uint8_t hash[OPERATION_SLOTS_HASH_LEN];
+	struct fold *f = NULL;
+	struct fold *back = NULL;
+	struct buf b = BUF_INIT(1 << 20);
+	memset(record + 8, 7, 32);
+	record[8 + 35] = 2;
+	assert_int_equal(fold_create(&f), ERR_OK);
+	assert_int_equal(fold_apply_session(f, 1, bytes_of(record, sizeof(record))), ERR_OK);
+	assert_int_equal(fold_damaged(f), 0);
+	assert_int_equal(fold_generation(f), 2);
+	assert_int_equal(fold_slots_revision(f), 0);
+	assert_true(fold_slots_hash(f, hash));
+	assert_int_equal(hash[31], 7);
+	assert_int_equal(fold_snapshot_write(f, &b), ERR_OK);
+	/* version n ignored damaged generation opened: six octets; the hash; then the revision, which was not there. */
+	assert_int_equal(b.ptr[6 + 32], 0);
+	memmove(b.ptr + 38, b.ptr + 39, b.len - 39);
+	buf_truncate(&b, b.len - 1);
+	b.ptr[0] = 1;
+	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
+	assert_int_equal(fold_generation(back), 2);
+	assert_int_equal(fold_uidvalidity(back), 0);
+	b.ptr[0] = SNAPSHOT_VERSION + 1;
+	struct fold *none = NULL;
+	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &none), ERR_UNSUPPORTED);
+	fold_destroy(&back);
+	buf_clear(&b);
+	fold_destroy(&f);
+}
+
 int
 main(void)
 {
@@ -480,6 +582,8 @@ main(void)
 	    cmocka_unit_test(the_oldest_tombstones_go_and_it_is_known_how_far_they_reach),
 	    cmocka_unit_test(a_message_costs_at_most_64_bytes_and_a_snapshot_of_many_is_small_and_quick),
 	    cmocka_unit_test(cut_or_changed_snapshots_are_refused_or_are_another_state),
+	    cmocka_unit_test(the_slot_list_never_goes_back),
+	    cmocka_unit_test(records_and_snapshots_of_version_1_are_read),
 	    cmocka_unit_test(two_processes_fold_a_million_operations_to_the_same_state),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -269,9 +269,11 @@ enum ipc_stage {
 #define MSG_LOGIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(protocol) FIX(address, 16) BYTES(name) BYTES(password)
 #define MSG_LOGIN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(worker) FIX(token, IPC_TOKEN)
 /* keys: list of {u32 generation, 32-byte public, 32-byte secret}, ascending; profile: the sealed account entry's plaintext
- * (sealed/directory.h). The token admits one connection, for a short time. */
+ * (sealed/directory.h). commit 0: the token admits one connection, for a short time; answered at once. commit 1: no connection
+ * follows; answered when her log commits to this slot list. ERR_CONFLICT: her log, or this worker, knows a newer one. */
 #define MSG_MEMBER_OPEN_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
-	FIX(token, IPC_TOKEN) FIX(account, IPC_ACCOUNT) U16(slot) FIX(slots_hash, 32) BYTES(keys) BYTES(profile)
+	FIX(token, IPC_TOKEN) FIX(account, IPC_ACCOUNT) U16(slot) FIX(slots_hash, 32) U32(slots_revision) U8(commit) \
+	BYTES(keys) BYTES(profile)
 #define MSG_MEMBER_OPEN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_MEMBER_CLOSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
 #define MSG_MEMBER_CLOSE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)

@@ -93,6 +93,24 @@ opener_account_free(struct opener_account **account)
 	*account = NULL;
 }
 
+enum err
+opener_account_refresh(struct opener *o, struct opener_account *a)
+{
+	struct opener_account *now = NULL;
+	enum err e = opener_account_load(o, a->id, &now);
+	if (e == ERR_OK) {
+		struct buf plain = a->plain;
+		struct buf value = a->slots_value;
+		a->plain = now->plain;
+		a->slots_value = now->slots_value;
+		a->entry = now->entry;
+		now->plain = plain;
+		now->slots_value = value;
+	}
+	opener_account_free(&now);
+	return e;
+}
+
 struct opening {
 	const struct opener *o;
 	struct opener_account *account;

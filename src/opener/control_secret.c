@@ -6,6 +6,16 @@
 #include "base/wire.h"
 #include "opener/internal.h"
 
+/*
+ * Her log commits to the slot list now, and not only at her next login: from then on the store can bring no older one back. Who was
+ * only invited has no log yet, and gets a new generation with her first login anyway.
+ */
+static enum err
+commit_slots(struct opener *o, const struct opener_account *a)
+{
+	return a->entry.status == ACCOUNT_INVITED ? ERR_OK : opener_hand_over(o, a, true, NULL);
+}
+
 /* An account under its lock, opened. */
 struct opened {
 	struct opener *o;
@@ -38,7 +48,14 @@ open_account(struct opener *o, struct bytes name, struct bytes secret, struct op
 	if (e == ERR_OK) {
 		e = opener_open(o, ret->account, secret, true);
 	}
-	if (e == ERR_AUTH) {
+	/* Nothing is built upon an older list than her log knows. What else may be wrong with her log does not stand in the way. */
+	if (e == ERR_OK && commit_slots(o, ret->account) == ERR_CONFLICT) {
+		e = ERR_DAMAGED;
+		opener_say(a, e,
+			   "nothing was changed: her list of passwords is older than her mailbox says: the "
+			   "store has gone back. Remedy: stop the service, run `cohue check`, and restore a "
+			   "backup");
+	} else if (e == ERR_AUTH) {
 		opener_say(a, e,
 			   "nothing was changed: this is neither her password nor one of her "
 			   "application passwords nor her recovery code. Remedy: try again, or use the "
@@ -52,9 +69,9 @@ open_account(struct opener *o, struct bytes name, struct bytes secret, struct op
 	return e == ERR_OK;
 }
 
-/* Writes the slots, and the entry where a new generation began; then ends her sessions. */
+/* Writes the slots, and the entry where a new generation began; ends her sessions; has her log commit to the new list. */
 static enum err
-write_account(struct opened *s, bool new_generation)
+write_account(struct opened *s, bool new_generation, struct opener_answer *a)
 {
 	struct opener_changes c;
 	opener_changes_init(&c, s->o);
@@ -69,6 +86,13 @@ write_account(struct opened *s, bool new_generation)
 	opener_changes_clear(&c);
 	if (e == ERR_OK) {
 		opener_close_member(s->o, s->account->id);
+		if (opener_account_refresh(s->o, s->account) != ERR_OK ||
+		    commit_slots(s->o, s->account) != ERR_OK) {
+			opener_say(
+			    a, ERR_OK,
+			    "it is done, but her mailbox could not be told. Remedy: let her log in soon: "
+			    "until then a captured store could bring the older list of passwords back");
+		}
 	}
 	return e;
 }
@@ -107,7 +131,7 @@ opener_member_passwd(struct opener *o, struct wire_reader *r, struct opener_answ
 	enum err e = work_run(o->work, change_main, &j);
 	e = e == ERR_OK ? j.result : e;
 	if (e == ERR_OK) {
-		e = write_account(&s, false);
+		e = write_account(&s, false, a);
 	}
 	if (e != ERR_OK) {
 		opener_say_error(a, e);
@@ -156,7 +180,7 @@ opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_ans
 		return;
 	}
 	if (e == ERR_OK) {
-		e = write_account(&s, false);
+		e = write_account(&s, false, a);
 	}
 	if (e == ERR_OK) {
 		put_code(a, &code);
@@ -234,7 +258,7 @@ opener_member_app_drop(struct opener *o, struct wire_reader *r, struct opener_an
 	}
 	enum err e = sealed_slots_revoke(s.account->slots, &s.account->keys, number);
 	if (e == ERR_OK) {
-		e = write_account(&s, true);
+		e = write_account(&s, true, a);
 	}
 	if (e == ERR_STATE) {
 		opener_say(a, e,
@@ -286,7 +310,7 @@ opener_member_recovery(struct opener *o, struct wire_reader *r, struct opener_an
 		revoked = true;
 	}
 	if (e == ERR_OK) {
-		e = write_account(&s, revoked);
+		e = write_account(&s, revoked, a);
 	}
 	if (e == ERR_OK) {
 		put_code(a, &code);

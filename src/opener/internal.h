@@ -70,6 +70,8 @@ struct opener_account {
 COHUE_MUST_USE enum err opener_account_load(struct opener *o, const uint8_t id[SEALED_ID_LEN],
 					    struct opener_account **ret);
 void opener_account_free(struct opener_account **a);
+/* After a change: entry and stored bytes as they stand in the directory now, which a session gets. */
+COHUE_MUST_USE enum err opener_account_refresh(struct opener *o, struct opener_account *a);
 /*
  * Opens the slots with a main password (on the thread), an application password or a recovery code. a NULL: the same work for
  * nobody, always ERR_AUTH. ERR_AGAIN: the queue is full. ERR_MEMORY: temporary.
@@ -121,6 +123,14 @@ void opener_login(struct opener *o, struct channel *ch, const struct channel_mes
  */
 COHUE_MUST_USE enum err opener_log_in(struct opener *o, const struct msg_login *m,
 				      struct msg_login_reply *ret);
+
+/*
+ * Gives the opened account to her session's worker. Not commit: a connection follows, for which *ret says worker and token.
+ * commit (ret may be NULL): answered when her log commits to this slot list. ERR_CONFLICT: a newer one is known there. Others say
+ * nothing of the list: temporary, or her log is damaged.
+ */
+COHUE_MUST_USE enum err opener_hand_over(struct opener *o, const struct opener_account *a, bool commit,
+					 struct msg_login_reply *ret);
 
 /* ---- control*.c ---- */
 

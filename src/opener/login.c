@@ -104,8 +104,8 @@ look_again(struct opener *o, const struct opener_account *a)
 	return e == ERR_NOT_FOUND ? ERR_CONFLICT : e;
 }
 
-static enum err
-hand_over(struct opener *o, const struct opener_account *a, struct msg_login_reply *ret)
+enum err
+opener_hand_over(struct opener *o, const struct opener_account *a, bool commit, struct msg_login_reply *ret)
 {
 	struct msg_member_open m;
 	struct buf keys = BUF_INIT(IPC_CHUNK);
@@ -119,15 +119,17 @@ hand_over(struct opener *o, const struct opener_account *a, struct msg_login_rep
 		crypto_random_bytes(m.token, sizeof(m.token));
 		memcpy(m.account, a->id, sizeof(m.account));
 		m.slot = a->slot > UINT16_MAX ? UINT16_MAX : (uint16_t)a->slot;
+		m.slots_revision = sealed_slots_revision(a->slots);
+		m.commit = commit ? 1 : 0;
 		m.keys = buf_bytes(&keys);
 		m.profile = buf_bytes(&a->plain);
 		e = channel_call(role_channel(o->host, ROLE_SESSION, worker), MEMBER_OPEN, member_open, &m,
 				 opener_deadline(o), NULL);
 	}
-	if (e == ERR_OK) {
+	if (e == ERR_OK && ret != NULL) {
 		ret->worker = (uint16_t)worker;
 		memcpy(ret->token, m.token, sizeof(ret->token));
-	} else if (e == ERR_AUTH || e == ERR_CONFLICT) {
+	} else if (e == ERR_AUTH) {
 		e = ERR_AGAIN;
 	}
 	buf_wipe(&keys);
@@ -156,25 +158,16 @@ attempt(struct opener *o, struct bytes address, struct bytes password, bool *ret
 		e = activate(o, a);
 		revision = o->revision;
 		if (e == ERR_OK) {
-			/* The session gets what stands in the directory now. */
-			struct opener_account *now = NULL;
-			e = opener_account_load(o, id, &now);
-			if (e == ERR_OK) {
-				struct buf plain = a->plain;
-				struct buf value = a->slots_value;
-				a->plain = now->plain;
-				a->slots_value = now->slots_value;
-				now->plain = plain;
-				now->slots_value = value;
-			}
-			opener_account_free(&now);
+			e = opener_account_refresh(o, a);
 		}
 	}
 	if (e == ERR_OK && revision != o->revision) {
 		e = look_again(o, a);
 	}
 	if (e == ERR_OK) {
-		e = hand_over(o, a, ret);
+		e = opener_hand_over(o, a, false, ret);
+		/* The worker knows a newer slot list than the store has given: not a race, since that was looked at. */
+		e = e == ERR_CONFLICT ? ERR_DAMAGED : e;
 	}
 	opener_account_free(&a);
 	return e;

@@ -38,6 +38,9 @@ static struct {
 	unsigned writes;
 	unsigned opens;
 	unsigned closes;
+	unsigned commits;
+	enum err commit_says;
+	uint32_t committed; /* revision */
 	enum err session_says;
 	enum err store_says; /* to writes */
 	uint32_t opened_generation;
@@ -154,6 +157,14 @@ session_message(void *arg, struct channel *ch, const struct channel_message *m)
 		assert_int_equal(member_keys_newest(&keys)->generation, profile.generation);
 		assert_memory_equal(member_keys_newest(&keys)->public_key, profile.public_key,
 				    BOX_PUBLIC_LEN);
+		if (q.commit == 1) {
+			member_keys_clear(&keys);
+			world.commits++;
+			world.committed = world.commit_says == ERR_OK ? q.slots_revision : world.committed;
+			assert_int_equal(channel_answer(ch, m->type, m->id, world.commit_says), ERR_OK);
+			return;
+		}
+		assert_true(q.slots_revision > 0);
 		world.opened_generation = profile.generation;
 		world.opened_slot = q.slot;
 		member_keys_clear(&keys);
@@ -598,9 +609,41 @@ test_a_dropped_password_opens_nothing_and_a_generation_begins(void **state)
 	assert_int_equal(log_in("alice", app), ERR_AUTH);
 	assert_int_equal(log_in("alice", "a good password"), ERR_OK);
 	assert_int_equal(world.opened_generation, 3);
+	/* Her log was asked before the change, and told after it. */
+	assert_int_equal(world.commits, 2);
+	uint32_t told = world.committed;
 	/* A new recovery code ends the old one. */
 	assert_int_equal(command(CONTROL_MEMBER_RECOVERY, "alice", recovery, NULL), ERR_OK);
+	assert_true(world.committed > told);
 	assert_int_equal(command(CONTROL_MEMBER_RECOVERY, "alice", recovery, NULL), ERR_AUTH);
+}
+
+static void
+test_nothing_is_built_upon_an_older_list(void **state)
+{
+	(void)state;
+	char app[SLOT_CODE_TEXT_MAX];
+	char recovery[SLOT_CODE_TEXT_MAX];
+	assert_int_equal(add_member("alice", "", app, recovery), ERR_OK);
+	/* Only invited: there is no log yet to ask. */
+	assert_int_equal(command(CONTROL_MEMBER_RECOVERY, "alice", app, NULL), ERR_OK);
+	assert_int_equal(world.commits, 0);
+	assert_int_equal(log_in("alice", app), ERR_OK);
+	unsigned writes = world.writes;
+	world.commit_says = ERR_CONFLICT;
+	assert_int_equal(command(CONTROL_MEMBER_RECOVERY, "alice", app, NULL), ERR_DAMAGED);
+	assert_int_equal(world.writes, writes);
+	/* A login's worker that knows a newer list is not asked again and again; nothing is said of the password. */
+	world.session_says = ERR_CONFLICT;
+	unsigned opens = world.opens;
+	assert_int_equal(log_in("alice", app), ERR_DAMAGED);
+	assert_int_equal(world.opens, opens + 1);
+	/* A log that cannot be read, or a worker that is away, stops no change. */
+	world.session_says = ERR_OK;
+	world.commit_says = ERR_DAMAGED;
+	assert_int_equal(command(CONTROL_MEMBER_RECOVERY, "alice", app, NULL), ERR_OK);
+	assert_int_equal(world.writes, writes + 1);
+	assert_int_equal(log_in("alice", app), ERR_OK);
 }
 
 static void
@@ -659,6 +702,7 @@ main(void)
 		tear_down),
 	    cmocka_unit_test_setup_teardown(test_a_dropped_password_opens_nothing_and_a_generation_begins,
 					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_nothing_is_built_upon_an_older_list, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_names_cannot_be_given_twice, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_malformed_requests_get_an_answer_and_change_nothing, set_up,
 					    tear_down),

@@ -98,14 +98,20 @@ get_slot(struct wire_reader *r, struct slot *s)
 	wire_get_fixed(r, s->newest, sizeof(s->newest));
 }
 
+enum { WITH_REVISION = 2 };
+
 static enum err
 encode(const struct sealed_slots *slots, struct buf *ret)
 {
 	struct wire_writer w;
 	wire_writer_init(&w, ret);
 	wire_put_u8(&w, DIRECTORY_SLOTS);
-	wire_put_u8(&w, SEALED_VERSION);
+	/* What was read as version 1 stays so until it is changed: the log knows its hash. */
+	wire_put_u8(&w, slots->revision == 0 ? SEALED_VERSION : WITH_REVISION);
 	wire_put_fixed(&w, slots->account, SEALED_ID_LEN);
+	if (slots->revision != 0) {
+		wire_put_u32(&w, slots->revision);
+	}
 	wire_put_u32(&w, slots->next_number);
 	wire_put_u16(&w, (uint16_t)slots->slot_count);
 	for (size_t i = 0; i < slots->slot_count; i++) {
@@ -122,10 +128,14 @@ encode(const struct sealed_slots *slots, struct buf *ret)
 }
 
 static void
-read_list(struct wire_reader *r, struct sealed_slots *list)
+read_list(struct wire_reader *r, uint8_t version, struct sealed_slots *list)
 {
 	size_t mains = 0;
 	wire_get_fixed(r, list->account, SEALED_ID_LEN);
+	if (version == WITH_REVISION) {
+		list->revision = wire_get_u32(r);
+		sealed_expect(r, list->revision != 0);
+	}
 	list->next_number = wire_get_u32(r);
 	list->slot_count = wire_get_u16(r);
 	sealed_expect(r, list->slot_count >= 1 && list->slot_count <= SLOTS_MAX &&
@@ -159,14 +169,15 @@ sealed_slots_decode(struct bytes plain, struct sealed_slots **ret)
 	if (wire_get_u8(&r) != DIRECTORY_SLOTS) {
 		return ERR_FORMAT;
 	}
-	if (wire_get_u8(&r) != SEALED_VERSION) {
+	uint8_t version = wire_get_u8(&r);
+	if (version != SEALED_VERSION && version != WITH_REVISION) {
 		return r.error != ERR_OK ? r.error : ERR_UNSUPPORTED;
 	}
 	struct sealed_slots *list = calloc(1, sizeof(*list));
 	if (list == NULL) {
 		return ERR_MEMORY;
 	}
-	read_list(&r, list);
+	read_list(&r, version, list);
 	enum err e = wire_end(&r);
 	if (e != ERR_OK) {
 		sealed_slots_destroy(&list);
@@ -253,6 +264,12 @@ sealed_slots_hash(const struct sealed_slots *slots, uint8_t ret[SEALED_HASH_LEN]
 	}
 	buf_wipe(&plain);
 	return e;
+}
+
+uint32_t
+sealed_slots_revision(const struct sealed_slots *slots)
+{
+	return slots->revision;
 }
 
 size_t

@@ -13,7 +13,7 @@
  * which knows only older secrets, cannot go forward.
  *
  * The list is one directory value (key: sealed_slots_key), padded to multiples of 1 KiB. Every change gives one
- * new value and touches no mail. The log commits to sealed_slots_hash.
+ * new value and touches no mail. The log commits to sealed_slots_hash and the revision.
  */
 
 enum {
@@ -77,6 +77,12 @@ COHUE_MUST_USE enum err sealed_slots_decode(struct bytes plain, struct sealed_sl
 const uint8_t *sealed_slots_account(const struct sealed_slots *slots);
 /* BLAKE2b-256 of "cohue slot list 1" and the plain list: what the log commits to. ERR_MEMORY. */
 COHUE_MUST_USE enum err sealed_slots_hash(const struct sealed_slots *slots, uint8_t ret[SEALED_HASH_LEN]);
+
+/*
+ * Rises with every change, from 1 on; 0: written before there were revisions. The log commits to it too, so that an older list, put
+ * back in the place of a newer one, is found out.
+ */
+uint32_t sealed_slots_revision(const struct sealed_slots *slots);
 
 size_t sealed_slots_count(const struct sealed_slots *slots);
 /* index < count, ascending by number. */

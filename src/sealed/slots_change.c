@@ -27,6 +27,16 @@ put_in_place(struct sealed_slots *slots, struct sealed_slots **copy)
 	sealed_slots_destroy(copy);
 }
 
+/* Every change ends in one of the two that call this. */
+static void
+next_revision(struct sealed_slots *list)
+{
+	if (list->revision == UINT32_MAX) {
+		panic("a slot list changed four thousand million times");
+	}
+	list->revision++;
+}
+
 static void
 wrap(const uint8_t key[SEALED_KEY_LEN], const struct sealed_ad *ad, const uint8_t secret[BOX_SECRET_LEN],
      uint8_t ret[SLOT_WRAPPED_LEN])
@@ -140,6 +150,7 @@ append(struct sealed_slots *list, const struct member_keys *keys, const uint8_t 
 	if (e == ERR_OK) {
 		list->slot_count++;
 		list->next_number++;
+		next_revision(list);
 	}
 	return e;
 }
@@ -270,6 +281,9 @@ begin_generation(struct sealed_slots *list, struct member_keys *keys)
 	}
 	if (e == ERR_OK) {
 		e = member_keys_add(keys, number, newer->public_key, secret);
+	}
+	if (e == ERR_OK) {
+		next_revision(list);
 	}
 	secret_wipe(secret, sizeof(secret));
 	secret_wipe(older_key, sizeof(older_key));

@@ -35,6 +35,7 @@ struct slot_generation {
 
 struct sealed_slots {
 	uint8_t account[SEALED_ID_LEN];
+	uint32_t revision;    /* one more with each change; 0: a list of version 1, which had none */
 	uint32_t next_number; /* numbers are never given twice */
 	size_t slot_count;
 	struct slot slots[SLOTS_MAX]; /* ascending by number */

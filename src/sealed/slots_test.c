@@ -2,6 +2,8 @@
 #include "sealed/slots.h"
 
 #include "crypto/password.h"
+#include "sealed/directory.h"
+#include "sealed/value.h"
 
 #include "sealed/sealed_testing.h"
 
@@ -342,6 +344,67 @@ the_list_holds_up_to_its_limits_and_shows_every_change(void **state)
 	sealed_slots_destroy(&other);
 }
 
+static void
+each_change_raises_the_revision_and_lists_without_one_stay_what_they_were(void **state)
+{
+	(void)state;
+	struct member_keys keys;
+	struct sealed_slots *slots = NULL;
+	struct slot_code code;
+	struct slot_code recovery;
+	uint32_t number = 0;
+	member_keys_init(&keys);
+	assert_int_equal(sealed_slots_create(account, &slots, &keys), ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), 0);
+	assert_int_equal(sealed_slots_add_code(slots, &keys, pepper, SLOT_APP, 1, BYTES_EMPTY, &code),
+			 ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), 1);
+	assert_int_equal(
+	    sealed_slots_add_code(slots, &keys, pepper, SLOT_RECOVERY, 1, BYTES_EMPTY, &recovery), ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), 2);
+	assert_int_equal(sealed_slots_change_main(slots, &keys, pepper, BYTES_LIT("a password"), 1, &number),
+			 ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), 3);
+	assert_int_equal(sealed_slots_new_generation(slots, &keys), ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), 4);
+	assert_int_equal(sealed_slots_revoke(slots, &keys, code.number), ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), 5);
+	/* What changes nothing raises nothing. */
+	assert_int_equal(sealed_slots_revoke(slots, &keys, 999), ERR_NOT_FOUND);
+	assert_int_equal(sealed_slots_revision(slots), 5);
+	struct sealed_slots *back = through_the_store(slots);
+	assert_int_equal(sealed_slots_revision(back), 5);
+	sealed_slots_destroy(&back);
+	/* The same list as it was written before there were revisions. */
+	struct buf value = BUF_INIT(1 << 17);
+	struct buf plain = BUF_INIT(1 << 17);
+	uint8_t key[32];
+	uint8_t hash[32];
+	uint8_t wanted[32];
+	sealed_slots_key(hash_key, account, key);
+	assert_int_equal(sealed_slots_seal(slots, seal_key, key, &value), ERR_OK);
+	assert_int_equal(sealed_directory_get(seal_key, key, buf_bytes(&value), &plain), ERR_OK);
+	assert_int_equal(plain.ptr[1], 2);
+	plain.ptr[1] = 1;
+	memmove(plain.ptr + 18, plain.ptr + 22, plain.len - 22);
+	buf_truncate(&plain, plain.len - 4);
+	assert_int_equal(sealed_slots_decode(buf_bytes(&plain), &back), ERR_OK);
+	assert_int_equal(sealed_slots_revision(back), 0);
+	buf_reset(&value);
+	assert_int_equal(buf_append_str(&value, "cohue slot list 1"), ERR_OK);
+	assert_int_equal(buf_append(&value, buf_bytes(&plain)), ERR_OK);
+	crypto_digest(buf_bytes(&value), wanted);
+	assert_int_equal(sealed_slots_hash(back, hash), ERR_OK);
+	assert_memory_equal(hash, wanted, 32);
+	assert_int_equal(sealed_slots_new_generation(back, &keys), ERR_OK);
+	assert_int_equal(sealed_slots_revision(back), 1);
+	buf_wipe(&value);
+	buf_wipe(&plain);
+	sealed_slots_destroy(&back);
+	sealed_slots_destroy(&slots);
+	member_keys_clear(&keys);
+}
+
 int
 main(void)
 {
@@ -350,6 +413,7 @@ main(void)
 	    cmocka_unit_test(each_kind_of_slot_opens_all_generations),
 	    cmocka_unit_test(a_revoked_slot_opens_nothing_that_comes_after),
 	    cmocka_unit_test(a_new_main_password_keeps_the_keys),
+	    cmocka_unit_test(each_change_raises_the_revision_and_lists_without_one_stay_what_they_were),
 	    cmocka_unit_test(the_list_holds_up_to_its_limits_and_shows_every_change),
 	};
 	return cmocka_run_group_tests(tests, sealed_test_setup, NULL);

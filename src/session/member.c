@@ -108,14 +108,19 @@ take_over(struct member *m, const struct msg_member_open *q)
 	if (e == ERR_OK && memcmp(profile.id, q->account, SEALED_ID_LEN) != 0) {
 		e = ERR_FORMAT;
 	}
-	/* A task may be in the midst of using the old keys: they are replaced in place, never by fewer. */
-	if (e == ERR_OK && keys.count < m->keys.count) {
+	/*
+	 * A task may be in the midst of using the old keys: they are replaced in place, never by fewer. And a slot list never gives
+	 * way to an older one, nor to another of the same age.
+	 */
+	if (e == ERR_OK && (keys.count < m->keys.count || q->slots_revision < m->slots_revision ||
+			    (q->slots_revision == m->slots_revision && q->slots_revision != 0 &&
+			     memcmp(m->slots_hash, q->slots_hash, sizeof(m->slots_hash)) != 0))) {
 		e = ERR_CONFLICT;
 	}
 	if (e != ERR_OK) {
 		member_keys_clear(&keys);
 		buf_wipe(&plain);
-		return e == ERR_CONFLICT ? ERR_DAMAGED : e;
+		return e;
 	}
 	e = take_profile(m, &plain, &profile);
 	if (e != ERR_OK) {
@@ -133,7 +138,13 @@ take_over(struct member *m, const struct msg_member_open *q)
 	} else {
 		member_keys_clear(&keys);
 	}
+	if (m->outdated && q->slots_revision > m->slots_revision) {
+		/* The newer list is back. */
+		m->outdated = false;
+		m->broken = ERR_OK;
+	}
 	memcpy(m->slots_hash, q->slots_hash, sizeof(m->slots_hash));
+	m->slots_revision = q->slots_revision;
 	m->slot = q->slot;
 	return ERR_OK;
 }
@@ -239,6 +250,20 @@ member_broken(struct member *m, enum err why)
 				"check`, then a backup");
 	}
 	return why;
+}
+
+enum err
+member_outdated(struct member *m)
+{
+	if (m->broken == ERR_OK) {
+		m->broken = ERR_DAMAGED;
+		m->outdated = true;
+		m->worker->seen_damaged++;
+		log_event(LOG_LEVEL_ERROR,
+			  "a member's slot list is older than her log says: rolled back. Remedy: "
+			  "`cohue check`, then a backup");
+	}
+	return m->broken;
 }
 
 /* ---- what she is called and may have ---- */

@@ -37,6 +37,7 @@ struct member {
 
 	struct member_keys keys;
 	uint8_t slots_hash[SEALED_HASH_LEN];
+	uint32_t slots_revision;
 	uint16_t slot;
 	struct buf profile_plain;
 	struct retired_profile *retired;  /* older ones, which tasks may still look at; until she goes */
@@ -47,6 +48,7 @@ struct member {
 	bool loaded;
 	enum err
 	    broken; /* ERR_DAMAGED: what the store says cannot be; ERR_UNSUPPORTED: written by a newer program */
+	bool outdated; /* broken, because the slot list that came with her keys is older than her log */
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
 	uint64_t used;                 /* bytes counted against the quota */
@@ -70,7 +72,7 @@ struct member {
 
 /*
  * Finds or makes the member and takes over what the opener says. Adds a reference. keys: as member_keys_encode; profile: a
- * directory account's plain bytes. ERR_FORMAT, ERR_MEMORY.
+ * directory account's plain bytes. ERR_FORMAT, ERR_MEMORY. ERR_CONFLICT: this worker has seen a newer slot list.
  */
 COHUE_MUST_USE enum err member_open(struct worker *w, const struct msg_member_open *m, struct member **ret);
 struct member *member_find(const struct worker *w, const uint8_t account[SEALED_ID_LEN]);
@@ -88,7 +90,7 @@ void member_upkeep(struct worker *w);
 
 /*
  * Loads her state where it is not there yet, and folds what came since. ERR_DAMAGED: the store's answers contradict
- * her log or what this worker saw before. ERR_UNSUPPORTED: a newer program wrote it. Others are temporary.
+ * her log or what this worker saw before, or her log knows a newer slot list (m->outdated). ERR_UNSUPPORTED: a newer program wrote it. Others are temporary.
  */
 COHUE_MUST_USE enum err member_ready(struct member *m);
 /* Folds and files what LOG_CHANGED announced, if anything. */

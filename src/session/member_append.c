@@ -189,9 +189,15 @@ build_founding(void *arg, struct member *m, struct member_change *c)
 	uint8_t hash[SEALED_HASH_LEN];
 	const struct member_key *newest = member_keys_newest(&m->keys);
 	(void)arg;
+	if (!fold_slots_may_follow(m->fold, m->slots_hash, m->slots_revision, newest->generation)) {
+		return member_outdated(m);
+	}
 	if (!fold_slots_hash(m->fold, hash) || memcmp(hash, m->slots_hash, sizeof(hash)) != 0 ||
+	    fold_slots_revision(m->fold) != m->slots_revision ||
 	    fold_generation(m->fold) != newest->generation) {
-		struct operation op = {.kind = OPERATION_OPEN, .open = {.generation = newest->generation}};
+		struct operation op = {
+		    .kind = OPERATION_OPEN,
+		    .open = {.generation = newest->generation, .revision = m->slots_revision}};
 		memcpy(op.open.slots_hash, m->slots_hash, sizeof(op.open.slots_hash));
 		enum err e = operations_add(c->record, &op);
 		if (e != ERR_OK) {

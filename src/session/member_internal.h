@@ -35,6 +35,8 @@ COHUE_MUST_USE enum err member_folded(struct member *m, uint64_t n, const uint8_
 				      size_t body_len);
 /* Where the record cannot be what its member wrote. */
 enum err member_broken(struct member *m, enum err why);
+/* Where the slot list that her keys came from is not the newest that her log knows. */
+enum err member_outdated(struct member *m);
 /* The watcher of the fold (view.c). */
 void views_on_change(void *arg, const struct fold_change *change);
 /* The state behind the views has gone (view.c). */

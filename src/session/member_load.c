@@ -47,6 +47,9 @@ fold_session(struct member *m, const struct record_place *place, struct bytes bo
 	enum err e = record_open(&m->keys, place, body, &plain);
 	if (e == ERR_OK) {
 		e = fold_apply_session(m->fold, place->n, buf_bytes(&plain));
+	} else if (e == ERR_NOT_FOUND) {
+		/* Of a generation that her slot list does not have: unless its header is damaged, the list is an older one. */
+		e = member_outdated(m);
 	} else if (e != ERR_MEMORY && e != ERR_UNSUPPORTED) {
 		/* Not from this place, or not by this member: the store, or the disk, has changed it. */
 		e = ERR_DAMAGED;

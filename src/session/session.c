@@ -66,12 +66,54 @@ take_token(struct worker *w, const uint8_t token[IPC_TOKEN])
 
 /* ---- messages ---- */
 
+/* ---- a slot list that her log is to know, though she is not here ---- */
+
+struct commit {
+	struct worker *worker;
+	struct member *member; /* holds one reference */
+	uint32_t id;
+	unsigned life;
+};
+
+static void
+commit_task(void *arg)
+{
+	struct commit *c = arg;
+	struct worker *w = c->worker;
+	enum err e = member_ready(c->member);
+	e = e != ERR_OK && c->member->outdated ? ERR_CONFLICT : e;
+	member_unref(&c->member);
+	struct channel *ch = role_channel(w->host, ROLE_OPENER, 0);
+	if (ch != NULL && c->life == w->opener_life &&
+	    channel_answer(ch, MSG_MEMBER_OPEN, c->id, e) != ERR_OK) {
+		channel_end(ch);
+	}
+	free(c);
+}
+
+/* Takes over the reference. */
+static enum err
+begin_commit(struct worker *w, struct member *member, uint32_t id)
+{
+	struct commit *c = calloc(1, sizeof(*c));
+	enum err e = c == NULL ? ERR_MEMORY : ERR_OK;
+	if (e == ERR_OK) {
+		*c = (struct commit){.worker = w, .member = member, .id = id, .life = w->opener_life};
+		e = role_spawn(w->host, commit_task, c);
+	}
+	if (e != ERR_OK) {
+		member_unref(&member);
+		free(c);
+	}
+	return e;
+}
+
 static enum err
 on_member_open(struct worker *w, struct channel *ch, const struct channel_message *m)
 {
 	struct msg_member_open q;
 	struct member *member = NULL;
-	if (msg_member_open_decode(m->payload, &q) != ERR_OK) {
+	if (msg_member_open_decode(m->payload, &q) != ERR_OK || q.commit > 1) {
 		return ERR_FORMAT;
 	}
 	drop_old_tokens(w, loop_now(w->host->loop));
@@ -81,6 +123,9 @@ on_member_open(struct worker *w, struct channel *ch, const struct channel_messag
 	enum err e = member_open(w, &q, &member);
 	if (e != ERR_OK) {
 		return e;
+	}
+	if (q.commit == 1) {
+		return begin_commit(w, member, m->id);
 	}
 	struct token *t = calloc(1, sizeof(*t));
 	if (t == NULL) {
@@ -296,6 +341,7 @@ static void
 peer_up(struct role_host *h, struct channel *ch)
 {
 	struct worker *w = h->state;
+	w->opener_life += channel_peer(ch) == ROLE_OPENER ? 1 : 0;
 	if (channel_peer(ch) != ROLE_STORE) {
 		return;
 	}

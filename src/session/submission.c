@@ -64,13 +64,39 @@ on_auth(void *ctx, const struct smtp_credentials *credentials)
 	smtp_server_reply(&s->smtp, 503, "5.5.1", BYTES_LIT("Already authenticated"), now(s));
 }
 
+/*
+ * Only who could read her log may send in her name: else a password that was dropped could still send, behind a store that brings the
+ * older slot list back.
+ */
+static struct submission_reply
+may_send(struct member *m)
+{
+	enum err e = member_ready(m);
+	struct submission_reply r = {.code = 0};
+	if (e == ERR_DAMAGED || e == ERR_UNSUPPORTED) {
+		r = (struct submission_reply){.code = 451,
+					      .enhanced = "4.3.0",
+					      .text =
+						  "Your mailbox does not verify: tell who runs this house"};
+	} else if (e != ERR_OK) {
+		r = (struct submission_reply){
+		    .code = 451, .enhanced = "4.3.0", .text = "Temporary failure, try again later"};
+	}
+	return r;
+}
+
 static void
 on_mail(void *ctx, const struct smtp_mail *mail)
 {
 	struct submission *s = ctx;
-	struct submission_reply r = {
-	    .code = 452, .enhanced = "4.3.1", .text = "Out of memory, try again later"};
+	struct submission_reply r = may_send(s->conn->member);
 	envelope_destroy(&s->envelope);
+	if (r.code != 0) {
+		answer(s, &r);
+		return;
+	}
+	r = (struct submission_reply){
+	    .code = 452, .enhanced = "4.3.1", .text = "Out of memory, try again later"};
 	s->envelope = envelope_create(s->conn->worker);
 	if (s->envelope != NULL) {
 		r = envelope_mail(s->envelope, s->conn->member, mail);

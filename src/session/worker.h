@@ -47,6 +47,7 @@ struct worker {
 	size_t member_count;
 	size_t message_bytes; /* taken in at this moment, see WORKER_MESSAGES_BYTES_MAX */
 	struct timer upkeep;
+	unsigned opener_life; /* counts its channels: an answer never reaches its successor */
 	uint64_t seen_connections;
 	uint64_t seen_commands;
 	uint64_t seen_filed;

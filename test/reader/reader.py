@@ -162,8 +162,12 @@ class SlotList:
     def __init__(self, plain):
         self.plain = plain
         r = Reader(plain)
-        need(r.number(1) == 3 and r.number(1) == 1, "kind or version")
+        need(r.number(1) == 3, "kind")
+        version = r.number(1)
+        need(version in (1, 2), "version")
         self.account = r.fixed(16)
+        self.revision = r.number(4) if version == 2 else 0
+        need(version == 1 or self.revision > 0, "revision")
         self.next = r.number(4)
         self.slots = []
         for _ in range(r.number(2)):
@@ -336,7 +340,7 @@ def main():
 
     key = mac(purpose["directory-hash"], b"slots:" + account)
     slots = SlotList(directory_open(purpose["directory-seal"], key, got["slots"]))
-    assert slots.account == account
+    assert slots.account == account and slots.revision == 5
     assert digest(b"cohue slot list 1" + slots.plain) == got["slots-hash"]
     secrets = slots.open_main(purpose["pepper"], b"main password")
     assert secrets == [got["expect-secret.%d" % i] for i in range(1, len(secrets) + 1)] and len(secrets) == 3

@@ -284,6 +284,93 @@ a_damaged_record_or_blob_costs_one_message(void **state)
 	forget();
 }
 
+/* ---- the slot list ---- */
+
+static void
+add_generation(struct testing *t)
+{
+	uint8_t pub[32];
+	uint8_t sec[32];
+	box_pair(pub, sec);
+	assert_int_equal(member_keys_add(&t->keys, (uint32_t)t->keys.count + 1, pub, sec), ERR_OK);
+}
+
+/* A restarted worker, which remembers nothing, is given an older list: a password that was dropped. */
+static void
+an_older_slot_list_is_found_out_by_her_log(void **state)
+{
+	struct testing t;
+	uint8_t token[IPC_TOKEN];
+	(void)state;
+	testing_up(&t);
+	t.slots_revision = 4;
+	fill(&t);
+	for (int same_generation = 1; same_generation >= 0; same_generation--) {
+		/* Her list changes while she is away, and the opener has her log commit to it. */
+		struct member_keys old;
+		uint32_t old_revision = t.slots_revision;
+		uint8_t old_hash[SEALED_HASH_LEN];
+		memcpy(old_hash, t.slots_hash, sizeof(old_hash));
+		member_keys_init(&old);
+		for (size_t i = 0; i < t.keys.count; i++) {
+			assert_int_equal(member_keys_add(&old, (uint32_t)i + 1, t.keys.keys[i].public_key,
+							 t.keys.keys[i].secret),
+					 ERR_OK);
+		}
+		if (same_generation == 0) {
+			add_generation(&t);
+		}
+		t.slots_revision++;
+		crypto_random_bytes(t.slots_hash, sizeof(t.slots_hash));
+		testing_session_down(&t);
+		testing_session_up(&t);
+		testing_say_open(&t, token, true);
+		assert_int_equal(t.last_status, ERR_OK);
+		/* The worker that has seen the newer one refuses at once. */
+		struct member_keys new = t.keys;
+		uint8_t new_hash[SEALED_HASH_LEN];
+		memcpy(new_hash, t.slots_hash, sizeof(new_hash));
+		t.keys = old;
+		t.slots_revision = old_revision;
+		memcpy(t.slots_hash, old_hash, sizeof(old_hash));
+		testing_say_open(&t, token, false);
+		assert_int_equal(t.last_status, ERR_CONFLICT);
+		testing_session_down(&t);
+		testing_session_up(&t);
+		testing_say_open(&t, token, true);
+		assert_int_equal(t.last_status, ERR_CONFLICT);
+		testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+		testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION]");
+		testing_append(&t, 0, "INBOX", FIRST, "NO [CORRUPTION]");
+		testing_open(&t, 1, IPC_PROTOCOL_SUBMISSION);
+		testing_send(&t, 1, BYTES_LIT("MAIL FROM:<alice@example.org>\r\n"));
+		testing_turns(&t, 20);
+		assert_true(testing_told(&t, 1, "451 4.3.0"));
+		/* Another list of the same revision is no better. */
+		if (same_generation == 1) {
+			testing_session_down(&t);
+			testing_session_up(&t);
+			t.slots_revision = old_revision + 1;
+			testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+			testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION]");
+			testing_session_down(&t);
+			testing_session_up(&t);
+			t.slots_revision = old_revision;
+			testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+			testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION]");
+		}
+		/* With the newer one all is well again, in the same worker, and nothing was changed. */
+		t.keys = new;
+		t.slots_revision = old_revision + 1;
+		memcpy(t.slots_hash, new_hash, sizeof(new_hash));
+		testing_open(&t, 2, IPC_PROTOCOL_IMAP);
+		testing_type(&t, 2, "SELECT INBOX", "OK");
+		assert_true(testing_told(&t, 2, "* 2 EXISTS"));
+		member_keys_clear(&old);
+	}
+	testing_down(&t);
+}
+
 /* ---- the answers to an append ---- */
 
 static unsigned conflicts;
@@ -377,6 +464,7 @@ main(void)
 	    cmocka_unit_test(a_changed_log_is_found_out_when_it_is_loaded),
 	    cmocka_unit_test(a_rollback_is_found_out_while_the_worker_lives),
 	    cmocka_unit_test(a_damaged_record_or_blob_costs_one_message),
+	    cmocka_unit_test(an_older_slot_list_is_found_out_by_her_log),
 	    cmocka_unit_test(an_append_of_unknown_outcome_is_found_in_the_log),
 	    cmocka_unit_test(a_conflict_is_folded_and_tried_again),
 	};

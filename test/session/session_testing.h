@@ -49,6 +49,7 @@ struct testing {
 	struct member_keys keys;
 	uint8_t account[SEALED_ID_LEN];
 	uint8_t slots_hash[SEALED_HASH_LEN];
+	uint32_t slots_revision;
 	uint64_t quota;
 	struct testing_conn conns[TESTING_CONNS];
 	unsigned tag;
@@ -281,9 +282,9 @@ testing_reply(void *arg, enum err status, struct bytes payload)
 	t->answered = true;
 }
 
-/* Logs in: what opener and gate say. */
+/* What the opener says; its answer in t->last_status. */
 static inline void
-testing_open(struct testing *t, uint32_t conn, uint8_t protocol)
+testing_say_open(struct testing *t, uint8_t token[IPC_TOKEN], bool commit)
 {
 	struct buf keys = BUF_INIT(65536);
 	struct buf sealed = BUF_INIT(65536);
@@ -303,9 +304,12 @@ testing_open(struct testing *t, uint32_t conn, uint8_t protocol)
 	assert_int_equal(directory_account_seal(&a, zero, zero, &sealed), ERR_OK);
 	assert_int_equal(directory_unseal(zero, zero, buf_bytes(&sealed), &plain, &kind), ERR_OK);
 	assert_int_equal(member_keys_encode(&t->keys, &keys), ERR_OK);
-	crypto_random_bytes(q.token, sizeof(q.token));
+	crypto_random_bytes(token, IPC_TOKEN);
+	memcpy(q.token, token, sizeof(q.token));
 	memcpy(q.account, t->account, sizeof(q.account));
 	memcpy(q.slots_hash, t->slots_hash, sizeof(q.slots_hash));
+	q.slots_revision = t->slots_revision;
+	q.commit = commit ? 1 : 0;
 	q.keys = buf_bytes(&keys);
 	q.profile = buf_bytes(&plain);
 	t->answered = false;
@@ -315,16 +319,22 @@ testing_open(struct testing *t, uint32_t conn, uint8_t protocol)
 		testing_turns(t, 1);
 	}
 	assert_true(t->answered);
-	assert_int_equal(t->last_status, ERR_OK);
+	buf_clear(&keys);
+	buf_clear(&sealed);
+	buf_clear(&plain);
+}
+
+/* Logs in: what opener and gate say. */
+static inline void
+testing_open(struct testing *t, uint32_t conn, uint8_t protocol)
+{
 	struct msg_conn_open o = {.conn = conn, .protocol = protocol, .extended = 1};
-	memcpy(o.token, q.token, sizeof(o.token));
+	testing_say_open(t, o.token, false);
+	assert_int_equal(t->last_status, ERR_OK);
 	buf_reset(&t->conns[conn].output);
 	t->conns[conn].seen = 0;
 	t->conns[conn].closed = false;
 	assert_int_equal(channel_notice(t->gate, CONN_OPEN, conn_open, &o), ERR_OK);
-	buf_clear(&keys);
-	buf_clear(&sealed);
-	buf_clear(&plain);
 	testing_turns(t, 3);
 }
 

@@ -2,8 +2,10 @@
 """Logins on the real binary: what opens, what does not, what is slowed, and that nobody waits for another's password."""
 
 import concurrent.futures
+import contextlib
 import imaplib
 import smtplib
+import sqlite3
 import time
 import unittest
 
@@ -64,6 +66,49 @@ class Logins(unittest.TestCase):
                 time.sleep(0.1)
         self.assertNotEqual(refusal(c, "alice", self.alice.password), "")
         self.assertEqual(refusal(c, "alice", other), "")
+
+    def directory(self) -> list[tuple]:
+        with contextlib.closing(sqlite3.connect(self.database())) as db:
+            return db.execute("SELECT key, value FROM directory").fetchall()
+
+    def put_directory(self, rows: list[tuple]) -> None:
+        with contextlib.closing(sqlite3.connect(self.database())) as db, db:
+            db.executemany("UPDATE directory SET value = ? WHERE key = ?", [(value, key) for key, value in rows])
+
+    def database(self) -> str:
+        return str(next((self.c.home / "store").glob("*.db")))
+
+    def test_a_store_that_goes_back_brings_no_dropped_password_back(self) -> None:
+        c = self.c
+        other = c.cli_json("member", "app-password", "alice", "--label", "phone",
+                           stdin=self.alice.password + "\n")["app_password"]
+        client = c.imap(self.alice)
+        client.select()
+        client.logout()
+        c.stop()
+        before = self.directory()
+        c.start()
+        # She does not log in between the drop and the rollback, nor write anything.
+        c.cli("member", "app-drop", "alice", "1", stdin=other + "\n")
+        c.stop()
+        after = self.directory()
+        self.put_directory(before)
+        c.start()
+        client = c.imap(self.alice)
+        kind, said = client.select()
+        self.assertEqual(kind, "NO")
+        self.assertIn(b"CORRUPTION", said[0])
+        with c.smtp(self.alice) as smtp:
+            self.assertEqual(smtp.mail("alice@house.test")[0], 451)
+        ran = c.cli("member", "app-password", "alice", stdin=self.alice.password + "\n", check=False)
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("gone back", ran.stderr)
+        c.stop()
+        self.put_directory(after)
+        c.start()
+        self.assertNotEqual(refusal(c, "alice", self.alice.password), "")
+        client = c.imap(Member("alice", "alice", other))
+        self.assertEqual(client.select()[0], "OK")
 
     def test_a_suspended_member_is_told_nothing_and_comes_back(self) -> None:
         c = self.c
