@@ -102,6 +102,12 @@ take_tls_file(struct keeper *k, struct bytes payload)
 				  "the TLS key of %s does not open with this house key. Remedy: the house "
 				  "key file of this home",
 				  role_name((enum role)m.kind));
+		} else if (e == ERR_FORMAT || e == ERR_UNSUPPORTED) {
+			log_event(LOG_LEVEL_ERROR,
+				  "tls/%s.key.sealed is damaged. Remedy: bring it back from a backup, or "
+				  "name a key of your own with tls.%s_key",
+				  m.kind == ROLE_GATE_MX ? "mx" : "member",
+				  m.kind == ROLE_GATE_MX ? "mx" : "member");
 		}
 	} else {
 		e = buf_append(&plain, m.key_file);
@@ -350,7 +356,9 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILE) {
 		e = m->type == MSG_HOUSE_KEY ? take_house_key(k, m->payload) : take_tls_file(k, m->payload);
 		if (e != ERR_OK) {
-			log_event(LOG_LEVEL_ERROR, "cannot take the keys: %s", err_text(e));
+			if (!log_said_error()) {
+				log_event(LOG_LEVEL_ERROR, "cannot take the keys: %s", err_text(e));
+			}
 			channel_end(ch);
 		}
 		return;

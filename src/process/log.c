@@ -11,6 +11,7 @@
 
 static const char *the_role;
 static enum log_level most_level = LOG_LEVEL_NOTICE;
+static unsigned long errors;
 
 void
 log_set_role(const char *role)
@@ -50,6 +51,7 @@ written(int n, size_t room)
 void
 log_event(enum log_level level, const char *format, ...)
 {
+	errors += level == LOG_LEVEL_ERROR ? 1 : 0;
 	if (level > most_level) {
 		return;
 	}
@@ -74,6 +76,12 @@ log_event(enum log_level level, const char *format, ...)
 	ssize_t n = write(STDERR_FILENO, line, at);
 	(void)n;
 	errno = keep;
+}
+
+bool
+log_said_error(void)
+{
+	return errors > 0;
 }
 
 void

@@ -2,6 +2,8 @@
 #ifndef COHUE_PROCESS_LOG_H
 #define COHUE_PROCESS_LOG_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /*
@@ -30,6 +32,8 @@ void log_set_level(enum log_level most);
  * passes LOG_LINE_MAX is cut. Keeps errno.
  */
 void log_event(enum log_level level, const char *format, ...) COHUE_PRINTF(2, 3);
+/* True once this process has logged an error: what it then ends of has been told. */
+bool log_said_error(void);
 /* A new opaque reference: 8 random lower-case hex digits and a NUL. */
 void log_ref(char ret_ref[LOG_REF_LEN + 1]);
 

@@ -295,7 +295,10 @@ start_task(void *arg)
 		e = channel_notice_empty(h->supervisor, MSG_READY);
 	}
 	if (e != ERR_OK && !f->gone) {
-		log_event(LOG_LEVEL_ERROR, "cannot start: %s", err_text(e));
+		/* One fault, one line: who knows the cause has told it with its remedy. */
+		if (!log_said_error()) {
+			log_event(LOG_LEVEL_ERROR, "cannot start: %s", err_text(e));
+		}
 		fail(f);
 	}
 }
@@ -425,5 +428,5 @@ role_main(const struct role_def *def)
 		}
 	}
 	secret_pool_wipe();
-	_exit(f->status);
+	_exit(!f->started && log_said_error() ? ROLE_EXIT_TOLD : f->status);
 }

@@ -56,6 +56,8 @@ struct role_host {
 
 /* The role's life; returns the exit status. Descriptor 3 is the channel to the supervisor. */
 int role_main(const struct role_def *def);
+/* Its exit status where it could not start and has logged why. */
+enum { ROLE_EXIT_TOLD = 3 };
 
 /* The peer's channel, or NULL while it is away. */
 struct channel *role_channel(const struct role_host *h, enum role peer, unsigned index);

@@ -536,8 +536,14 @@ reaped(struct child *c, int status)
 		return;
 	}
 	if (!h->open && state != CHILD_READY) {
-		/* It has said why. Before the doors are open there is nothing to save by trying again. */
-		log_event(LOG_LEVEL_ERROR, "%s could not start; the service ends", role_name(c->role));
+		/* Before the doors are open there is nothing to save by trying again. */
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != ROLE_EXIT_TOLD) {
+			log_event(LOG_LEVEL_ERROR,
+				  "%s could not start (%s %d); the service ends. Remedy: enough memory and "
+				  "processes, and a kernel with seccomp",
+				  role_name(c->role), WIFSIGNALED(status) ? "signal" : "status",
+				  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+		}
 		house_fail(h);
 		return;
 	}

@@ -18,6 +18,10 @@ name_of(uint8_t ret[16], char letter, unsigned number)
 	/* Spread, as random names are. */
 	ret[0] = (uint8_t)(number * 2654435761U >> 24);
 	ret[1] = (uint8_t)letter;
+	/* The store's number of a row comes from the first eight octets. */
+	for (unsigned i = 2; i < 8; i++) {
+		ret[i] = (uint8_t)(number * UINT64_C(0x9E3779B97F4A7C15) >> (8 * i));
+	}
 }
 
 void
