@@ -27,6 +27,7 @@ enum {
 
 enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };
 enum config_outbound { CONFIG_OUTBOUND_REQUIRE = 0, CONFIG_OUTBOUND_PREFER = 1 };
+enum config_pad { CONFIG_PAD_LADDER = 0, CONFIG_PAD_NONE = 1 };
 enum config_tls_minimum { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
 
 /* A numeric address, checked, as text; NUL-terminated. */
@@ -64,6 +65,7 @@ struct config {
 	struct config_upstream resolver_forward_tls[CONFIG_ADDRESS_MAX]; /* the same, over TLS */
 	size_t resolver_forward_tls_count;
 
+	enum config_pad pad;
 	enum config_tls_minimum tls_member_minimum;
 	enum config_outbound tls_outbound;
 	enum config_inbound_clear tls_inbound_clear;

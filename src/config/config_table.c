@@ -9,6 +9,9 @@ static const struct config_choice outbound[] = {
 static const struct config_choice inbound_clear[] = {
     {"accept", CONFIG_CLEAR_ACCEPT}, {"refuse", CONFIG_CLEAR_REFUSE}, {NULL, 0}};
 
+static const struct config_choice padding[] = {
+    {"ladder", CONFIG_PAD_LADDER}, {"none", CONFIG_PAD_NONE}, {NULL, 0}};
+
 #define KIB ((uint64_t)1024)
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
@@ -118,12 +121,19 @@ const struct config_key config_keys[] = {
      .standard = "4 m",
      .help = "What has waited this long is delivered, crowd or none."},
 
+    {.name = "pad",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(pad),
+     .choices = padding,
+     .standard = "ladder",
+     .group = "TLS",
+     .help = "What is sent under TLS 1.3 has few sizes only: ladder. none shows each size and is for "
+	     "benchmarks."},
     {.name = "tls.member_minimum",
      .type = CONFIG_TYPE_CHOICE,
      AT(tls_member_minimum),
      .choices = tls_minimum,
      .standard = "1.3",
-     .group = "TLS",
      .help = "The oldest TLS version for members: 1.3 or 1.2 (old programs; sizes show)."},
     {.name = "tls.outbound",
      .type = CONFIG_TYPE_CHOICE,

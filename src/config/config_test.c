@@ -69,6 +69,7 @@ a_file_sets_what_it_names(void **state)
 				 "leave.law = none\n"
 				 "limits.quota = 2 GiB\n"
 				 "limits.message_size = 1048576\n"
+				 "pad = none\n"
 				 "tls.member_minimum = 1.2\n"
 				 "tls.outbound = prefer\n"
 				 "smarthost = [2001:db8::25]:2525\n"
@@ -84,6 +85,7 @@ a_file_sets_what_it_names(void **state)
 	assert_int_equal(config.leave.kind, LAW_NONE);
 	assert_true(config.quota == 2ULL * 1024 * 1024 * 1024);
 	assert_int_equal(config.message_size, 1048576);
+	assert_int_equal(config.pad, CONFIG_PAD_NONE);
 	assert_int_equal(config.tls_member_minimum, CONFIG_TLS_1_2);
 	assert_int_equal(config.tls_outbound, CONFIG_OUTBOUND_PREFER);
 	assert_string_equal(config.smarthost, "2001:db8::25");

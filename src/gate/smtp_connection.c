@@ -71,8 +71,8 @@ on_timer(struct timer *t)
 
 enum err
 smtp_connection_start(struct smtp_connection *c, struct loop *loop, int fd, enum smtp_mode mode,
-		      bool implicit, struct tls_context *tls, const struct smtp_server_config *config,
-		      const struct smtp_server_host *host, void *ctx,
+		      bool implicit, struct tls_context *tls, enum config_pad pad,
+		      const struct smtp_server_config *config, const struct smtp_server_host *host, void *ctx,
 		      const struct smtp_connection_events *events)
 {
 	*c = (struct smtp_connection){.loop = loop, .tls = tls, .events = events};
@@ -82,6 +82,7 @@ smtp_connection_start(struct smtp_connection *c, struct loop *loop, int fd, enum
 		(void)close(fd);
 		return e;
 	}
+	stream_set_ladder(c->stream, pad == CONFIG_PAD_NONE ? STREAM_LADDER_OFF : STREAM_LADDER_TURN);
 	smtp_server_init(&c->smtp, mode, implicit, config, host, ctx);
 	if (implicit) {
 		e = stream_start_tls_server(c->stream, tls, true, NULL);

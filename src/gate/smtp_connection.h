@@ -2,6 +2,7 @@
 #ifndef COHUE_GATE_SMTP_CONNECTION_H
 #define COHUE_GATE_SMTP_CONNECTION_H
 
+#include "config/config.h"
 #include "loop/stream.h"
 #include "protocol/smtp_server.h"
 
@@ -33,11 +34,11 @@ struct smtp_connection {
 
 /*
  * Takes the descriptor (closed on failure, too). implicit: TLS from the first byte on. The greeting leaves at once, or
- * after the handshake. `ctx` is what the engine's callbacks get. ERR_MEMORY, ERR_IO.
+ * after the handshake. pad: replies under TLS 1.3 are records of 512 bytes (loop/pad.h). `ctx` is what the engine's callbacks get. ERR_MEMORY, ERR_IO.
  */
 COHUE_MUST_USE enum err smtp_connection_start(struct smtp_connection *c, struct loop *loop, int fd,
 					      enum smtp_mode mode, bool implicit, struct tls_context *tls,
-					      const struct smtp_server_config *config,
+					      enum config_pad pad, const struct smtp_server_config *config,
 					      const struct smtp_server_host *host, void *ctx,
 					      const struct smtp_connection_events *events);
 /* For the host's `starttls` callback. */

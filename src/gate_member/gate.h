@@ -58,7 +58,8 @@ struct member_gate {
 	uint64_t seen_logins;
 	uint64_t seen_refused;
 	uint64_t seen_deferred;
-	uint64_t seen_crowded; /* turned away: too many from one source */
+	uint64_t seen_unpadded; /* logged in over TLS 1.2: nothing can be padded */
+	uint64_t seen_crowded;  /* turned away: too many from one source */
 };
 
 /* All that a connection holds while it idles after login: this and its stream. */
@@ -98,6 +99,8 @@ void pipe_start(struct connection *c, struct stream *s, const uint8_t token[IPC_
 		struct buf *unread);
 /* Frames from a session: ERR_FORMAT for what no honest one sends. */
 COHUE_MUST_USE enum err pipe_data(struct member_gate *g, unsigned worker, const struct msg_conn_data *m);
+/* Ends a response. What cannot be padded as it must be ends the connection. */
+COHUE_MUST_USE enum err pipe_flush(struct member_gate *g, unsigned worker, const struct msg_conn_flush *m);
 COHUE_MUST_USE enum err pipe_credit(struct member_gate *g, unsigned worker, const struct msg_conn_credit *m);
 COHUE_MUST_USE enum err pipe_close(struct member_gate *g, unsigned worker, const struct msg_conn_close *m);
 /* The worker has gone, and with it the other end of these. */

@@ -91,12 +91,17 @@ static enum err
 take_frame(struct member_gate *g, unsigned worker, const struct channel_message *m)
 {
 	struct msg_conn_data data;
+	struct msg_conn_flush flush;
 	struct msg_conn_credit credit;
 	struct msg_conn_close close_conn;
 	enum err e = ERR_FORMAT;
 	if (m->type == MSG_CONN_DATA) {
 		e = msg_conn_data_decode(m->payload, &data);
 		return e == ERR_OK ? pipe_data(g, worker, &data) : e;
+	}
+	if (m->type == MSG_CONN_FLUSH) {
+		e = msg_conn_flush_decode(m->payload, &flush);
+		return e == ERR_OK ? pipe_flush(g, worker, &flush) : e;
 	}
 	if (m->type == MSG_CONN_CREDIT) {
 		e = msg_conn_credit_decode(m->payload, &credit);
@@ -122,12 +127,14 @@ static enum err
 status(struct role_host *h, struct buf *out)
 {
 	const struct member_gate *g = h->state;
-	return buf_printf(out,
-			  "connections_open %zu\nlogged_in %zu\nconnections %llu\nlogins %llu\n"
-			  "logins_refused %llu\nlogins_deferred %llu\ncrowded_out %llu\n",
-			  g->connections, g->piped, (unsigned long long)g->seen_connections,
-			  (unsigned long long)g->seen_logins, (unsigned long long)g->seen_refused,
-			  (unsigned long long)g->seen_deferred, (unsigned long long)g->seen_crowded);
+	return buf_printf(
+	    out,
+	    "connections_open %zu\nlogged_in %zu\nconnections %llu\nlogins %llu\n"
+	    "logins_refused %llu\nlogins_deferred %llu\nlogins_unpadded %llu\ncrowded_out %llu\n",
+	    g->connections, g->piped, (unsigned long long)g->seen_connections,
+	    (unsigned long long)g->seen_logins, (unsigned long long)g->seen_refused,
+	    (unsigned long long)g->seen_deferred, (unsigned long long)g->seen_unpadded,
+	    (unsigned long long)g->seen_crowded);
 }
 
 static void

@@ -120,8 +120,8 @@ on_timer(struct timer *t)
 
 enum err
 imap_connection_start(struct imap_connection *c, struct loop *loop, int fd, struct tls_context *tls,
-		      const struct imap_gate_config *config, const struct imap_connection_events *events,
-		      void *arg)
+		      enum config_pad pad, const struct imap_gate_config *config,
+		      const struct imap_connection_events *events, void *arg)
 {
 	*c = (struct imap_connection){.loop = loop, .events = events, .arg = arg};
 	timer_init(&c->timer, on_timer, c);
@@ -130,6 +130,7 @@ imap_connection_start(struct imap_connection *c, struct loop *loop, int fd, stru
 		(void)close(fd);
 		return e;
 	}
+	stream_set_ladder(c->stream, pad == CONFIG_PAD_NONE ? STREAM_LADDER_OFF : STREAM_LADDER_TURN);
 	e = imap_gate_init(&c->imap, config, loop_now(loop));
 	if (e == ERR_OK) {
 		e = stream_start_tls_server(c->stream, tls, true, NULL);

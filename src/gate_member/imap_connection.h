@@ -2,6 +2,7 @@
 #ifndef COHUE_GATE_MEMBER_IMAP_CONNECTION_H
 #define COHUE_GATE_MEMBER_IMAP_CONNECTION_H
 
+#include "config/config.h"
 #include "loop/stream.h"
 #include "protocol/imap_gate.h"
 
@@ -31,7 +32,8 @@ struct imap_connection {
 
 /* Takes the descriptor (closed on failure, too). `events` and `config` outlive it. ERR_MEMORY, ERR_IO. */
 COHUE_MUST_USE enum err imap_connection_start(struct imap_connection *c, struct loop *loop, int fd,
-					      struct tls_context *tls, const struct imap_gate_config *config,
+					      struct tls_context *tls, enum config_pad pad,
+					      const struct imap_gate_config *config,
 					      const struct imap_connection_events *events, void *arg);
 void imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict);
 /* The service ends: BYE and close, unless the login has succeeded. */

@@ -279,10 +279,11 @@ login_start(struct connection *c, uint16_t port, int fd, const uint8_t address[G
 	}
 	l->connection = c;
 	memcpy(l->address, address, sizeof(l->address));
-	enum err e =
-	    is_imap(c) ? imap_connection_start(&l->imap, g->host->loop, fd, g->tls, &g->imap, &imap_events, l)
-		       : smtp_connection_start(&l->smtp, g->host->loop, fd, SMTP_MODE_GATE, port == 465,
-					       g->tls, &g->smtp, &smtp_host, l, &smtp_events);
+	enum err e = is_imap(c) ? imap_connection_start(&l->imap, g->host->loop, fd, g->tls,
+							g->host->config.pad, &g->imap, &imap_events, l)
+				: smtp_connection_start(&l->smtp, g->host->loop, fd, SMTP_MODE_GATE,
+							port == 465, g->tls, g->host->config.pad, &g->smtp,
+							&smtp_host, l, &smtp_events);
 	if (e != ERR_OK) {
 		free(l);
 		return e;

@@ -4,6 +4,7 @@
 
 #include "base/secret.h"
 #include "gate_member/gate.h"
+#include "loop/pad.h"
 
 enum { FRAME_MAX = 65536 };
 
@@ -187,6 +188,10 @@ pipe_start(struct connection *c, struct stream *s, const uint8_t token[IPC_TOKEN
 	stream_set_events(s, &pipe_events, c);
 	stream_set_idle(s, idle_limit(c));
 	stream_set_quick_ack(s, true);
+	if (c->gate->host->config.pad != CONFIG_PAD_NONE) {
+		stream_set_ladder(s, STREAM_LADDER_RESPONSE);
+		c->gate->seen_unpadded += stream_can_pad(s) ? 0 : 1;
+	}
 	enter(c);
 	m.conn = c->id;
 	memcpy(m.token, token, sizeof(m.token));
@@ -226,6 +231,26 @@ pipe_data(struct member_gate *g, unsigned worker, const struct msg_conn_data *m)
 		return ERR_OK;
 	}
 	give_credit(c);
+	return ERR_OK;
+}
+
+enum err
+pipe_flush(struct member_gate *g, unsigned worker, const struct msg_conn_flush *m)
+{
+	bool foreign = false;
+	struct connection *c = find(g, worker, m->conn, &foreign);
+	if (foreign || (m->pad != CONN_PAD_LADDER && m->pad != CONN_PAD_BEAT)) {
+		return ERR_FORMAT;
+	}
+	if (c == NULL || g->host->config.pad == CONFIG_PAD_NONE) {
+		return ERR_OK;
+	}
+	enum err e = m->pad == CONN_PAD_BEAT ? stream_end_record(c->stream, PAD_SMALL)
+					     : stream_end_response(c->stream);
+	if (e != ERR_OK) {
+		/* It would show its size. */
+		connection_free(c);
+	}
 	return ERR_OK;
 }
 

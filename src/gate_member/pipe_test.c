@@ -61,12 +61,16 @@ on_gate_message(void *arg, struct channel *ch, const struct channel_message *m)
 {
 	struct msg_conn_data data;
 	struct msg_conn_credit credit;
+	struct msg_conn_flush flush;
 	struct msg_conn_close end;
 	enum err e = ERR_OK;
 	(void)arg;
 	if (m->type == MSG_CONN_DATA) {
 		assert_int_equal(msg_conn_data_decode(m->payload, &data), ERR_OK);
 		e = pipe_data(&w.gate, channel_peer_index(ch), &data);
+	} else if (m->type == MSG_CONN_FLUSH) {
+		assert_int_equal(msg_conn_flush_decode(m->payload, &flush), ERR_OK);
+		e = pipe_flush(&w.gate, channel_peer_index(ch), &flush);
 	} else if (m->type == MSG_CONN_CREDIT) {
 		assert_int_equal(msg_conn_credit_decode(m->payload, &credit), ERR_OK);
 		e = pipe_credit(&w.gate, channel_peer_index(ch), &credit);
@@ -310,6 +314,11 @@ test_another_worker_cannot_speak_for_a_connection(void **state)
 	assert_int_equal(pipe_data(&w.gate, 1, &m), ERR_FORMAT);
 	struct msg_conn_close end = {.conn = w.conn};
 	assert_int_equal(pipe_close(&w.gate, 1, &end), ERR_FORMAT);
+	struct msg_conn_flush flush = {.conn = w.conn, .pad = CONN_PAD_LADDER};
+	assert_int_equal(pipe_flush(&w.gate, 1, &flush), ERR_FORMAT);
+	assert_int_equal(pipe_flush(&w.gate, 0, &flush), ERR_OK);
+	flush.pad = 3;
+	assert_int_equal(pipe_flush(&w.gate, 0, &flush), ERR_FORMAT);
 }
 
 static void

@@ -391,8 +391,8 @@ mx_connection_open(struct mx *mx, int fd, const struct sockaddr *peer)
 	mx->all = c;
 	mx->connections++;
 	mx->seen_connections++;
-	if (smtp_connection_start(&c->smtp, mx->host->loop, fd, SMTP_MODE_MX, false, mx->tls, &mx->smtp,
-				  &host, c, &connection_events) != ERR_OK) {
+	if (smtp_connection_start(&c->smtp, mx->host->loop, fd, SMTP_MODE_MX, false, mx->tls,
+				  mx->host->config.pad, &mx->smtp, &host, c, &connection_events) != ERR_OK) {
 		mx_connection_free(c);
 		return;
 	}

@@ -122,6 +122,7 @@ enum ipc_stage {
 	M(MEMBER_CLOSE,    member_close,    R_OPENER,                   R_SESSION,  64,            IPC_REQUEST, 0) \
 	M(CONN_OPEN,       conn_open,       R_GATE_MEMBER,              R_SESSION,  IPC_SMALL,     IPC_NOTICE,  0) \
 	M(CONN_DATA,       conn_data,       R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, IPC_CHUNK, IPC_NOTICE, 0) \
+	M(CONN_FLUSH,      conn_flush,      R_SESSION,                  R_GATE_MEMBER, 16,         IPC_NOTICE,  0) \
 	M(CONN_CREDIT,     conn_credit,     R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, 16, IPC_NOTICE, 0) \
 	M(CONN_CLOSE,      conn_close,      R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, 16, IPC_NOTICE, 0)
 
@@ -281,11 +282,23 @@ enum ipc_stage {
 #define MSG_CONN_OPEN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) FIX(token, IPC_TOKEN) U8(protocol) U8(extended)
 /* The sender may have at most CONN_WINDOW bytes on the way that CONN_CREDIT has not given back. */
 #define MSG_CONN_DATA_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) BYTES(data)
+/*
+ * Here a response ends: until then the gate may keep its last bytes back. pad: enum conn_pad. What was sent since the last
+ * CONN_FLUSH leaves in TLS 1.3 records whose size and number show its step of the ladder alone (loop/pad.h).
+ */
+#define MSG_CONN_FLUSH_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) U8(pad)
 #define MSG_CONN_CREDIT_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) U32(count)
 #define MSG_CONN_CLOSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn)
 /* clang-format on */
 
 enum { CONN_WINDOW = 256 * 1024 };
+
+enum conn_pad {
+	CONN_PAD_LADDER = 1,
+	CONN_PAD_BEAT =
+	    2, /* one record of 512 bytes: 1 to CONN_BEAT_MAX bytes were sent; else the gate ends the connection */
+};
+enum { CONN_BEAT_MAX = 511 };
 
 /* Operations of SPOOL_BATCH, each after its u8. */
 enum spool_op {
@@ -405,6 +418,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(member_close, MSG_MEMBER_CLOSE_FIELDS)                                                             \
 	P(conn_open, MSG_CONN_OPEN_FIELDS)                                                                   \
 	P(conn_data, MSG_CONN_DATA_FIELDS)                                                                   \
+	P(conn_flush, MSG_CONN_FLUSH_FIELDS)                                                                 \
 	P(conn_credit, MSG_CONN_CREDIT_FIELDS)                                                               \
 	P(conn_close, MSG_CONN_CLOSE_FIELDS)
 

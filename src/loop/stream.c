@@ -104,6 +104,7 @@ let_go(struct stream *s)
 	buf_wipe(&s->held);
 	buf_wipe(&s->out);
 	s->out_at = 0;
+	stream_pad_clear(s);
 }
 
 static void

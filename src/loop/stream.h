@@ -90,10 +90,44 @@ bool stream_is_secure(const struct stream *s);
 /* Keying material (RFC 5705, RFC 8446 section 7.5, RFC 9266 for "EXPORTER-Channel-Binding"), without context. */
 COHUE_MUST_USE enum err stream_tls_exporter(struct stream *s, const char *label, uint8_t *ret_key, size_t n);
 /*
- * Pads each TLS 1.3 record to a multiple of `block` bytes (2 to 16384; 0: off).
+ * Pads each TLS 1.3 record to a multiple of `block` bytes (2 to 16384; 0: off), but those of the functions below.
  * ERR_STATE without TLS, ERR_UNSUPPORTED below 1.3.
  */
 COHUE_MUST_USE enum err stream_set_padding(struct stream *s, size_t block);
+
+/*
+ * Exact control over TLS 1.3 records: of which size, and how many, whatever they carry (loop/pad.h). A record's size on
+ * the wire is 5 + size + 16. What cannot be padded so is an error, and nothing of it is sent.
+ */
+
+/* TLS 1.3 is open, and the peer did not ask for short records (RFC 6066 section 4): all of the following work. */
+bool stream_can_pad(const struct stream *s);
+/*
+ * The next `bytes` bytes that are written leave as exactly `count` records of `size`; what is queued already leaves before,
+ * what is written behind them afterwards. They may be written little by little. ERR_UNSUPPORTED: cannot pad; ERR_LIMIT: they
+ * do not go in, or are fewer than records; ERR_STATE: an earlier one is not fully written; ERR_CLOSED, ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err stream_plan_records(struct stream *s, uint64_t bytes, size_t size, uint64_t count);
+/* The same for these bytes, all or nothing. */
+COHUE_MUST_USE enum err stream_write_records(struct stream *s, struct bytes data, size_t size,
+					     uint64_t count);
+
+enum stream_ladder {
+	STREAM_LADDER_OFF,  /* records as they come */
+	STREAM_LADDER_TURN, /* what is written in one turn is a response */
+	STREAM_LADDER_RESPONSE, /* the host says where one ends: until then the last PAD_HOLD bytes and more stay here */
+};
+/*
+ * Responses on the ladder of loop/pad.h, as soon as TLS is open and can pad; until then, or where it cannot, as without. Closing
+ * ends a response. What cannot be padded closes the stream (ERR_STATE).
+ */
+void stream_set_ladder(struct stream *s, enum stream_ladder how);
+/* Ends a response. Nothing happens where none has begun, or TLS cannot pad. ERR_LIMIT, ERR_MEMORY: the host closes. */
+COHUE_MUST_USE enum err stream_end_response(struct stream *s);
+/* Ends a response that must be one record of `size`. ERR_LIMIT where it is not, or there is none. */
+COHUE_MUST_USE enum err stream_end_record(struct stream *s, size_t size);
+/* Bytes of padding sent so far. */
+uint64_t stream_bytes_padding(const struct stream *s);
 
 /*
  * Acknowledges at once what is read: for clients that write a literal and the rest of its command in two pieces, and whose

@@ -21,6 +21,14 @@ enum { STREAM_READ_ROUNDS = 8 /* reads of one stream before others get their tur
 enum tls_state { CLEAR, TLS_PENDING, TLS_HANDSHAKE, TLS_OPEN };
 enum closing { OPEN, FLUSHING, LINGERING, DONE };
 
+/* A part of the queue that leaves as so many records of one size; 0 records: as it comes. */
+struct record_plan {
+	struct record_plan *next;
+	uint64_t bytes; /* not yet sent; perhaps not yet written */
+	uint64_t records;
+	size_t size;
+};
+
 struct stream {
 	struct loop *loop;
 	const struct stream_events *events; /* NULL once the loop owns it */
@@ -36,7 +44,15 @@ struct stream {
 	size_t out_at;
 	struct bytes offered;    /* while the data callback runs, what it was shown */
 	size_t offered_consumed; /* and how much of it was consumed */
-	uint64_t bytes_in, bytes_out;
+	uint64_t bytes_in, bytes_out, bytes_padding;
+	/* From the queue's front on; what is behind them has no plan yet. */
+	struct record_plan *plans;
+	uint64_t planned;       /* bytes of all plans */
+	uint64_t response_sent; /* full records planned of the response under way */
+	size_t block;           /* 0: none */
+	size_t record_size;     /* of the record that is being made; 0: as it comes */
+	bool can_pad, record_made;
+	enum stream_ladder ladder;
 	msec idle_ms, active_at, deadline; /* deadline: of the handshake, or of the closing */
 	size_t
 	    clear_left; /* TLS_PENDING: bytes of the queue that still leave in clear; what is written later does not */
@@ -72,6 +88,19 @@ void stream_start_lingering(struct stream *s);
 bool stream_takes_data(const struct stream *s);
 void stream_offer_held(struct stream *s);
 void stream_read_in(struct stream *s);
+
+/* stream_pad.c */
+/* TLS is open: from now on records can be padded, perhaps. */
+void stream_pad_open(struct stream *s);
+void stream_pad_clear(struct stream *s);
+/* After a write: full records of a long response leave before its end. */
+enum err stream_pad_written(struct stream *s);
+/* Before the queue is sent. */
+enum err stream_pad_turn(struct stream *s);
+/* How many bytes at the queue's front go into one call of OpenSSL; 0: none now. */
+size_t stream_pad_next(struct stream *s);
+/* So many of them have been sent. ERR_STATE: not in a record of the size that was planned. */
+enum err stream_pad_sent(struct stream *s, size_t n, size_t asked);
 
 /* stream_write.c: the deferred call at the end of the turn. */
 void stream_on_flush(struct defer *d);

@@ -63,6 +63,7 @@ stream_shake_hands(struct stream *s)
 		return;
 	}
 	s->tls = TLS_OPEN;
+	stream_pad_open(s);
 	s->active_at = s->loop->now;
 	stream_arm(s);
 	if (s->closing == OPEN && s->events->secured != NULL) {
@@ -214,6 +215,6 @@ stream_set_padding(struct stream *s, size_t block)
 	if (SSL_version(s->ssl) != TLS1_3_VERSION || block > SSL3_RT_MAX_PLAIN_LENGTH) {
 		return ERR_UNSUPPORTED;
 	}
-	/* OpenSSL's 1 means "no padding", as 0 does here. */
-	return SSL_set_block_padding(s->ssl, block == 0 ? 1 : block) == 1 ? ERR_OK : ERR_UNSUPPORTED;
+	s->block = block;
+	return ERR_OK;
 }

@@ -66,12 +66,21 @@ write_queue(struct stream *s)
 	if (s->tls == TLS_HANDSHAKE) {
 		return;
 	}
+	if (stream_pad_turn(s) != ERR_OK) {
+		stream_fail(s, ERR_STATE);
+		return;
+	}
 	s->want_write = false;
 	while (s->closing != DONE) {
-		size_t most = s->tls == TLS_PENDING ? s->clear_left : stream_queued(s);
+		size_t most = s->tls == TLS_PENDING ? s->clear_left : stream_pad_next(s);
 		size_t n = most == 0 ? 0 : send_some(s, s->out.ptr + s->out_at, most);
 		if (n == 0) {
 			break;
+		}
+		enum err e = s->tls == TLS_OPEN ? stream_pad_sent(s, n, most) : ERR_OK;
+		if (e != ERR_OK) {
+			stream_fail(s, e);
+			return;
 		}
 		s->out_at += n;
 		s->clear_left -= s->tls == TLS_PENDING ? n : 0;
@@ -96,6 +105,11 @@ stream_on_flush(struct defer *d)
 		if (s->events != NULL && s->events->drained != NULL) {
 			s->events->drained(s, s->arg);
 		}
+	}
+	if (stream_is_alive(s) && s->closing == FLUSHING && !s->want_write && s->tls == TLS_OPEN &&
+	    stream_queued(s) > 0 && stream_pad_next(s) == 0) {
+		/* Records were promised whose bytes will not come: they cannot leave otherwise. */
+		stream_fail(s, ERR_STATE);
 	}
 	if (stream_is_alive(s) && s->closing == FLUSHING &&
 	    (stream_queued(s) == 0 || s->tls == TLS_HANDSHAKE ||
@@ -132,6 +146,11 @@ stream_write(struct stream *s, struct bytes data)
 		return e;
 	}
 	s->bytes_out += data.len;
+	e = stream_pad_written(s);
+	if (e != ERR_OK) {
+		stream_fail(s, e);
+		return e;
+	}
 	s->congested = s->congested || stream_queued(s) > high_water(s);
 	if (!s->want_write) {
 		defer_start_last(s->loop, &s->flush);

@@ -41,6 +41,15 @@ tls_context_verifies(const struct tls_context *ctx)
 	return ctx->verify;
 }
 
+enum err
+tls_context_limit(struct tls_context *ctx, enum tls_version maximum)
+{
+	return SSL_CTX_set_max_proto_version(ctx->ssl,
+					     maximum == TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION) == 1
+		   ? ERR_OK
+		   : ERR_UNSUPPORTED;
+}
+
 void
 tls_context_destroy(struct tls_context **ctx)
 {
@@ -78,6 +87,8 @@ context_create(const SSL_METHOD *method, enum tls_version minimum, struct tls_co
 	(void)SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
 						SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
 						SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CLEANSE_PLAINTEXT);
+	/* Records are made here, where they are padded, and not by the kernel. */
+	(void)SSL_CTX_clear_options(ctx->ssl, SSL_OP_ENABLE_KTLS);
 	(void)SSL_CTX_set_mode(
 	    ctx->ssl,
 	    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |

@@ -40,6 +40,8 @@ COHUE_MUST_USE enum err tls_server_create(const struct tls_server_settings *sett
  */
 COHUE_MUST_USE enum err tls_client_create(enum tls_version minimum, struct bytes ca_pem,
 					  struct tls_context **ret_ctx);
+/* No newer version than this one: for tests that play an old peer. ERR_UNSUPPORTED. */
+COHUE_MUST_USE enum err tls_context_limit(struct tls_context *ctx, enum tls_version maximum);
 /* Streams that use it go on working. Accepts NULL. */
 void tls_context_destroy(struct tls_context **ctx);
 

@@ -71,6 +71,20 @@ tell_closed(struct conn *c)
 	}
 }
 
+void
+conn_flush(struct conn *c, enum conn_pad pad)
+{
+	struct channel *ch = gate_channel(c);
+	struct msg_conn_flush m = {.conn = c->id, .pad = (uint8_t)pad};
+	if (!c->unended || c->closed || ch == NULL) {
+		return;
+	}
+	c->unended = false;
+	if (channel_notice(ch, CONN_FLUSH, conn_flush, &m) != ERR_OK) {
+		channel_end(ch);
+	}
+}
+
 static void
 serve_task(void *arg)
 {
@@ -78,6 +92,7 @@ serve_task(void *arg)
 	while (!c->closed && !c->closing && c->woken) {
 		c->woken = false;
 		c->protocol->serve(c);
+		conn_flush(c, CONN_PAD_LADDER);
 		c->timed = false;
 	}
 	c->task = NULL;
@@ -279,6 +294,7 @@ conn_wait(struct conn *c, msec deadline)
 		if (c->closed) {
 			return ERR_CLOSED;
 		}
+		conn_flush(c, CONN_PAD_LADDER);
 		enum err e = wait(c, deadline);
 		if (e != ERR_OK) {
 			return e;
@@ -315,6 +331,7 @@ conn_write(struct conn *c, struct bytes data)
 			return e;
 		}
 		c->window -= n;
+		c->unended = true;
 		data = bytes_from(data, n);
 	}
 	return c->closed ? ERR_CLOSED : ERR_OK;

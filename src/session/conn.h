@@ -46,6 +46,7 @@ struct conn {
 	bool timed;   /* the deadline has passed since serve was last called */
 	bool closed;  /* the gate has gone, or closed it: nothing can be sent */
 	bool closing; /* conn_close was called */
+	bool unended; /* bytes were written, and the gate does not know yet that a response ends with them */
 };
 
 /* ---- for the worker ---- */
@@ -75,6 +76,11 @@ void conn_consumed(struct conn *c, size_t n);
 COHUE_MUST_USE enum err conn_wait(struct conn *c, msec deadline);
 /* In a task: sends, and suspends while the peer's window is used up. ERR_CLOSED, ERR_TIMEOUT, ERR_MEMORY: then closed. */
 COHUE_MUST_USE enum err conn_write(struct conn *c, struct bytes data);
+/*
+ * What was written so far is a response: the gate pads and sends it. Waiting for input and returning from serve do that too, so that
+ * protocols need it only for CONN_PAD_BEAT, before which 1 to CONN_BEAT_MAX bytes are written.
+ */
+void conn_flush(struct conn *c, enum conn_pad pad);
 /* Calls serve soon: something else than input has happened. */
 void conn_wake(struct conn *c);
 /* serve is called at this time (CLOCK_MONOTONIC, ms) with conn->timed set; 0: never. */

@@ -256,6 +256,30 @@ pipelined_commands_are_answered_in_order_under_a_slow_client(void **state)
 	testing_down(&t);
 }
 
+static void
+the_gate_hears_where_each_response_ends_and_what_is_pipelined_is_one(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	testing_turns(&t, 3);
+	assert_false(t.conns[0].unended);
+	unsigned before = t.conns[0].flushes;
+	testing_send(&t, 0, BYTES_LIT("x1 NOOP\r\nx2 NOOP\r\nx3 NOOP\r\n"));
+	testing_turns(&t, 10);
+	assert_true(testing_told(&t, 0, "x3 OK"));
+	assert_int_equal(t.conns[0].flushes, before + 1);
+	/* A continuation that the client waits for ends one, too. */
+	testing_send(&t, 0, BYTES_LIT("x4 APPEND INBOX {300}\r\n"));
+	testing_turns(&t, 10);
+	assert_true(testing_told(&t, 0, "+ "));
+	assert_int_equal(t.conns[0].flushes, before + 2);
+	assert_false(t.conns[0].unended);
+	testing_down(&t);
+}
+
 int
 main(void)
 {
@@ -267,6 +291,7 @@ main(void)
 	    cmocka_unit_test(copies_moves_and_searches),
 	    cmocka_unit_test(blobs_and_quota_go_with_the_last_reference),
 	    cmocka_unit_test(an_idle_connection_holds_no_stack_and_no_buffer),
+	    cmocka_unit_test(the_gate_hears_where_each_response_ends_and_what_is_pipelined_is_one),
 	    cmocka_unit_test(pipelined_commands_are_answered_in_order_under_a_slow_client),
 	};
 	return cmocka_run_group_tests(tests, testing_setup, NULL);

@@ -35,6 +35,8 @@ struct testing_conn {
 	size_t seen; /* octets that were credited */
 	bool closed;
 	bool greedy; /* gives no credit back */
+	unsigned flushes;
+	bool unended; /* bytes came since the last of them */
 	unsigned window;
 };
 
@@ -96,6 +98,7 @@ testing_gate_message(void *arg, struct channel *ch, const struct channel_message
 		assert_true(q.conn < TESTING_CONNS);
 		struct testing_conn *c = &t->conns[q.conn];
 		assert_int_equal(buf_append(&c->output, q.data), ERR_OK);
+		c->unended = true;
 		assert_true(c->output.len - c->seen <= CONN_WINDOW);
 		if (!c->greedy) {
 			struct msg_conn_credit credit = {.conn = q.conn,
@@ -103,6 +106,12 @@ testing_gate_message(void *arg, struct channel *ch, const struct channel_message
 			assert_int_equal(channel_notice(t->gate, CONN_CREDIT, conn_credit, &credit), ERR_OK);
 			c->seen = c->output.len;
 		}
+	} else if (m->type == MSG_CONN_FLUSH) {
+		struct msg_conn_flush q;
+		assert_int_equal(msg_conn_flush_decode(m->payload, &q), ERR_OK);
+		assert_true(t->conns[q.conn].unended);
+		t->conns[q.conn].unended = false;
+		t->conns[q.conn].flushes++;
 	} else if (m->type == MSG_CONN_CLOSE) {
 		struct msg_conn_close q;
 		assert_int_equal(msg_conn_close_decode(m->payload, &q), ERR_OK);
