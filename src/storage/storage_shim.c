@@ -26,6 +26,7 @@ struct shim_file {
 
 static sqlite3_vfs shim;
 static sqlite3_vfs *real_vfs;
+static bool safe_overwrites = true;
 static enum shim_fault armed;
 static unsigned long events;
 static unsigned long at_event;
@@ -215,9 +216,9 @@ shim_sector(sqlite3_file *file)
 static int
 shim_characteristics(sqlite3_file *file)
 {
-	/* None: a power cut tears writes (the real VFS would claim safe overwrites). */
+	/* A power cut tears writes, but leaves alone what is beside them; whether that is known is the test's choice. */
 	(void)file;
-	return 0;
+	return safe_overwrites ? SQLITE_IOCAP_POWERSAFE_OVERWRITE : 0;
 }
 
 /* Version 1: no shared memory; exclusive locking needs none. */
@@ -274,6 +275,12 @@ shim_arm(enum shim_fault fault, unsigned long k, unsigned seed)
 		free(unsynced[i].old);
 	}
 	unsynced_count = 0;
+}
+
+void
+shim_claim_safe_overwrites(bool on)
+{
+	safe_overwrites = on;
 }
 
 unsigned long

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/storage_sqlite_vfs.h"
+
 enum {
 	APPLICATION_ID = 0x436f6875, /* "Cohu" */
 	FORMAT_VERSION = 2,
@@ -36,7 +38,7 @@ static const char *const settings[] = {
     "PRAGMA page_size=4096",
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
+    "PRAGMA synchronous=FULL", /* also what storage_sqlite_vfs.h rests on */
     "PRAGMA secure_delete=ON",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA mmap_size=0",
@@ -627,7 +629,11 @@ open_database(struct storage_sqlite *s, const char *folder, bool create)
 	if (e != ERR_OK) {
 		return e;
 	}
-	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+	const char *vfs = sq_vfs_name();
+	if (vfs == NULL) {
+		return ERR_MEMORY;
+	}
+	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs) != SQLITE_OK) {
 		return s->db == NULL ? ERR_MEMORY : sq_error(s, sqlite3_extended_errcode(s->db));
 	}
 	e = configure(s);
