@@ -291,7 +291,7 @@ an_arrival_opens_for_its_member_and_is_checked_again(void **state)
 	sample_ref(&a.blob);
 	a.delivery[0] = 1;
 	assert_int_equal(arrival_seal(account, 2, keys.keys[1].public_key, &a, &sealed), ERR_OK);
-	assert_int_equal(sealed.len, 5 + 48 + 1024);
+	assert_int_equal(sealed.len, 5 + 48 + 880);
 	assert_int_equal(arrival_open(account, &keys, buf_bytes(&sealed), &plain, &b), ERR_OK);
 	assert_memory_equal(a.delivery, b.delivery, 16);
 	assert_memory_equal(&a.blob, &b.blob, BLOB_REF_LEN);

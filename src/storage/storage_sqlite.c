@@ -93,7 +93,10 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_KEY_DELETE] = "DELETE FROM spool_keys WHERE epoch=?1",
     [SQ_KEY_WALK] = "SELECT x'',epoch,value FROM spool_keys ORDER BY epoch",
     [SQ_HEAD_GET] = "SELECT n,head,used FROM heads WHERE account=?1",
-    [SQ_HEAD_PUT] = "INSERT OR REPLACE INTO heads VALUES(?1,?2,?3,?4)",
+    [SQ_HEAD_PUT] = "INSERT INTO heads VALUES(?1,?2,?3,?4)"
+		    " ON CONFLICT(account) DO UPDATE SET n=?2,head=?3,used=?4",
+    [SQ_HEAD_ADD] = "INSERT INTO heads VALUES(?1,0,zeroblob(32),?2)"
+		    " ON CONFLICT(account) DO UPDATE SET used=used+?2",
     [SQ_HEAD_DELETE] = "DELETE FROM heads WHERE account=?1",
     [SQ_HEAD_WALK] = "SELECT account,0,head FROM heads ORDER BY account",
     [SQ_LOG_PUT] = "INSERT INTO log VALUES(?1,?2,?3,?4,?5)",
@@ -342,7 +345,8 @@ commit(struct storage *base)
 	if (sqlite3_get_autocommit(s->db) != 0) {
 		return ERR_IO; /* SQLite has rolled back by itself after an error */
 	}
-	enum err e = sq_write(s, sq_use(s, SQ_COMMIT));
+	enum err e = sq_blobs_settle(s);
+	e = e == ERR_OK ? sq_write(s, sq_use(s, SQ_COMMIT)) : e;
 	s->in_transaction = e != ERR_OK;
 	return e;
 }
@@ -362,6 +366,7 @@ rollback(struct storage *base)
 		}
 	}
 	s->in_transaction = false;
+	s->fresh_count = 0;
 }
 
 static enum err

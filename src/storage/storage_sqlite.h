@@ -27,6 +27,7 @@ enum sq_statement {
 	SQ_KEY_WALK,
 	SQ_HEAD_GET,
 	SQ_HEAD_PUT,
+	SQ_HEAD_ADD,
 	SQ_HEAD_DELETE,
 	SQ_HEAD_WALK,
 	SQ_LOG_PUT,
@@ -63,6 +64,8 @@ enum sq_statement {
 	SQ__COUNT
 };
 
+enum { SQ_FRESH_MAX = 256 };
+
 struct storage_sqlite {
 	struct storage base;
 	sqlite3 *db;
@@ -71,6 +74,12 @@ struct storage_sqlite {
 	enum err bind_error; /* of the statement being bound */
 	bool read_only;
 	bool in_transaction;
+	/*
+	 * Blobs that this transaction began and nothing in it has claimed yet. Nearly all are claimed before the
+	 * commit: only the others are written to blob_pending, by the commit. What finds no room here is written at once.
+	 */
+	uint8_t fresh[SQ_FRESH_MAX][BLOB_NAME_LEN];
+	size_t fresh_count;
 };
 
 struct storage_sqlite *sq_of(struct storage *s);
@@ -153,6 +162,8 @@ COHUE_MUST_USE enum err sq_blobs_exist(struct storage_sqlite *s, const uint8_t (
 COHUE_MUST_USE enum err sq_blob_claim(struct storage_sqlite *s, const uint8_t name[BLOB_NAME_LEN]);
 COHUE_MUST_USE enum err sq_blobs_claim(struct storage_sqlite *s, const uint8_t (*names)[BLOB_NAME_LEN],
 				       size_t count);
+/* Before the commit: what this transaction leaves unclaimed is written down. */
+COHUE_MUST_USE enum err sq_blobs_settle(struct storage_sqlite *s);
 /* Deletes what nobody claimed. */
 COHUE_MUST_USE enum err sq_blobs_sweep(struct storage_sqlite *s);
 

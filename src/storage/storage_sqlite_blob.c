@@ -1,6 +1,32 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The SQLite driver: blobs, and those that nobody has claimed yet. */
+#include <string.h>
+
 #include "storage/storage_sqlite.h"
+
+/* Its place in s->fresh, or SQ_FRESH_MAX. */
+static size_t
+find_fresh(const struct storage_sqlite *s, const uint8_t *name)
+{
+	for (size_t i = 0; i < s->fresh_count; i++) {
+		if (memcmp(s->fresh[i], name, BLOB_NAME_LEN) == 0) {
+			return i;
+		}
+	}
+	return SQ_FRESH_MAX;
+}
+
+static bool
+drop_fresh(struct storage_sqlite *s, const uint8_t *name)
+{
+	size_t i = find_fresh(s, name);
+	if (i == SQ_FRESH_MAX) {
+		return false;
+	}
+	s->fresh_count--;
+	memmove(s->fresh[i], s->fresh[s->fresh_count], BLOB_NAME_LEN);
+	return true;
+}
 
 static enum err
 has_name(struct storage_sqlite *s, enum sq_statement which, const uint8_t *name, bool *ret)
@@ -38,9 +64,9 @@ delete_name(struct storage_sqlite *s, enum sq_statement which, const uint8_t *na
 static enum err
 may_continue(struct storage_sqlite *s, const uint8_t *name, uint32_t chunk)
 {
-	bool pending = false;
+	bool pending = find_fresh(s, name) != SQ_FRESH_MAX;
 	bool before = false;
-	enum err e = has_name(s, SQ_PENDING_HAS, name, &pending);
+	enum err e = pending ? ERR_OK : has_name(s, SQ_PENDING_HAS, name, &pending);
 	e = e == ERR_OK ? has_chunk(s, name, chunk - 1, &before) : e;
 	if (e != ERR_OK) {
 		return e;
@@ -49,6 +75,35 @@ may_continue(struct storage_sqlite *s, const uint8_t *name, uint32_t chunk)
 		return ERR_STATE;
 	}
 	return pending ? ERR_OK : ERR_EXISTS;
+}
+
+static enum err
+write_pending(struct storage_sqlite *s, const uint8_t *name)
+{
+	sqlite3_stmt *q = sq_use(s, SQ_PENDING_PUT);
+	sq_bytes(s, q, 1, bytes_of(name, BLOB_NAME_LEN));
+	return sq_write(s, q);
+}
+
+static enum err
+put_pending(struct storage_sqlite *s, const uint8_t *name)
+{
+	if (s->fresh_count == SQ_FRESH_MAX) {
+		return write_pending(s, name);
+	}
+	memcpy(s->fresh[s->fresh_count++], name, BLOB_NAME_LEN);
+	return ERR_OK;
+}
+
+enum err
+sq_blobs_settle(struct storage_sqlite *s)
+{
+	enum err e = ERR_OK;
+	while (s->fresh_count > 0 && e == ERR_OK) {
+		e = write_pending(s, s->fresh[s->fresh_count - 1]);
+		s->fresh_count -= e == ERR_OK ? 1 : 0;
+	}
+	return e;
 }
 
 enum err
@@ -70,12 +125,7 @@ sq_blob_put(struct storage *base, const uint8_t name[BLOB_NAME_LEN], uint32_t ch
 	sq_number(s, q, 2, chunk);
 	sq_bytes(s, q, 3, data);
 	e = sq_write(s, q);
-	if (e == ERR_OK && chunk == 0) {
-		q = sq_use(s, SQ_PENDING_PUT);
-		sq_bytes(s, q, 1, bytes_of(name, BLOB_NAME_LEN));
-		e = sq_write(s, q);
-	}
-	return e;
+	return e == ERR_OK && chunk == 0 ? put_pending(s, name) : e;
 }
 
 enum err
@@ -96,7 +146,9 @@ sq_blob_delete(struct storage *base, const uint8_t name[BLOB_NAME_LEN])
 	bool pending = false;
 	enum err e = sq_may_write(s);
 	e = e == ERR_OK ? delete_name(s, SQ_BLOB_DELETE, name, &there) : e;
-	e = e == ERR_OK ? delete_name(s, SQ_PENDING_DELETE, name, &pending) : e;
+	if (e == ERR_OK && !drop_fresh(s, name)) {
+		e = delete_name(s, SQ_PENDING_DELETE, name, &pending);
+	}
 	return e == ERR_OK && !there ? ERR_NOT_FOUND : e;
 }
 
@@ -128,7 +180,7 @@ enum err
 sq_blob_claim(struct storage_sqlite *s, const uint8_t name[BLOB_NAME_LEN])
 {
 	bool was_pending = false;
-	return delete_name(s, SQ_PENDING_DELETE, name, &was_pending);
+	return drop_fresh(s, name) ? ERR_OK : delete_name(s, SQ_PENDING_DELETE, name, &was_pending);
 }
 
 enum err

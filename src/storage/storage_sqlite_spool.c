@@ -63,13 +63,10 @@ check_quota(struct storage_sqlite *s, const uint8_t (*accounts)[ACCOUNT_ID_LEN],
 static enum err
 add_used(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t size)
 {
-	struct storage_head head;
-	enum err e = sq_log_head(&s->base, account, &head);
-	if (e != ERR_OK) {
-		return e;
-	}
-	head.used += size;
-	return sq_head_put(s, account, &head);
+	sqlite3_stmt *q = sq_use(s, SQ_HEAD_ADD);
+	sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
+	sq_number(s, q, 2, size);
+	return sq_write(s, q);
 }
 
 enum err
