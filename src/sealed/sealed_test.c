@@ -271,6 +271,41 @@ sample_ref(struct blob_ref *ref)
 }
 
 static void
+an_arrival_shows_its_size_in_steps_and_the_first_leaves_a_row_within_a_page(void **state)
+{
+	(void)state;
+	static const struct {
+		size_t plain, padded;
+	} sizes[] = {{0, 880},     {879, 880},   {880, 2048},   {1024, 2048},
+		     {2047, 2048}, {2048, 3072}, {16384, 24576}};
+	/* SQLite: at most (4096 - 12) * 64 / 255 - 23 octets of a row; 62 go to its header and other columns. */
+	assert_true(5 + 48 + 880 + 62 <= 1002);
+	struct member_keys keys;
+	struct arrival a = {.received = 1};
+	struct arrival b;
+	struct buf sealed = BUF_INIT(ARRIVAL_SEALED_MAX);
+	struct buf plain = BUF_INIT(ARRIVAL_SEALED_MAX);
+	static const uint8_t text[20000];
+	make_keys(&keys, 2);
+	sample_ref(&a.blob);
+	a.flags = ARRIVAL_NULL_SENDER;
+	size_t rest = 1 + 16 + BLOB_REF_LEN + 8 + 4 + 4 * 4;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t n = sizes[i].plain < rest ? 0 : sizes[i].plain - rest;
+		a.summary = bytes_of(text, n);
+		buf_reset(&sealed);
+		buf_reset(&plain);
+		assert_int_equal(arrival_seal(account, 2, keys.keys[1].public_key, &a, &sealed), ERR_OK);
+		assert_int_equal(sealed.len, 5 + 48 + sizes[i].padded);
+		assert_int_equal(arrival_open(account, &keys, buf_bytes(&sealed), &plain, &b), ERR_OK);
+		assert_int_equal(b.summary.len, n);
+	}
+	member_keys_clear(&keys);
+	buf_clear(&sealed);
+	buf_wipe(&plain);
+}
+
+static void
 an_arrival_opens_for_its_member_and_is_checked_again(void **state)
 {
 	(void)state;
@@ -509,6 +544,7 @@ main(void)
 	    cmocka_unit_test(wrapped_keys_open_under_their_name_only),
 	    cmocka_unit_test(directory_entries_come_back_and_stay_at_their_key),
 	    cmocka_unit_test(a_record_opens_at_its_place_only),
+	    cmocka_unit_test(an_arrival_shows_its_size_in_steps_and_the_first_leaves_a_row_within_a_page),
 	    cmocka_unit_test(an_arrival_opens_for_its_member_and_is_checked_again),
 	    cmocka_unit_test(the_state_of_a_unit_comes_back_and_stays_with_it),
 	    cmocka_unit_test(a_courier_part_opens_with_the_spool_secret_of_its_epoch),

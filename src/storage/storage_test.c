@@ -581,6 +581,40 @@ what_was_committed_is_there_after_reopening_and_pending_blobs_are_not(void **sta
 	commit(f->s);
 }
 
+/* Names that nothing in their transaction claims are written down by its commit, however many; the others never are. */
+static void
+unclaimed_blobs_go_at_the_next_start_however_many(void **state)
+{
+	enum { MANY = 700 };
+	struct fixture *f = *state;
+	const struct storage_driver *d = f->s->driver;
+	begin(f->s);
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_int_equal(d->blob_put(f->s, name_of(i).id, 0, BYTES_LIT("blob")), ERR_OK);
+	}
+	/* One of those kept in memory, one of those written at once, and one that is deleted. */
+	assert_int_equal(d->snapshot_put(f->s, name_of(1).id, 1, name_of(3).id), ERR_OK);
+	assert_int_equal(d->snapshot_put(f->s, name_of(2).id, 1, name_of(MANY - 1).id), ERR_OK);
+	assert_int_equal(d->blob_delete(f->s, name_of(4).id), ERR_OK);
+	commit(f->s);
+	/* In another transaction, another is claimed, and one goes on. */
+	begin(f->s);
+	assert_int_equal(d->snapshot_put(f->s, name_of(3).id, 1, name_of(5).id), ERR_OK);
+	assert_int_equal(d->blob_put(f->s, name_of(6).id, 1, BYTES_LIT("more")), ERR_OK);
+	assert_int_equal(d->blob_put(f->s, name_of(5).id, 1, BYTES_LIT("late")), ERR_EXISTS);
+	commit(f->s);
+	/* What is rolled back leaves no name behind that a later commit would write. */
+	begin(f->s);
+	assert_int_equal(d->blob_put(f->s, name_of(MANY).id, 0, BYTES_LIT("undone")), ERR_OK);
+	d->rollback(f->s);
+	begin(f->s);
+	commit(f->s);
+	struct told told = {0};
+	assert_int_equal(d->check(f->s, hear, &told), ERR_OK);
+	reopen(f, false, false);
+	assert_int_equal(blobs_in(f->s), 3);
+}
+
 static void
 a_second_instance_is_refused(void **state)
 {
@@ -778,6 +812,7 @@ main(void)
 	    BOTH(a_snapshot_replaces_the_older_one_and_its_blob),
 	    BOTH(spool_keys_and_named_values_are_kept),
 	    BOTH(check_finds_a_sound_store_sound),
+	    SQLITE(unclaimed_blobs_go_at_the_next_start_however_many),
 	    SQLITE(what_was_committed_is_there_after_reopening_and_pending_blobs_are_not),
 	    SQLITE(a_second_instance_is_refused),
 	    SQLITE(read_only_reads_and_writes_no_byte),
