@@ -107,7 +107,6 @@ seal_parts(struct mx_connection *c, struct delivery *d, struct buf *parts)
 static enum err
 put_unit(struct mx_connection *c, struct bytes parts)
 {
-	struct role_host *h = c->mx->host;
 	struct msg_mix_put m = {.stage = IPC_STAGE_ARRIVING,
 				.size = delivery_wire_size(buf_bytes(&c->message)),
 				.weight = 1,
@@ -116,8 +115,7 @@ put_unit(struct mx_connection *c, struct bytes parts)
 	/* Sending hosts are told apart, and not named: a keyed hash. */
 	crypto_mac(c->mx->keys.key[PURPOSE_DIRECTORY_HASH], bytes_of(c->peer, sizeof(c->peer)), m.source);
 	m.parts = parts;
-	return channel_call(role_channel(h, ROLE_MIXER, 0), MIX_PUT, mix_put, &m,
-			    loop_now(h->loop) + PUT_LIMIT_MS, NULL);
+	return mixer_put_unit(c->mx->host, &m);
 }
 
 static struct mx_reply

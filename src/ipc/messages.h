@@ -231,6 +231,7 @@ enum ipc_stage {
  * generation, public_key: the author's, for her journal; generation 0: nobody to tell.
  * parts: list of {u8 enum ipc_part_kind, 16-byte account (of an arrival), 16-byte blob, u64 stored size, u64 quota,
  * u32 spool key epoch (of a courier's part), bytes body}. Answered when it is on disk. ERR_QUOTA, ERR_FULL, ERR_AGAIN.
+ * A unit of this name that is there already, or was a short while ago, is answered as if it had just been put.
  */
 #define MSG_MIX_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
 	FIX(unit, IPC_UNIT) U8(stage) FIX(sender, IPC_ACCOUNT) FIX(source, 32) U64(size) U16(weight) U8(lane) U8(counts) \

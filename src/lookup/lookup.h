@@ -48,4 +48,12 @@ COHUE_MUST_USE enum err lookup_value(struct role_host *h, const struct purpose_k
 /* Bytes in use by the account. */
 COHUE_MUST_USE enum err lookup_used(struct role_host *h, const uint8_t id[SEALED_ID_LEN], uint64_t *ret_used);
 
+/*
+ * Gives a unit to the mixer and waits for its word, a minute at most. A mixer that dies before it answered is asked again when it
+ * is back, under the same unit id: what is on disk is not put twice, and the sender need not come again with what would
+ * be a second message. As MIX_PUT; ERR_CLOSED and ERR_AGAIN: it is not known, or was not taken.
+ */
+struct msg_mix_put;
+COHUE_MUST_USE enum err mixer_put_unit(struct role_host *h, const struct msg_mix_put *m);
+
 #endif

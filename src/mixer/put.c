@@ -192,10 +192,16 @@ on_unit_stored(void *arg, enum err status, struct bytes payload)
 	struct mixer *m = n->relay->mixer;
 	(void)payload;
 	m->entering_old -= n->old ? 1 : 0;
-	if (status == ERR_CLOSED) {
-		/* On disk or not, nobody knows before the store is back. */
+	if (status == ERR_CLOSED || (status == ERR_EXISTS && !room_knows(m, n->id))) {
+		/*
+		 * On disk or not, nobody knows before the store is back. Or it is there by the hand of a mixer that died
+		 * with its message to the store on the way: what is on disk and not here is loaded.
+		 */
 		n->next = m->unsure;
 		m->unsure = n;
+		if (status == ERR_EXISTS) {
+			mixer_reload(m);
+		}
 		return;
 	}
 	if (status == ERR_OK) {
@@ -206,7 +212,7 @@ on_unit_stored(void *arg, enum err status, struct bytes payload)
 			panic("no memory for a unit that is on disk");
 		}
 	}
-	answer(relay_channel(n->relay), n->relay->type, n->relay->id, status);
+	answer(relay_channel(n->relay), n->relay->type, n->relay->id, status == ERR_EXISTS ? ERR_OK : status);
 	entering_free(n);
 }
 
@@ -216,7 +222,7 @@ mixer_settle_unsure(struct mixer *m)
 	while (m->unsure != NULL) {
 		struct entering *n = m->unsure;
 		m->unsure = n->next;
-		bool there = room_find(m, n->id) != NULL;
+		bool there = room_knows(m, n->id);
 		m->seen_put += there ? 1 : 0;
 		answer(relay_channel(n->relay), n->relay->type, n->relay->id, there ? ERR_OK : ERR_AGAIN);
 		entering_free(n);
@@ -319,6 +325,10 @@ mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg
 	}
 	if (!m->loaded || m->host->stopping) {
 		answer(ch, msg->type, msg->id, ERR_AGAIN);
+		return;
+	}
+	if (room_knows(m, q.unit)) {
+		answer(ch, msg->type, msg->id, ERR_OK);
 		return;
 	}
 	struct entering *n = calloc(1, sizeof(*n));

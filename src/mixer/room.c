@@ -130,6 +130,18 @@ room_find(const struct mixer *m, const uint8_t id[IPC_UNIT])
 	return u;
 }
 
+static size_t
+past_place(const uint8_t id[IPC_UNIT])
+{
+	return id_hash(id) % ROOM_PAST;
+}
+
+bool
+room_knows(const struct mixer *m, const uint8_t id[IPC_UNIT])
+{
+	return room_find(m, id) != NULL || memcmp(m->past[past_place(id)], id, IPC_UNIT) == 0;
+}
+
 enum err
 room_add(struct mixer *m, const uint8_t id[IPC_UNIT], const struct spool_state *state, struct unit **ret)
 {
@@ -170,6 +182,7 @@ room_remove(struct mixer *m, struct unit *u)
 	}
 	*at = u->next;
 	m->units.count--;
+	memcpy(m->past[past_place(u->id)], u->id, IPC_UNIT);
 	outgoing_forget_unit(m, u);
 	unit_free(u);
 }

@@ -29,6 +29,7 @@ enum {
 	ROOM_LIMIT_MS = 60 * 1000,
 	ROOM_BATCH = 64,     /* units of one decision: one message to the store */
 	ROOM_WORK_MAX = 128, /* parts at the courier at once */
+	ROOM_PAST = 4096,    /* units that have gone and are still known by name */
 	ROOM_BATCH_BYTES = IPC_PAYLOAD_MAX - 128 * 1024,
 };
 
@@ -82,7 +83,8 @@ struct mixer {
 	struct room_table units;
 	struct room_table entries;
 	uint64_t next_law_id;
-	struct work *works; /* in order of release */
+	uint8_t past[ROOM_PAST][IPC_UNIT]; /* of units that were here; each in the place that its name says */
+	struct work *works;                /* in order of release */
 	struct work **works_end;
 	size_t works_sent;
 	struct held *held;
@@ -110,6 +112,8 @@ COHUE_MUST_USE enum err room_init(struct mixer *m);
 /* Forgets all that waits (it is on disk): before loading anew. */
 void room_forget(struct mixer *m);
 struct unit *room_find(const struct mixer *m, const uint8_t id[IPC_UNIT]);
+/* True for a unit that is here, or was until a short while ago: who puts it again, unsure of the first time, has been heard. */
+bool room_knows(const struct mixer *m, const uint8_t id[IPC_UNIT]);
 /* Takes the state over, parts copied. ERR_EXISTS, ERR_MEMORY. */
 COHUE_MUST_USE enum err room_add(struct mixer *m, const uint8_t id[IPC_UNIT], const struct spool_state *state,
 				 struct unit **ret);

@@ -15,7 +15,6 @@
 #include "session/submission_report.h"
 
 enum {
-	PUT_LIMIT_MS = 60 * 1000,
 	KEY_LIMIT_MS = 20 * 1000,
 	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
 	HEADER_ROOM = 8192,
@@ -255,7 +254,6 @@ add_report(struct sending *s)
 static enum err
 put_unit(struct sending *s)
 {
-	struct role_host *h = s->worker->host;
 	const struct envelope *v = s->envelope;
 	const struct directory_account *profile = &s->member->profile;
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
@@ -270,8 +268,7 @@ put_unit(struct sending *s)
 	memcpy(m.public_key, profile->public_key, sizeof(m.public_key));
 	memcpy(m.unit, s->unit, sizeof(m.unit));
 	memcpy(m.sender, s->member->account, sizeof(m.sender));
-	return channel_call(role_channel(h, ROLE_MIXER, 0), MIX_PUT, mix_put, &m,
-			    loop_now(h->loop) + PUT_LIMIT_MS, NULL);
+	return mixer_put_unit(s->worker->host, &m);
 }
 
 static enum err

@@ -2,6 +2,8 @@
 """kill -9 of any role, and of all, under load: what was answered with 250 is there afterwards, whole, once."""
 
 import collections
+import os
+import signal
 import smtplib
 import threading
 import time
@@ -102,6 +104,44 @@ class Crash(unittest.TestCase):
             gone = cohue.kill_role("mixer")
             cohue.wait_role("mixer", gone)
             self.check(cohue, member, load)
+
+    def test_a_mixer_that_dies_before_it_answered_is_asked_again(self) -> None:
+        """Between the commit and the answer: the sender hears 250, not 451, and there is one message."""
+        for submitted in (False, True):
+            for committed in (True, False):
+                with self.subTest(submitted=submitted, committed=committed), Cohue() as cohue:
+                    member = cohue.add_member("alice")
+                    store = cohue.role_pids("store")[0]
+                    with self.sender(cohue, member, submitted) as client:
+                        os.kill(store, signal.SIGSTOP)
+                        client.docmd("DATA")
+                        client.send(b"From: alice@house.test\r\nSubject: crash 1\r\n\r\n"
+                                    + b"line of 1\r\n" * 50 + b"end\r\n.\r\n")
+                        time.sleep(1)  # the unit is on its way to the store
+                        gone = cohue.role_pids("mixer")[0]
+                        if committed:
+                            os.kill(gone, signal.SIGSTOP)
+                            os.kill(store, signal.SIGCONT)
+                            time.sleep(1)
+                            os.kill(gone, signal.SIGKILL)
+                        else:
+                            os.kill(gone, signal.SIGKILL)
+                            os.kill(store, signal.SIGCONT)
+                        self.assertEqual(client.getreply()[0], 250)
+                    self.assertNotEqual(cohue.role_pids("mixer"), [gone])
+                    self.assertEqual(self.arrived(cohue, member), {1})
+                    time.sleep(1)
+                    self.arrived(cohue, member)
+                    self.assertEqual(len(self.messages), 1)
+
+    @staticmethod
+    def sender(cohue: Cohue, member, submitted: bool) -> smtplib.SMTP:
+        client = cohue.smtp(member) if submitted else smtplib.SMTP("127.0.0.1", cohue.port(25), timeout=40,
+                                                                   local_hostname="s.test")
+        client.ehlo()
+        client.mail(member.address if submitted else "s@stranger.test")
+        client.rcpt(member.address)
+        return client
 
 
 if __name__ == "__main__":
