@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "base/secret.h"
 #include "cli/internal.h"
 
@@ -229,16 +230,8 @@ status_text(unsigned status)
 static enum err
 date_of_day(struct buf *out, uint32_t day)
 {
-	/* Days to civil date, proleptic Gregorian (H. Hinnant, "chrono-compatible low-level date algorithms"). */
-	uint32_t z = day + 719468;
-	uint32_t era = z / 146097;
-	uint32_t doe = z - era * 146097;
-	uint32_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	uint32_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	uint32_t mp = (5 * doy + 2) / 153;
-	uint32_t month = mp < 10 ? mp + 3 : mp - 9;
-	uint32_t year = yoe + era * 400 + (month <= 2 ? 1 : 0);
-	return buf_printf(out, "%04u-%02u-%02u", year, month, doy - (153 * mp + 2) / 5 + 1);
+	struct calendar c = calendar_of((int64_t)day * 86400);
+	return buf_printf(out, "%04d-%02d-%02d", (int)c.year, c.month, c.day);
 }
 
 static enum err

@@ -23,6 +23,7 @@ enum {
 	CONFIG_ADDRESS_MAX = 8, /* addresses in a list */
 	CONFIG_ADDRESS_TEXT = 64,
 	CONFIG_ENCODED_MAX = 32 * 1024,
+	CONFIG_HOLD_MAX = 30 * 24 * 3600, /* seconds that a letter may be held ("send later") */
 };
 
 enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };

@@ -46,6 +46,8 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	/* Who has not logged in has no reason to think for five minutes. */
 	g->smtp.command_timeout = h->config.smtp_idle < COMMAND_MS ? h->config.smtp_idle : COMMAND_MS;
 	g->smtp.message_wait = LOGIN_MS;
+	g->smtp.hold_max = CONFIG_HOLD_MAX;
+	g->smtp.wall = clock_wall;
 	g->smtp.starttls = true;
 	return gate_tls_warm_up();
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "base/calendar.h"
 #include "mail/header.h"
 #include "mail/lexer.h"
 
@@ -134,28 +135,11 @@ take_word(struct parts *p, struct bytes word)
 	return take_number(p, word);
 }
 
-static int64_t
-days_from_civil(int64_t y, int64_t m, int64_t d)
-{
-	/* Howard Hinnant, "chrono-compatible low-level date algorithms" */
-	y -= m <= 2;
-	int64_t era = y / 400;
-	int64_t yoe = y - era * 400;
-	int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-	int64_t doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-	return era * 146097 + doe - 719468;
-}
-
 static bool
 is_valid(const struct parts *p)
 {
-	static const int days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	if (p->day < 1 || p->month < 1 || p->year < 1 || p->hour < 0 || p->hour > 23 || p->minute > 59 ||
-	    p->second > 60) {
-		return false;
-	}
-	bool leap = (p->year % 4 == 0 && p->year % 100 != 0) || p->year % 400 == 0;
-	return p->day <= days[p->month - 1] + (p->month == 2 && leap ? 1 : 0);
+	return p->year >= 1 && calendar_is_day(p->year, p->month, p->day) && p->hour >= 0 && p->hour <= 23 &&
+	       p->minute <= 59 && p->second <= 60;
 }
 
 enum err
@@ -195,8 +179,59 @@ mail_date_parse(struct bytes value, struct mail_date *ret_date)
 	if (!is_valid(&p)) {
 		return ERR_FORMAT;
 	}
-	ret_date->seconds = days_from_civil(p.year, p.month, p.day) * 86400 + p.hour * 3600 + p.minute * 60 +
+	ret_date->seconds = calendar_days(p.year, p.month, p.day) * 86400 + p.hour * 3600 + p.minute * 60 +
 			    p.second - p.zone * 60;
 	ret_date->offset_minutes = (int16_t)p.zone;
+	return ERR_OK;
+}
+
+/* "dddd" at `at`, as long as the format wants it. */
+static bool
+digits(struct bytes text, size_t at, size_t count, int *ret)
+{
+	return text.len >= at + count && number(bytes_slice(text, at, count), count, count, ret);
+}
+
+/* "Z", "+hh:mm" or "-hh:mm" */
+static bool
+timestamp_zone(struct bytes text, int *ret_minutes)
+{
+	int hours = 0;
+	int minutes = 0;
+	*ret_minutes = 0;
+	if (bytes_is_nocase(text, "Z")) {
+		return true;
+	}
+	if (text.len != 6 || (text.ptr[0] != '+' && text.ptr[0] != '-') || text.ptr[3] != ':' ||
+	    !digits(text, 1, 2, &hours) || !digits(text, 4, 2, &minutes) || hours > 23 || minutes > 59) {
+		return false;
+	}
+	*ret_minutes = (hours * 60 + minutes) * (text.ptr[0] == '-' ? -1 : 1);
+	return true;
+}
+
+enum err
+mail_timestamp_parse(struct bytes text, int64_t *ret_seconds)
+{
+	struct parts p = {.day = -1, .month = -1, .year = -1, .hour = -1};
+	size_t at = 19;
+	bool fine = digits(text, 0, 4, &p.year) && digits(text, 5, 2, &p.month) &&
+		    digits(text, 8, 2, &p.day) && digits(text, 11, 2, &p.hour) &&
+		    digits(text, 14, 2, &p.minute) && digits(text, 17, 2, &p.second) && text.ptr[4] == '-' &&
+		    text.ptr[7] == '-' && (text.ptr[10] == 'T' || text.ptr[10] == 't') &&
+		    text.ptr[13] == ':' && text.ptr[16] == ':';
+	if (!fine || !is_valid(&p)) {
+		return ERR_FORMAT;
+	}
+	if (text.len > at && text.ptr[at] == '.') {
+		for (at++; at < text.len && ascii_is_digit(text.ptr[at]); at++) {
+		}
+		fine = at > 20;
+	}
+	if (!fine || !timestamp_zone(bytes_from(text, at), &p.zone)) {
+		return ERR_FORMAT;
+	}
+	*ret_seconds = calendar_days(p.year, p.month, p.day) * 86400 + p.hour * 3600 + p.minute * 60 +
+		       p.second - p.zone * 60;
 	return ERR_OK;
 }

@@ -83,6 +83,9 @@ struct mail_date {
 /* Obsolete zones, two-digit years, missing weekday or seconds are read. ERR_FORMAT. */
 COHUE_MUST_USE enum err mail_date_parse(struct bytes value, struct mail_date *ret_date);
 
+/* An Internet timestamp, "2026-11-22T17:30:00Z" (RFC 3339 section 5.6), as seconds since 1970; a fraction is dropped. ERR_FORMAT. */
+COHUE_MUST_USE enum err mail_timestamp_parse(struct bytes text, int64_t *ret_seconds);
+
 /* --- Message identifiers (RFC 5322 §3.6.4) --- */
 
 struct mail_ids {

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/calendar.h"
+
 enum {
 	FOLD_AT = 76,
 	LINE_LIMIT = 990, /* under the 998 of RFC 5322 §2.1.1, with room for a name */
@@ -184,28 +186,24 @@ mail_write_phrase(struct buf *out, struct bytes utf8)
 enum err
 mail_write_date(struct buf *out, int64_t seconds)
 {
-	static const char *const days[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	if (seconds < -2208988800 || seconds > 253402300799) {
 		return ERR_FORMAT;
 	}
-	int64_t day = seconds / 86400;
-	int64_t rest = seconds % 86400;
-	if (rest < 0) {
-		rest += 86400;
-		day--;
+	struct calendar c = calendar_of(seconds);
+	return buf_printf(out, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[c.weekday], c.day,
+			  months[c.month - 1], (int)c.year, c.hour, c.minute, c.second);
+}
+
+enum err
+mail_write_timestamp(struct buf *out, int64_t seconds)
+{
+	struct calendar c = calendar_of(seconds);
+	if (c.year < 0 || c.year > 9999) {
+		return ERR_FORMAT;
 	}
-	/* The inverse of days_from_civil in date.c, same source. */
-	int64_t z = day + 719468;
-	int64_t era = z / 146097;
-	int64_t doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	int64_t mp = (5 * doy + 2) / 153;
-	int64_t d = doy - (153 * mp + 2) / 5 + 1;
-	int64_t m = mp < 10 ? mp + 3 : mp - 9;
-	int64_t y = yoe + era * 400 + (m <= 2);
-	return buf_printf(out, "%s, %02d %s %04d %02d:%02d:%02d +0000", days[(day % 7 + 7) % 7], (int)d,
-			  months[m - 1], (int)y, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+	return buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02dZ", (int)c.year, c.month, c.day, c.hour,
+			  c.minute, c.second);
 }

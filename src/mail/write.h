@@ -19,6 +19,8 @@ COHUE_MUST_USE enum err mail_encode_words(struct buf *out, struct bytes utf8);
 COHUE_MUST_USE enum err mail_write_phrase(struct buf *out, struct bytes utf8);
 /* "Thu, 01 Jan 1970 00:00:00 +0000": always UTC, which tells nothing of the author. ERR_FORMAT outside of years 1900 to 9999. */
 COHUE_MUST_USE enum err mail_write_date(struct buf *out, int64_t seconds);
+/* "1970-01-01T00:00:00Z" (RFC 3339). ERR_FORMAT outside of years 0 to 9999. */
+COHUE_MUST_USE enum err mail_write_timestamp(struct buf *out, int64_t seconds);
 
 /* Appends the message without the fields of these names (NULL-terminated); all other octets as they are. */
 COHUE_MUST_USE enum err mail_strip_fields(struct bytes message, const char *const *names, struct buf *out);

@@ -312,7 +312,5 @@ const char *imap_flag_name(uint32_t bit);
 /* "\\Sent" to its bit (IMAP_USE_OTHER when unknown), and back (NULL for none). */
 uint32_t imap_use_bit(struct bytes name);
 const char *imap_use_name(uint32_t bit);
-/* Days since 1970-01-01 of a proleptic Gregorian date. */
-int32_t imap_days(int year, int month, int day);
 
 #endif

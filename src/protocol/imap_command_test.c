@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "base/calendar.h"
 #include "protocol/imap_command.h"
 
 #include <setjmp.h>
@@ -294,7 +295,7 @@ search_keys_become_a_tree(void **state)
 	assert_int_equal(key->flag, IMAP_FLAG_FLAGGED);
 	key = key->next;
 	assert_int_equal(key->op, IMAP_SEARCH_SINCE);
-	assert_int_equal(key->day, imap_days(1994, 2, 1));
+	assert_int_equal(key->day, calendar_days(1994, 2, 1));
 	assert_int_equal(key->day, 8797);
 	key = key->next;
 	assert_int_equal(key->op, IMAP_SEARCH_NOT);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/calendar.h"
+
 enum { KEYWORD_MAX = 200 };
 
 void
@@ -347,31 +349,18 @@ take_month(struct imap_lexer *l)
 	return 1;
 }
 
-int32_t
-imap_days(int year, int month, int day)
-{
-	/* Days from civil, with years that begin in March. */
-	int y = month <= 2 ? year - 1 : year;
-	int era = (y >= 0 ? y : y - 399) / 400;
-	int of_era = y - era * 400;
-	int of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	return (int32_t)(era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468);
-}
-
 /* "-Mon-yyyy" behind a day, all checked. */
 static int32_t
 take_rest_of_date(struct imap_lexer *l, int day)
 {
-	static const int lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	imap_lex_need(l, '-');
 	int month = take_month(l);
 	imap_lex_need(l, '-');
 	int year = take_digits(l, 4);
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-	if (day < 1 || day > lengths[month - 1] || (month == 2 && day == 29 && !leap)) {
+	if (!calendar_is_day(year, month, day)) {
 		imap_lex_fail(l, ERR_FORMAT, "Not a valid date");
 	}
-	return l->error == ERR_OK ? imap_days(year, month, day) : 0;
+	return l->error == ERR_OK ? (int32_t)calendar_days(year, month, day) : 0;
 }
 
 int32_t

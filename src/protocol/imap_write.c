@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/calendar.h"
 #include "protocol/imap_mailbox_name.h"
 
 enum { QUOTED_MAX = 1000 };
@@ -229,34 +230,19 @@ imap_write_time(struct imap_writer *w, struct imap_time time)
 {
 	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	const int64_t earliest = (int64_t)imap_days(1, 1, 1) * 86400;
-	const int64_t latest = (int64_t)imap_days(9999, 12, 31) * 86400;
+	const int64_t earliest = calendar_days(1, 1, 1) * 86400;
+	const int64_t latest = calendar_days(9999, 12, 31) * 86400;
 	int zone = time.zone > -1440 && time.zone < 1440 ? time.zone : 0;
 	int64_t local = time.seconds;
 	local = local < earliest ? earliest : local > latest ? latest : local;
 	local += (int64_t)zone * 60;
 	local = local < earliest ? earliest : local;
-	int64_t days = local / 86400;
-	int64_t second = local % 86400;
-	if (second < 0) {
-		second += 86400;
-		days--;
-	}
-	/* Civil from days, with years that begin in March. */
-	int64_t z = days + 719468;
-	int64_t era = z / 146097; /* z is not negative from the year 1 on */
-	int64_t doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	int64_t mp = (5 * doy + 2) / 153;
-	int day = (int)(doy - (153 * mp + 2) / 5 + 1);
-	int month = (int)(mp < 10 ? mp + 3 : mp - 9);
-	int year = (int)(yoe + era * 400 + (month <= 2));
+	struct calendar c = calendar_of(local);
 	int west = zone < 0;
 	int minutes = west ? -zone : zone;
-	imap_write_format(w, "\"%02d-%s-%04d %02d:%02d:%02d %c%02d%02d\"", day, months[month - 1], year,
-			  (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60), west ? '-' : '+',
-			  minutes / 60, minutes % 60);
+	imap_write_format(w, "\"%02d-%s-%04d %02d:%02d:%02d %c%02d%02d\"", c.day, months[c.month - 1],
+			  (int)c.year, c.hour, c.minute, c.second, west ? '-' : '+', minutes / 60,
+			  minutes % 60);
 }
 
 void

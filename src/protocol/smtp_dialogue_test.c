@@ -144,6 +144,10 @@ on_mail(void *ctx, const struct smtp_mail *m)
 	      (const char *)m->sender.local.ptr, (int)m->sender.domain.len,
 	      (const char *)m->sender.domain.ptr, (unsigned long long)m->size, (int)m->body, (int)m->utf8,
 	      (int)m->ret, (int)m->envid.len, (const char *)m->envid.ptr);
+	if (m->hold > 0 || m->has_priority) {
+		event(ctx, "wish hold=%llu priority=%d,%d", (unsigned long long)m->hold, (int)m->has_priority,
+		      (int)m->priority);
+	}
 	auto_accept(ctx);
 }
 
@@ -439,6 +443,13 @@ set_option(struct player *p, const char *text)
 	}
 }
 
+/* 2026-11-22 12:00:00 UTC */
+static msec
+wall(void)
+{
+	return 1795348800 * MSEC_SECOND;
+}
+
 static void
 set_engine(struct player *p, const char *text)
 {
@@ -449,6 +460,10 @@ set_engine(struct player *p, const char *text)
 	p->is_client = strncmp(text, "client", 6) == 0;
 	smtp_server_config_default(&p->server_config);
 	p->server_config.hostname = BYTES_LIT("mx.example.org");
+	if (strstr(text, " future") != NULL) {
+		p->server_config.hold_max = 1000;
+		p->server_config.wall = wall;
+	}
 	smtp_client_config_default(&p->client_config);
 	p->client_config.hello = BYTES_LIT("out.example.org");
 	p->client_config.tls = tls ? SMTP_TLS_IMPLICIT : SMTP_TLS_NONE;

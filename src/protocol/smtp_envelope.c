@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "protocol/smtp_envelope.h"
 
+#include "mail/header.h"
+
 /* xchar of RFC 3461 section 4: printable, neither '+' nor '='. */
 static bool
 is_xchar(uint8_t c)
@@ -66,6 +68,8 @@ struct target {
 	struct smtp_rcpt *rcpt;
 	struct buf *scratch;
 	bool utf8;
+	bool held;
+	const struct smtp_offer *offer;
 };
 
 /* Decoded and printable, as it will stand in a DSN. */
@@ -139,6 +143,53 @@ param_envid(struct target *t, struct bytes value)
 		return ERR_FORMAT;
 	}
 	return e;
+}
+
+/* RFC 4865 section 3: one of HOLDFOR and HOLDUNTIL, not both. */
+static enum err
+hold(struct target *t, uint64_t seconds)
+{
+	if (t->held) {
+		return ERR_FORMAT;
+	}
+	t->held = true;
+	t->mail->hold = seconds;
+	return seconds <= t->offer->hold_max ? ERR_OK : ERR_LIMIT;
+}
+
+static enum err
+param_holdfor(struct target *t, struct bytes value)
+{
+	uint64_t seconds = 0;
+	if (value.len > 9 || value.ptr[0] == '0' || bytes_to_u64(value, UINT64_MAX, &seconds) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	return hold(t, seconds);
+}
+
+static enum err
+param_holduntil(struct target *t, struct bytes value)
+{
+	int64_t until = 0;
+	if (mail_timestamp_parse(value, &until) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	int64_t seconds = until - t->offer->wall;
+	return hold(t, seconds <= 0 ? 0 : seconds == 1 ? 2 : (uint64_t)seconds);
+}
+
+static enum err
+param_priority(struct target *t, struct bytes value)
+{
+	bool negative = value.ptr[0] == '-';
+	struct bytes digits = bytes_from(value, negative ? 1 : 0);
+	if (digits.len != 1 || !ascii_is_digit(digits.ptr[0])) {
+		return ERR_FORMAT;
+	}
+	int n = digits.ptr[0] - '0';
+	t->mail->has_priority = true;
+	t->mail->priority = (int8_t)(negative ? -n : n);
+	return ERR_OK;
 }
 
 /* Whose mail it is, said by a peer that we have no reason to believe (RFC 4954 section 5). */
@@ -223,17 +274,22 @@ static const struct param {
 	bool of_mail;
 	bool dsn;
 	bool auth;
+	bool priority;
+	bool future;
 	enum value value;
 	enum err (*read)(struct target *t, struct bytes value);
 } params[] = {
-    {"SIZE", true, false, false, VALUE_REQUIRED, param_size},
-    {"BODY", true, false, false, VALUE_REQUIRED, param_body},
-    {"SMTPUTF8", true, false, false, VALUE_NONE, param_utf8},
-    {"RET", true, true, false, VALUE_REQUIRED, param_ret},
-    {"ENVID", true, true, false, VALUE_REQUIRED, param_envid},
-    {"AUTH", true, false, true, VALUE_REQUIRED, param_auth},
-    {"NOTIFY", false, true, false, VALUE_REQUIRED, param_notify},
-    {"ORCPT", false, true, false, VALUE_REQUIRED, param_orcpt},
+    {"SIZE", true, false, false, false, false, VALUE_REQUIRED, param_size},
+    {"BODY", true, false, false, false, false, VALUE_REQUIRED, param_body},
+    {"SMTPUTF8", true, false, false, false, false, VALUE_NONE, param_utf8},
+    {"RET", true, true, false, false, false, VALUE_REQUIRED, param_ret},
+    {"ENVID", true, true, false, false, false, VALUE_REQUIRED, param_envid},
+    {"AUTH", true, false, true, false, false, VALUE_REQUIRED, param_auth},
+    {"MT-PRIORITY", true, false, false, true, false, VALUE_REQUIRED, param_priority},
+    {"HOLDFOR", true, false, false, false, true, VALUE_REQUIRED, param_holdfor},
+    {"HOLDUNTIL", true, false, false, false, true, VALUE_REQUIRED, param_holduntil},
+    {"NOTIFY", false, true, false, false, false, VALUE_REQUIRED, param_notify},
+    {"ORCPT", false, true, false, false, false, VALUE_REQUIRED, param_orcpt},
 };
 
 enum { PARAM_COUNT = sizeof(params) / sizeof(params[0]) };
@@ -274,8 +330,9 @@ read_param(struct bytes text, struct smtp_offer offer, struct target *t, unsigne
 	}
 	for (unsigned i = 0; i < PARAM_COUNT; i++) {
 		const struct param *p = &params[i];
-		if (p->of_mail != (t->mail != NULL) || (p->dsn && !offer.dsn) || (p->auth && !offer.auth) ||
-		    !bytes_is_nocase(keyword, p->keyword)) {
+		bool offered = (!p->dsn || offer.dsn) && (!p->auth || offer.auth) &&
+			       (!p->priority || offer.priority) && (!p->future || offer.hold_max > 0);
+		if (p->of_mail != (t->mail != NULL) || !offered || !bytes_is_nocase(keyword, p->keyword)) {
 			continue;
 		}
 		if ((*seen & 1U << i) != 0 || (p->value == VALUE_REQUIRED) != (equals >= 0)) {
@@ -312,7 +369,7 @@ enum err
 smtp_mail_params(struct bytes text, struct smtp_offer offer, struct buf *scratch, struct smtp_mail *ret_mail)
 {
 	struct smtp_mail mail = {.sender = ret_mail->sender};
-	struct target t = {.mail = &mail, .scratch = scratch};
+	struct target t = {.mail = &mail, .scratch = scratch, .offer = &offer};
 	enum err e = read_params(text, offer, &t);
 	if (e == ERR_OK) {
 		*ret_mail = mail;
@@ -325,7 +382,7 @@ smtp_rcpt_params(struct bytes text, struct smtp_offer offer, bool utf8, struct b
 		 struct smtp_rcpt *ret_rcpt)
 {
 	struct smtp_rcpt rcpt = {.recipient = ret_rcpt->recipient};
-	struct target t = {.rcpt = &rcpt, .scratch = scratch, .utf8 = utf8};
+	struct target t = {.rcpt = &rcpt, .scratch = scratch, .utf8 = utf8, .offer = &offer};
 	enum err e = read_params(text, offer, &t);
 	if (e == ERR_OK) {
 		*ret_rcpt = rcpt;

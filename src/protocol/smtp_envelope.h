@@ -33,6 +33,13 @@ struct smtp_mail {
 	bool utf8; /* SMTPUTF8 (RFC 6531) */
 	enum smtp_ret ret;
 	struct bytes envid; /* decoded; empty when unsaid */
+	/*
+	 * Seconds to wait before it is sent (RFC 4865), 0 when unsaid or past. HOLDUNTIL, a wish for a time,
+	 * never gives 1: that is what HOLDFOR=1 means to us, an urgent letter.
+	 */
+	uint64_t hold;
+	bool has_priority;
+	int8_t priority; /* -9 to 9 (RFC 6710) */
 };
 
 /* What came with RCPT. */
@@ -52,12 +59,16 @@ COHUE_MUST_USE enum err smtp_xtext_encode(struct bytes plain, struct buf *ret_te
  * module knows them. Decoded values are appended to `scratch`, into which the
  * views of ret_ point. ret_ must come with its path set; other fields are set here.
  * ERR_UNSUPPORTED: a keyword that is not known or not offered (555 5.5.4);
- * ERR_FORMAT: bad value, or a keyword twice (501 5.5.4); ERR_MEMORY.
- * `dsn` allows RET, ENVID, NOTIFY, ORCPT; `auth` allows AUTH= (read and ignored).
+ * ERR_FORMAT: bad value, or a keyword twice (501 5.5.4); ERR_LIMIT: held longer than offered; ERR_MEMORY.
+ * `dsn` allows RET, ENVID, NOTIFY, ORCPT; `auth` allows AUTH= (read and ignored); `priority` MT-PRIORITY;
+ * `hold_max` HOLDFOR and HOLDUNTIL, up to that many seconds after `wall` (seconds since 1970); 0: none.
  */
 struct smtp_offer {
 	bool dsn;
 	bool auth;
+	bool priority;
+	uint64_t hold_max;
+	int64_t wall;
 };
 COHUE_MUST_USE enum err smtp_mail_params(struct bytes text, struct smtp_offer offer, struct buf *scratch,
 					 struct smtp_mail *ret_mail);

@@ -65,6 +65,9 @@ struct smtp_server_config {
 	msec octet_time;
 	msec
 	    message_wait; /* from the start, or the last message accepted, to the next one's data, or to the login */
+	/* After login: how long a letter may be held (RFC 4865), seconds, and the wall clock that says until when. NULL: not offered. */
+	uint64_t hold_max;
+	msec (*wall)(void);
 	bool starttls;    /* offer STARTTLS while in clear */
 	bool require_tls; /* MX only: 530 5.7.0 for mail in clear */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The commands of the SMTP server engine (RFC 5321 section 4.1). */
+#include "mail/write.h"
 #include "protocol/smtp_server_private.h"
 
 enum {
@@ -38,6 +39,20 @@ hello_valid(const struct smtp_server *s, struct bytes name)
 	return true;
 }
 
+/* The longest wait and the last date: both are wanted (RFC 4865 section 3). */
+static void
+put_future(struct smtp_server *s)
+{
+	smtp_put_raw(s, "250-FUTURERELEASE ");
+	if (buf_append_u64(&s->out, s->config->hold_max) != ERR_OK ||
+	    buf_append_byte(&s->out, ' ') != ERR_OK ||
+	    mail_write_timestamp(&s->out, s->config->wall() / MSEC_SECOND + (int64_t)s->config->hold_max) !=
+		ERR_OK) {
+		s->closing = true;
+	}
+	smtp_put_raw(s, "\r\n");
+}
+
 static void
 put_ehlo(struct smtp_server *s)
 {
@@ -50,7 +65,10 @@ put_ehlo(struct smtp_server *s)
 	}
 	smtp_put_raw(s, "\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n");
 	if (member) {
-		smtp_put_raw(s, "250-DSN\r\n");
+		smtp_put_raw(s, "250-DSN\r\n250-MT-PRIORITY MIXER\r\n");
+	}
+	if (member && s->config->wall != NULL) {
+		put_future(s);
 	}
 	if (s->config->starttls && !s->tls && s->mode != SMTP_MODE_SESSION) {
 		smtp_put_raw(s, "250-STARTTLS\r\n");
@@ -133,6 +151,8 @@ refuse_params(struct smtp_server *s, enum err e)
 		smtp_mistake(s, 555, "5.5.4", "Parameter not recognised");
 	} else if (e == ERR_MEMORY) {
 		smtp_put_str(s, 451, "4.3.0", "Out of memory");
+	} else if (e == ERR_LIMIT) {
+		smtp_mistake(s, 501, "5.5.4", "Held longer than FUTURERELEASE offers");
 	} else {
 		smtp_mistake(s, 501, "5.5.4", "Bad parameter");
 	}
@@ -141,7 +161,12 @@ refuse_params(struct smtp_server *s, enum err e)
 static void
 handle_mail(struct smtp_server *s, struct mail_mailbox sender, struct bytes params, struct buf *scratch)
 {
-	struct smtp_offer offer = {.dsn = s->mode == SMTP_MODE_SESSION, .auth = s->mode == SMTP_MODE_SESSION};
+	bool member = s->mode == SMTP_MODE_SESSION;
+	struct smtp_offer offer = {.dsn = member, .auth = member, .priority = member};
+	if (member && s->config->wall != NULL) {
+		offer.hold_max = s->config->hold_max;
+		offer.wall = s->config->wall() / MSEC_SECOND;
+	}
 	struct smtp_mail mail = {.sender = sender};
 	if (s->hello == SMTP_HELLO_HELO && params.len > 0) {
 		refuse_params(s, ERR_UNSUPPORTED);

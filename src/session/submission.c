@@ -176,6 +176,8 @@ submission_open(struct conn *c)
 		smtp_config.command_timeout = h->config.smtp_idle;
 		smtp_config.data_timeout =
 		    h->config.smtp_idle < DATA_LIMIT_MS ? h->config.smtp_idle : DATA_LIMIT_MS;
+		smtp_config.hold_max = CONFIG_HOLD_MAX;
+		smtp_config.wall = clock_wall;
 		smtp_config.starttls = false;
 	}
 	s->conn = c;

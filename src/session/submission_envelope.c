@@ -96,6 +96,8 @@ envelope_mail(struct envelope *v, const struct member *m, const struct smtp_mail
 	enum err e = keep_mailbox(v, &mail->sender, mail->sender.domain, &v->sender);
 	e = e == ERR_OK ? keep(v, mail->envid, &v->envid) : e;
 	v->ret = (uint8_t)mail->ret;
+	v->wish = (struct smtp_mail){
+	    .hold = mail->hold, .has_priority = mail->has_priority, .priority = mail->priority};
 	v->utf8 = mail->utf8;
 	v->sender_utf8 = mail->sender.utf8;
 	return e == ERR_OK ? good : no_memory();

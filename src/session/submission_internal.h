@@ -40,6 +40,7 @@ struct envelope {
 	struct buf text;
 	struct span sender;
 	struct span envid;
+	struct smtp_mail wish; /* how it wants to wait; its views are dead */
 	uint8_t ret;
 	bool utf8; /* SMTPUTF8 was said */
 	bool sender_utf8;

@@ -10,6 +10,7 @@
 #include "mail/write.h"
 #include "process/log.h"
 #include "session/submission_internal.h"
+#include "session/submission_lane.h"
 #include "session/submission_message.h"
 #include "session/submission_policy.h"
 #include "session/submission_report.h"
@@ -256,10 +257,12 @@ put_unit(struct sending *s)
 {
 	const struct envelope *v = s->envelope;
 	const struct directory_account *profile = &s->member->profile;
+	struct submission_lane wait = submission_lane(&v->wish, buf_bytes(&v->message), LAW_NORMAL);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
 				.size = delivery_wire_size(buf_bytes(&s->leaving)),
 				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),
-				.lane = 0,
+				.lane = (uint8_t)wait.lane,
+				.hold = (uint64_t)wait.hold,
 				/* What a program sends by itself is nobody in the crowd. */
 				.counts = submission_is_automatic(buf_bytes(&s->leaving)) ? 0 : 1,
 				.since_day = profile->created_day,

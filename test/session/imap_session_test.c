@@ -148,7 +148,8 @@ copies_moves_and_searches(void **state)
 	assert_true(testing_told(&t, 0, "* SEARCH 1 2\r\n"));
 	testing_type(&t, 0, "SEARCH HEADER Message-ID nowhere", "OK");
 	assert_true(testing_told(&t, 0, "* SEARCH\r\n"));
-	testing_type(&t, 0, "RENAME Work Job", "NO");
+	testing_type(&t, 0, "RENAME Work Job", "OK");
+	testing_type(&t, 0, "RENAME Job/2026 Work/2026", "OK");
 	testing_type(&t, 0, "RENAME Work/2026 Job", "OK");
 	testing_type(&t, 0, "RENAME INBOX Old", "OK");
 	testing_type(&t, 0, "STATUS Old (MESSAGES)", "OK");
