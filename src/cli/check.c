@@ -86,8 +86,11 @@ check_account(struct check *k, struct bytes key, struct bytes plain)
 	if (!bytes_equal(key, bytes_of(wanted, sizeof(wanted)))) {
 		check_damage(k, "directory: account entry %s stands in another's place", where);
 	}
-	if (sealed_public_check(k->keys[PURPOSE_PUBLIC_KEY_MAC], a.id, a.generation, a.public_key, a.mac) !=
-	    ERR_OK) {
+	enum err e = a.unsigned_yet ? sealed_public_check(k->keys[PURPOSE_PUBLIC_KEY_MAC], a.id, a.generation,
+							  a.public_key, a.mac)
+				    : sealed_public_verify(k->keys[PURPOSE_PUBLIC_KEY_VERIFY], a.id,
+							   a.generation, a.public_key, a.signature);
+	if (e != ERR_OK) {
 		check_damage(k, "directory: the public key of account entry %s does not verify", where);
 	}
 	return add_id(&k->accounts, a.id);

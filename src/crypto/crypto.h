@@ -6,8 +6,8 @@
 
 /*
  * The few primitives everything else is made of, on libsodium 1.0.18: keyed BLAKE2b
- * (RFC 7693), XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) and X25519 (RFC 7748, in
- * crypto/box.h). Names stay clear of libsodium's own crypto_hash, crypto_box_… .
+ * (RFC 7693), XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), X25519 (RFC 7748, in
+ * crypto/box.h) and Ed25519 (RFC 8032, in crypto/sign.h). Names stay clear of libsodium's own crypto_hash, crypto_box_… .
  */
 
 enum {

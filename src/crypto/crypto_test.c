@@ -12,6 +12,7 @@
 #include "crypto/box.h"
 #include "crypto/password.h"
 #include "crypto/random.h"
+#include "crypto/sign.h"
 
 static struct bytes
 unhex(struct buf *b, const char *text)
@@ -221,6 +222,32 @@ the_generator_repeats_only_its_seed(void **state)
 	crypto_random_clear(&b);
 }
 
+static void
+signing_is_ed25519(void **state)
+{
+	(void)state;
+	/* RFC 8032 section 7.1, test 2. */
+	struct buf b = BUF_INIT(1024);
+	uint8_t seed[SIGN_SEED_LEN];
+	uint8_t key[SIGN_PUBLIC_LEN];
+	uint8_t got[SIGN_LEN];
+	memcpy(seed, unhex(&b, "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").ptr, 32);
+	sign_public(seed, key);
+	assert_memory_equal(
+	    key, unhex(&b, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c").ptr, 32);
+	sign_make(seed, BYTES_LIT("r"), got);
+	assert_memory_equal(got,
+			    unhex(&b, "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+				      "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00")
+				.ptr,
+			    64);
+	assert_int_equal(sign_check(key, BYTES_LIT("r"), got), ERR_OK);
+	assert_int_equal(sign_check(key, BYTES_LIT("s"), got), ERR_AUTH);
+	got[40] ^= 1;
+	assert_int_equal(sign_check(key, BYTES_LIT("r"), got), ERR_AUTH);
+	buf_clear(&b);
+}
+
 static int
 with_crypto(void **state)
 {
@@ -237,6 +264,7 @@ main(void)
 	    cmocka_unit_test(a_box_opens_only_with_its_secret_label_and_data),
 	    cmocka_unit_test(a_password_key_depends_on_pepper_password_and_salt),
 	    cmocka_unit_test(without_memory_a_password_is_not_called_wrong),
+	    cmocka_unit_test(signing_is_ed25519),
 	    cmocka_unit_test(the_generator_repeats_only_its_seed),
 	};
 	return cmocka_run_group_tests(tests, with_crypto, NULL);

@@ -79,7 +79,7 @@ enum ipc_stage {
 	/* The keeper. */ \
 	M(PURPOSE_KEYS,    purpose_keys,    R_GATE_MX | R_OPENER | R_SESSION | R_MIXER, R_KEEPER, 1024, IPC_REQUEST, 0) \
 	M(TLS_KEY,         tls_key,         R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   IPC_SMALL * 8, IPC_REQUEST, 0) \
-	M(MAC_PUBLIC,      mac_public,      R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
+	M(SIGN_PUBLIC,     sign_public,     R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_DROP,  spool_key_drop,  R_MIXER,                    R_KEEPER,   16,            IPC_REQUEST, 0) \
@@ -153,8 +153,9 @@ enum ipc_stage {
 #define MSG_PURPOSE_KEYS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(keys)
 #define MSG_TLS_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_TLS_KEY_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(key_pem) BYTES(chain_pem)
-#define MSG_MAC_PUBLIC_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U32(generation) FIX(public_key, 32)
-#define MSG_MAC_PUBLIC_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(mac, 32)
+/* mac: empty, or that of an entry made before there were signatures, which is signed only where it fits: else ERR_AUTH. */
+#define MSG_SIGN_PUBLIC_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U32(generation) FIX(public_key, 32) BYTES(mac)
+#define MSG_SIGN_PUBLIC_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(signature, 64)
 #define MSG_SPOOL_KEY_NEW_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch)
 #define MSG_SPOOL_KEY_NEW_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(public_key, 32) BYTES(wrapped)
 #define MSG_SPOOL_KEY_LOAD_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch) FIX(public_key, 32) BYTES(wrapped)
@@ -362,8 +363,8 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(control_reply, MSG_CONTROL_REPLY_FIELDS)                                                           \
 	P(purpose_keys_reply, MSG_PURPOSE_KEYS_REPLY_FIELDS)                                                 \
 	P(tls_key_reply, MSG_TLS_KEY_REPLY_FIELDS)                                                           \
-	P(mac_public, MSG_MAC_PUBLIC_FIELDS)                                                                 \
-	P(mac_public_reply, MSG_MAC_PUBLIC_REPLY_FIELDS)                                                     \
+	P(sign_public, MSG_SIGN_PUBLIC_FIELDS)                                                               \
+	P(sign_public_reply, MSG_SIGN_PUBLIC_REPLY_FIELDS)                                                   \
 	P(spool_key_new, MSG_SPOOL_KEY_NEW_FIELDS)                                                           \
 	P(spool_key_new_reply, MSG_SPOOL_KEY_NEW_REPLY_FIELDS)                                               \
 	P(spool_key_load, MSG_SPOOL_KEY_LOAD_FIELDS)                                                         \

@@ -20,10 +20,10 @@ enum { SPOOL_KEYS_MAX = 64, TLS_KEY_MAX = 4096, TLS_CHAIN_MAX = 64 * 1024 };
 /* Which purpose keys a role may have: the grant, in one place. */
 static const unsigned grants[ROLE__COUNT] = {
     [ROLE_GATE_MX] =
-	1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL | 1U << PURPOSE_PUBLIC_KEY_MAC,
+	1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL | 1U << PURPOSE_PUBLIC_KEY_VERIFY,
     [ROLE_OPENER] = 1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL | 1U << PURPOSE_PEPPER,
     [ROLE_SESSION] = 1U << PURPOSE_DIRECTORY_HASH | 1U << PURPOSE_DIRECTORY_SEAL |
-		     1U << PURPOSE_PUBLIC_KEY_MAC | 1U << PURPOSE_MESSAGE_ID,
+		     1U << PURPOSE_PUBLIC_KEY_VERIFY | 1U << PURPOSE_MESSAGE_ID,
     [ROLE_MIXER] = 1U << PURPOSE_SPOOL_STATE,
 };
 
@@ -320,19 +320,28 @@ tls_key(struct keeper *k, struct channel *ch, const struct channel_message *m)
 	return channel_reply(ch, TLS_KEY, tls_key_reply, m->id, &r);
 }
 
+/* The opener has the member's keys, or an entry of the time before signatures, whose MAC must fit. */
 static enum err
-mac_public(struct keeper *k, struct channel *ch, const struct channel_message *m)
+sign_member(struct keeper *k, struct channel *ch, const struct channel_message *m)
 {
-	struct msg_mac_public q;
-	struct msg_mac_public_reply r;
+	struct msg_sign_public q;
+	struct msg_sign_public_reply r;
 	uint8_t key[SEALED_KEY_LEN];
-	if (msg_mac_public_decode(m->payload, &q) != ERR_OK) {
+	enum err e = ERR_OK;
+	if (msg_sign_public_decode(m->payload, &q) != ERR_OK ||
+	    (q.mac.len != 0 && q.mac.len != SEALED_HASH_LEN)) {
 		return ERR_FORMAT;
 	}
-	derive(k, PURPOSE_PUBLIC_KEY_MAC, key);
-	sealed_public_mac(key, q.account, q.generation, q.public_key, r.mac);
+	if (q.mac.len != 0) {
+		derive(k, PURPOSE_PUBLIC_KEY_MAC, key);
+		e = sealed_public_check(key, q.account, q.generation, q.public_key, q.mac.ptr);
+	}
+	if (e == ERR_OK) {
+		derive(k, PURPOSE_PUBLIC_KEY_SIGN, key);
+		sealed_public_sign(key, q.account, q.generation, q.public_key, r.signature);
+	}
 	secret_wipe(key, sizeof(key));
-	return channel_reply(ch, MAC_PUBLIC, mac_public_reply, m->id, &r);
+	return e == ERR_OK ? channel_reply(ch, SIGN_PUBLIC, sign_public_reply, m->id, &r) : e;
 }
 
 static void
@@ -344,7 +353,7 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	} table[] = {
 	    {MSG_PURPOSE_KEYS, purpose_keys},
 	    {MSG_TLS_KEY, tls_key},
-	    {MSG_MAC_PUBLIC, mac_public},
+	    {MSG_SIGN_PUBLIC, sign_member},
 	    {MSG_SPOOL_KEY_NEW, spool_key_new},
 	    {MSG_SPOOL_KEY_LOAD, spool_key_load},
 	    {MSG_SPOOL_KEY_DROP, spool_key_drop},

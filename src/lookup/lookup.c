@@ -22,6 +22,10 @@ purpose_keys_fetch(struct role_host *h, struct purpose_keys *ret)
 	struct buf reply = BUF_INIT(IPC_SMALL);
 	struct msg_purpose_keys_reply m;
 	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, limit(h), &keeper);
+	if (e == ERR_OK && ret->verified == NULL) {
+		ret->verified = calloc(1, sizeof(*ret->verified));
+		e = ret->verified == NULL ? ERR_MEMORY : ERR_OK;
+	}
 	if (e == ERR_OK) {
 		e = channel_call_empty(keeper, MSG_PURPOSE_KEYS, limit(h), &reply);
 	}
@@ -96,10 +100,8 @@ lookup_account(struct role_host *h, const struct purpose_keys *keys, const uint8
 	if (e == ERR_OK && memcmp(entry->id, id, SEALED_ID_LEN) != 0) {
 		e = ERR_DAMAGED;
 	}
-	if (e == ERR_OK && keys->key[PURPOSE_PUBLIC_KEY_MAC] != NULL &&
-	    sealed_public_check(keys->key[PURPOSE_PUBLIC_KEY_MAC], id, entry->generation, entry->public_key,
-				entry->mac) != ERR_OK) {
-		e = ERR_DAMAGED;
+	if (e == ERR_OK && keys->key[PURPOSE_PUBLIC_KEY_VERIFY] != NULL) {
+		e = verified_check(keys->verified, keys->key[PURPOSE_PUBLIC_KEY_VERIFY], entry);
 	}
 	if (e == ERR_OK) {
 		memcpy(ret->id, id, SEALED_ID_LEN);

@@ -2,6 +2,7 @@
 #ifndef COHUE_LOOKUP_LOOKUP_H
 #define COHUE_LOOKUP_LOOKUP_H
 
+#include "lookup/verified.h"
 #include "mail/address.h"
 #include "process/role.h"
 #include "sealed/directory.h"
@@ -12,13 +13,14 @@
  */
 
 struct purpose_keys {
-	uint8_t *key[PURPOSE__COUNT]; /* in the pool; NULL where this role was granted none */
+	uint8_t *key[PURPOSE__COUNT];   /* in the pool; NULL where this role was granted none */
+	struct verified_keys *verified; /* signatures that were good before */
 };
 
 /* Asks the keeper. ERR_TIMEOUT, ERR_CLOSED, ERR_MEMORY. */
 COHUE_MUST_USE enum err purpose_keys_fetch(struct role_host *h, struct purpose_keys *ret);
 
-/* To whom something can be sealed; the MAC of its public key has been checked. */
+/* To whom something can be sealed; the keeper's signature under its public key has been checked. */
 struct lookup_account {
 	uint8_t id[SEALED_ID_LEN];
 	enum account_status status;

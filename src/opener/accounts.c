@@ -7,6 +7,7 @@
 #include "base/wire.h"
 #include "loop/task.h"
 #include "opener/internal.h"
+#include "process/log.h"
 
 enum { LOCK_STEP_MS = 10, LOCK_MOST_MS = 60 * 1000 };
 
@@ -161,20 +162,21 @@ opener_open(struct opener *o, struct opener_account *a, struct bytes secret, boo
 enum err
 opener_rekey(struct opener *o, struct opener_account *a)
 {
-	struct msg_mac_public q;
-	struct msg_mac_public_reply m;
+	struct msg_sign_public q = {.mac = BYTES_EMPTY};
+	struct msg_sign_public_reply m;
 	struct buf reply = BUF_INIT(256);
 	memcpy(q.account, a->id, sizeof(q.account));
 	q.generation = sealed_slots_generation(a->slots, q.public_key);
-	enum err e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), MAC_PUBLIC, mac_public, &q,
+	enum err e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), SIGN_PUBLIC, sign_public, &q,
 				  opener_deadline(o), &reply);
 	if (e == ERR_OK) {
-		e = msg_mac_public_reply_decode(buf_bytes(&reply), &m);
+		e = msg_sign_public_reply_decode(buf_bytes(&reply), &m);
 	}
 	if (e == ERR_OK) {
 		a->entry.generation = q.generation;
 		memcpy(a->entry.public_key, q.public_key, sizeof(a->entry.public_key));
-		memcpy(a->entry.mac, m.mac, sizeof(a->entry.mac));
+		memcpy(a->entry.signature, m.signature, sizeof(a->entry.signature));
+		a->entry.unsigned_yet = false;
 	}
 	buf_clear(&reply);
 	return e;
@@ -382,6 +384,94 @@ opener_walk(struct opener *o, opener_walk_fn *fn, void *arg)
 		}
 	}
 	buf_clear(&reply);
+	return e;
+}
+
+/* ---- entries made before there were signatures ---- */
+
+struct signing {
+	struct opener_changes changes;
+	bool refused; /* one whose MAC does not fit */
+};
+
+enum { SIGNING_BYTES = 256 * 1024 };
+
+static enum err
+write_signed(struct signing *s)
+{
+	struct opener *o = s->changes.o;
+	enum err e = s->changes.ops.len > 0 ? opener_commit(&s->changes) : s->changes.error;
+	opener_changes_clear(&s->changes);
+	opener_changes_init(&s->changes, o);
+	return e;
+}
+
+static enum err
+sign_old(void *arg, enum directory_kind kind, struct bytes plain)
+{
+	struct signing *s = arg;
+	struct opener *o = s->changes.o;
+	struct directory_account entry;
+	if (kind != DIRECTORY_ACCOUNT) {
+		return ERR_OK;
+	}
+	enum err e = directory_account_decode(plain, &entry);
+	if (e != ERR_OK || !entry.unsigned_yet) {
+		return e == ERR_OK ? ERR_OK : ERR_DAMAGED;
+	}
+	struct buf reply = BUF_INIT(256);
+	struct msg_sign_public q = {.generation = entry.generation,
+				    .mac = bytes_of(entry.mac, sizeof(entry.mac))};
+	struct msg_sign_public_reply m;
+	memcpy(q.account, entry.id, sizeof(q.account));
+	memcpy(q.public_key, entry.public_key, sizeof(q.public_key));
+	e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), SIGN_PUBLIC, sign_public, &q,
+			 opener_deadline(o), &reply);
+	if (e == ERR_OK) {
+		e = msg_sign_public_reply_decode(buf_bytes(&reply), &m);
+	}
+	buf_clear(&reply);
+	if (e == ERR_AUTH) {
+		s->refused = true;
+		return ERR_OK;
+	}
+	if (e == ERR_OK) {
+		memcpy(entry.signature, m.signature, sizeof(entry.signature));
+		entry.unsigned_yet = false;
+		opener_put_account(&s->changes, OPENER_PUT, &entry);
+		e = s->changes.error;
+	}
+	return e == ERR_OK && s->changes.ops.len > SIGNING_BYTES ? write_signed(s) : e;
+}
+
+enum err
+opener_sign_old(struct opener *o)
+{
+	static const char done[] = "signed-keys";
+	struct msg_meta_get q = {.name = bytes_str(done)};
+	struct buf reply = BUF_INIT(IPC_CHUNK);
+	struct signing s = {.refused = false};
+	enum err e = channel_call(role_channel(o->host, ROLE_STORE, 0), META_GET, meta_get, &q,
+				  opener_deadline(o), &reply);
+	buf_clear(&reply);
+	if (e != ERR_NOT_FOUND) {
+		return e;
+	}
+	opener_changes_init(&s.changes, o);
+	e = opener_walk(o, sign_old, &s);
+	if (e == ERR_OK) {
+		e = write_signed(&s);
+	}
+	opener_changes_clear(&s.changes);
+	if (e == ERR_OK && s.refused) {
+		log_event(LOG_LEVEL_ERROR,
+			  "a member's public key does not verify: she gets no mail. Remedy: stop "
+			  "the service and run `cohue check`");
+	} else if (e == ERR_OK) {
+		struct msg_meta_put p = {.name = bytes_str(done), .value = BYTES_LIT("1")};
+		e = channel_call(role_channel(o->host, ROLE_STORE, 0), META_PUT, meta_put, &p,
+				 opener_deadline(o), NULL);
+	}
 	return e;
 }
 

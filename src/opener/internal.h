@@ -78,7 +78,7 @@ COHUE_MUST_USE enum err opener_account_refresh(struct opener *o, struct opener_a
  */
 COHUE_MUST_USE enum err opener_open(struct opener *o, struct opener_account *a, struct bytes secret,
 				    bool recovery_allowed);
-/* Sets generation, public key and MAC of the entry from the slots. */
+/* Sets generation, public key and signature of the entry from the slots. */
 COHUE_MUST_USE enum err opener_rekey(struct opener *o, struct opener_account *a);
 
 /* One at a time for each account (all zero: the addresses). Waits; ERR_AGAIN after 60 s. */
@@ -109,6 +109,11 @@ COHUE_MUST_USE enum err opener_commit(struct opener_changes *c);
 /* Called for each entry of the directory; anything but ERR_OK stops it. */
 typedef enum err opener_walk_fn(void *arg, enum directory_kind kind, struct bytes plain);
 COHUE_MUST_USE enum err opener_walk(struct opener *o, opener_walk_fn *fn, void *arg);
+
+/*
+ * Once in a house's life, at the start: entries made before there were signatures get them, where the MAC in their place fits.
+ */
+COHUE_MUST_USE enum err opener_sign_old(struct opener *o);
 
 /* ---- session workers ---- */
 

@@ -74,13 +74,14 @@ keeper_message(void *arg, struct channel *ch, const struct channel_message *m)
 {
 	(void)arg;
 	uint8_t key[SEALED_KEY_LEN];
-	if (m->type == MSG_MAC_PUBLIC) {
-		struct msg_mac_public q;
-		struct msg_mac_public_reply r;
-		assert_int_equal(msg_mac_public_decode(m->payload, &q), ERR_OK);
-		sealed_purpose_key(world.house, PURPOSE_PUBLIC_KEY_MAC, key);
-		sealed_public_mac(key, q.account, q.generation, q.public_key, r.mac);
-		assert_int_equal(channel_reply(ch, MAC_PUBLIC, mac_public_reply, m->id, &r), ERR_OK);
+	if (m->type == MSG_SIGN_PUBLIC) {
+		struct msg_sign_public q;
+		struct msg_sign_public_reply r;
+		assert_int_equal(msg_sign_public_decode(m->payload, &q), ERR_OK);
+		assert_int_equal(q.mac.len, 0);
+		sealed_purpose_key(world.house, PURPOSE_PUBLIC_KEY_SIGN, key);
+		sealed_public_sign(key, q.account, q.generation, q.public_key, r.signature);
+		assert_int_equal(channel_reply(ch, SIGN_PUBLIC, sign_public_reply, m->id, &r), ERR_OK);
 	}
 }
 

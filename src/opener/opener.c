@@ -123,7 +123,7 @@ start(struct role_host *h)
 	     o->keys.key[PURPOSE_PEPPER] == NULL)) {
 		e = ERR_STATE;
 	}
-	return e;
+	return e == ERR_OK ? opener_sign_old(o) : e;
 }
 
 static void

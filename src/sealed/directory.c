@@ -6,7 +6,7 @@
 #include "base/secret.h"
 #include "sealed/value.h"
 
-enum { ENTRY_STEP = 512 };
+enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2 /* version of an account entry with a signature */ };
 
 void
 directory_address_key(const uint8_t directory_hash[SEALED_KEY_LEN], struct bytes address,
@@ -88,7 +88,7 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	}
 	wire_writer_init(&w, &plain);
 	wire_put_u8(&w, DIRECTORY_ACCOUNT);
-	wire_put_u8(&w, SEALED_VERSION);
+	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_SIGNED);
 	wire_put_fixed(&w, entry->id, SEALED_ID_LEN);
 	wire_put_u8(&w, (uint8_t)entry->status);
 	wire_put_bytes(&w, entry->name);
@@ -98,7 +98,11 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	}
 	wire_put_u32(&w, entry->generation);
 	wire_put_fixed(&w, entry->public_key, BOX_PUBLIC_LEN);
-	wire_put_fixed(&w, entry->mac, SEALED_HASH_LEN);
+	if (entry->unsigned_yet) {
+		wire_put_fixed(&w, entry->mac, SEALED_HASH_LEN);
+	} else {
+		wire_put_fixed(&w, entry->signature, SIGN_LEN);
+	}
 	wire_put_u64(&w, entry->quota);
 	wire_put_u32(&w, entry->created_day);
 	return seal(&w, directory_seal, key, ret);
@@ -123,16 +127,17 @@ directory_unseal(const uint8_t directory_seal[SEALED_KEY_LEN], const uint8_t key
 	return ERR_OK;
 }
 
-/* Kind and version, at the front of each plain entry. */
+/* Kind and version (1 to most), at the front of each plain entry. */
 static enum err
-begin(struct wire_reader *r, struct bytes plain, enum directory_kind kind)
+begin(struct wire_reader *r, struct bytes plain, enum directory_kind kind, uint8_t most, uint8_t *ret_version)
 {
 	wire_reader_init(r, plain);
 	if (wire_get_u8(r) != kind) {
 		return ERR_FORMAT;
 	}
 	uint8_t version = wire_get_u8(r);
-	return r->error != ERR_OK ? r->error : version != SEALED_VERSION ? ERR_UNSUPPORTED : ERR_OK;
+	*ret_version = version;
+	return r->error != ERR_OK ? r->error : version < 1 || version > most ? ERR_UNSUPPORTED : ERR_OK;
 }
 
 enum err
@@ -141,7 +146,8 @@ directory_address_decode(struct bytes plain, struct directory_address *ret)
 	struct wire_reader r;
 	struct directory_address got = {.count = 0};
 
-	enum err e = begin(&r, plain, DIRECTORY_ADDRESS);
+	uint8_t version = 0;
+	enum err e = begin(&r, plain, DIRECTORY_ADDRESS, SEALED_VERSION, &version);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -168,7 +174,8 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	struct wire_reader r;
 	struct directory_account got = {.address_count = 0};
 
-	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT);
+	uint8_t version = 0;
+	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_SIGNED, &version);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -185,7 +192,12 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	got.generation = wire_get_u32(&r);
 	sealed_expect(&r, got.generation > 0);
 	wire_get_fixed(&r, got.public_key, BOX_PUBLIC_LEN);
-	wire_get_fixed(&r, got.mac, SEALED_HASH_LEN);
+	got.unsigned_yet = version < ACCOUNT_SIGNED;
+	if (got.unsigned_yet) {
+		wire_get_fixed(&r, got.mac, SEALED_HASH_LEN);
+	} else {
+		wire_get_fixed(&r, got.signature, SIGN_LEN);
+	}
 	got.quota = wire_get_u64(&r);
 	got.created_day = wire_get_u32(&r);
 	e = wire_end(&r);

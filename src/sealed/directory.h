@@ -52,9 +52,11 @@ struct directory_account {
 	    addresses[DIRECTORY_ADDRESSES_MAX]; /* normalised, besides name@domain; may be sent from */
 	uint32_t generation;
 	uint8_t public_key[BOX_PUBLIC_LEN];
-	uint8_t mac[SEALED_HASH_LEN]; /* sealed_public_mac; check it before sealing to public_key */
-	uint64_t quota;               /* bytes, 0: none */
-	uint32_t created_day;         /* since 1970 */
+	uint8_t signature[SIGN_LEN]; /* sealed_public_verify it before sealing to public_key */
+	bool unsigned_yet;           /* of version 1: a MAC (sealed_public_mac), and no signature */
+	uint8_t mac[SEALED_HASH_LEN];
+	uint64_t quota;       /* bytes, 0: none */
+	uint32_t created_day; /* since 1970 */
 };
 
 /* BLAKE2b-256(directory_hash, "address:" || normalised address); normalising is the caller's. */

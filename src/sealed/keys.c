@@ -16,6 +16,8 @@ static const char *const labels[PURPOSE__COUNT] = {
     [PURPOSE_TLS_WRAP] = "tls-wrap",
     [PURPOSE_MESSAGE_ID] = "message-id",
     [PURPOSE_SCRAM_FAKE] = "scram-fake",
+    [PURPOSE_PUBLIC_KEY_SIGN] = "public-key-sign",
+    [PURPOSE_PUBLIC_KEY_VERIFY] = "public-key-verify",
 };
 
 const char *
@@ -31,6 +33,13 @@ void
 sealed_purpose_key(const uint8_t house[SEALED_KEY_LEN], enum sealed_purpose purpose,
 		   uint8_t ret[SEALED_KEY_LEN])
 {
+	if (purpose == PURPOSE_PUBLIC_KEY_VERIFY) {
+		uint8_t seed[SIGN_SEED_LEN];
+		crypto_derive(house, sealed_purpose_label(PURPOSE_PUBLIC_KEY_SIGN), seed);
+		sign_public(seed, ret);
+		secret_wipe(seed, sizeof(seed));
+		return;
+	}
 	crypto_derive(house, sealed_purpose_label(purpose), ret);
 }
 
@@ -136,6 +145,35 @@ sealed_spool_key_open(const uint8_t spool_wrap[SEALED_KEY_LEN], uint32_t epoch, 
 	}
 	secret_wipe(secret, sizeof(secret));
 	return e;
+}
+
+static void
+public_statement(struct sealed_ad *m, const uint8_t account[SEALED_ID_LEN], uint32_t generation,
+		 const uint8_t public_key[BOX_PUBLIC_LEN])
+{
+	sealed_ad_init(m, "cohue public key 2");
+	sealed_ad_put(m, account, SEALED_ID_LEN);
+	sealed_ad_put_u32(m, generation);
+	sealed_ad_put(m, public_key, BOX_PUBLIC_LEN);
+}
+
+void
+sealed_public_sign(const uint8_t seed[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN],
+		   uint32_t generation, const uint8_t public_key[BOX_PUBLIC_LEN], uint8_t ret[SIGN_LEN])
+{
+	struct sealed_ad m;
+	public_statement(&m, account, generation, public_key);
+	sign_make(seed, sealed_ad_bytes(&m), ret);
+}
+
+enum err
+sealed_public_verify(const uint8_t verify_key[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN],
+		     uint32_t generation, const uint8_t public_key[BOX_PUBLIC_LEN],
+		     const uint8_t signature[SIGN_LEN])
+{
+	struct sealed_ad m;
+	public_statement(&m, account, generation, public_key);
+	return sign_check(verify_key, sealed_ad_bytes(&m), signature);
 }
 
 void

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "crypto/box.h"
 #include "crypto/crypto.h"
+#include "crypto/sign.h"
 
 /*
  * The keys of the house. Purpose keys are BLAKE2b-256(key = house key, label); the keeper
@@ -22,13 +23,15 @@ enum {
 enum sealed_purpose {
 	PURPOSE_DIRECTORY_HASH = 0,
 	PURPOSE_DIRECTORY_SEAL,
-	PURPOSE_PUBLIC_KEY_MAC,
+	PURPOSE_PUBLIC_KEY_MAC, /* of entries made before there were signatures; nobody but the keeper has it */
 	PURPOSE_PEPPER,
 	PURPOSE_SPOOL_STATE,
 	PURPOSE_SPOOL_WRAP,
 	PURPOSE_TLS_WRAP,
 	PURPOSE_MESSAGE_ID,
 	PURPOSE_SCRAM_FAKE,
+	PURPOSE_PUBLIC_KEY_SIGN,   /* the seed; nobody but the keeper has it */
+	PURPOSE_PUBLIC_KEY_VERIFY, /* no secret: the verification key of that seed */
 	PURPOSE__COUNT
 };
 
@@ -56,7 +59,18 @@ COHUE_MUST_USE enum err sealed_spool_key_open(const uint8_t spool_wrap[SEALED_KE
 					      struct bytes value, uint8_t ret_public[BOX_PUBLIC_LEN],
 					      uint8_t ret_secret[BOX_SECRET_LEN]);
 
-/* The MAC of a member's public key, under `public-key-mac`: without it a gate seals nothing to it. */
+/*
+ * The keeper's signature under a member's public key: without it nobody seals anything to that key. Who checks it
+ * cannot make one.
+ */
+void sealed_public_sign(const uint8_t seed[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN],
+			uint32_t generation, const uint8_t public_key[BOX_PUBLIC_LEN], uint8_t ret[SIGN_LEN]);
+/* ERR_AUTH where the signature does not fit. */
+COHUE_MUST_USE enum err sealed_public_verify(const uint8_t verify_key[SEALED_KEY_LEN],
+					     const uint8_t account[SEALED_ID_LEN], uint32_t generation,
+					     const uint8_t public_key[BOX_PUBLIC_LEN],
+					     const uint8_t signature[SIGN_LEN]);
+/* The MAC that stood in its place in entries of version 1, under `public-key-mac`: only the keeper and `cohue check` know it. */
 void sealed_public_mac(const uint8_t mac_key[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN],
 		       uint32_t generation, const uint8_t public_key[BOX_PUBLIC_LEN],
 		       uint8_t ret[SEALED_HASH_LEN]);

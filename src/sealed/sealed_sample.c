@@ -147,7 +147,8 @@ sample_directory(const struct member_keys *keys)
 				      .created_day = 20000};
 	memcpy(c.id, account, 16);
 	memcpy(c.public_key, k->public_key, 32);
-	sealed_public_mac(purpose[PURPOSE_PUBLIC_KEY_MAC], account, k->generation, k->public_key, c.mac);
+	sealed_public_sign(purpose[PURPOSE_PUBLIC_KEY_SIGN], account, k->generation, k->public_key,
+			   c.signature);
 	directory_account_key(purpose[PURPOSE_DIRECTORY_HASH], account, key);
 	must(directory_account_seal(&c, purpose[PURPOSE_DIRECTORY_SEAL], key, &value));
 	say("account", buf_bytes(&value));

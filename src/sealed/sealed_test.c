@@ -17,12 +17,17 @@ purpose_keys_are_what_the_labels_say(void **state)
 	uint8_t house[32] = {1};
 	uint8_t key[32];
 	uint8_t want[32];
-	for (int p = 0; p < PURPOSE__COUNT; p++) {
+	for (int p = 0; p < PURPOSE_PUBLIC_KEY_VERIFY; p++) {
 		sealed_purpose_key(house, (enum sealed_purpose)p, key);
 		crypto_mac(house, bytes_str(sealed_purpose_label((enum sealed_purpose)p)), want);
 		assert_memory_equal(key, want, 32);
 	}
 	assert_string_equal(sealed_purpose_label(PURPOSE_SCRAM_FAKE), "scram-fake");
+	/* The one that is no secret. */
+	sealed_purpose_key(house, PURPOSE_PUBLIC_KEY_SIGN, key);
+	sign_public(key, want);
+	sealed_purpose_key(house, PURPOSE_PUBLIC_KEY_VERIFY, key);
+	assert_memory_equal(key, want, 32);
 }
 
 static void
@@ -38,6 +43,63 @@ a_public_key_counts_only_with_its_mac(void **state)
 	assert_int_equal(sealed_public_check(mac_key, unit, 3, pub, mac), ERR_AUTH);
 	pub[31] ^= 1;
 	assert_int_equal(sealed_public_check(mac_key, account, 3, pub, mac), ERR_AUTH);
+}
+
+static void
+a_public_key_is_signed_by_who_holds_the_seed(void **state)
+{
+	(void)state;
+	uint8_t house[32] = {1};
+	uint8_t seed[32];
+	uint8_t verify[32];
+	uint8_t pub[32] = {2};
+	uint8_t signature[SIGN_LEN];
+	sealed_purpose_key(house, PURPOSE_PUBLIC_KEY_SIGN, seed);
+	sealed_purpose_key(house, PURPOSE_PUBLIC_KEY_VERIFY, verify);
+	sealed_public_sign(seed, account, 3, pub, signature);
+	assert_int_equal(sealed_public_verify(verify, account, 3, pub, signature), ERR_OK);
+	assert_int_equal(sealed_public_verify(verify, account, 4, pub, signature), ERR_AUTH);
+	assert_int_equal(sealed_public_verify(verify, unit, 3, pub, signature), ERR_AUTH);
+	/* What a gate has makes none. */
+	sealed_public_sign(verify, account, 3, pub, signature);
+	assert_int_equal(sealed_public_verify(verify, account, 3, pub, signature), ERR_AUTH);
+	sealed_public_sign(seed, account, 3, pub, signature);
+	pub[31] ^= 1;
+	assert_int_equal(sealed_public_verify(verify, account, 3, pub, signature), ERR_AUTH);
+}
+
+static void
+an_account_without_a_signature_is_read_and_written_as_it_was(void **state)
+{
+	(void)state;
+	uint8_t key[32] = {5};
+	struct directory_account a = {.status = ACCOUNT_ACTIVE,
+				      .name = BYTES_LIT("alice"),
+				      .generation = 2,
+				      .unsigned_yet = true,
+				      .quota = 7,
+				      .created_day = 9};
+	struct directory_account back;
+	for (int round = 0; round < 2; round++) {
+		struct buf value = BUF_INIT(1 << 16);
+		struct buf plain = BUF_INIT(1 << 16);
+		enum directory_kind kind;
+		memset(a.mac, 1, sizeof(a.mac));
+		memset(a.signature, 2, sizeof(a.signature));
+		assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_OK);
+		assert_int_equal(directory_unseal(key, key, buf_bytes(&value), &plain, &kind), ERR_OK);
+		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 2);
+		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_OK);
+		assert_int_equal(back.unsigned_yet, a.unsigned_yet);
+		assert_int_equal(back.mac[31], a.unsigned_yet ? 1 : 0);
+		assert_int_equal(back.signature[63], a.unsigned_yet ? 0 : 2);
+		assert_int_equal(back.quota, 7);
+		plain.ptr[1] = 3;
+		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_UNSUPPORTED);
+		buf_clear(&value);
+		buf_clear(&plain);
+		a.unsigned_yet = false;
+	}
 }
 
 struct wrapped {
@@ -146,7 +208,7 @@ directory_entries_come_back_and_stay_at_their_key(void **state)
 	struct directory_account b;
 	memcpy(a.id, account, 16);
 	a.public_key[1] = 3;
-	a.mac[2] = 4;
+	a.signature[2] = 4;
 	buf_reset(&value);
 	buf_reset(&plain);
 	directory_account_key(hash_key, account, keys + 32);
@@ -162,7 +224,7 @@ directory_entries_come_back_and_stay_at_their_key(void **state)
 	assert_true(bytes_is(b.addresses[1], "b@example.org"));
 	assert_int_equal(b.generation, 7);
 	assert_memory_equal(a.public_key, b.public_key, 32);
-	assert_memory_equal(a.mac, b.mac, 32);
+	assert_memory_equal(a.signature, b.signature, SIGN_LEN);
 	assert_true(b.quota == 1ULL << 40);
 	assert_int_equal(b.created_day, 20000);
 	buf_clear(&value);
@@ -541,6 +603,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(purpose_keys_are_what_the_labels_say),
 	    cmocka_unit_test(a_public_key_counts_only_with_its_mac),
+	    cmocka_unit_test(a_public_key_is_signed_by_who_holds_the_seed),
+	    cmocka_unit_test(an_account_without_a_signature_is_read_and_written_as_it_was),
 	    cmocka_unit_test(wrapped_keys_open_under_their_name_only),
 	    cmocka_unit_test(directory_entries_come_back_and_stay_at_their_key),
 	    cmocka_unit_test(a_record_opens_at_its_place_only),

@@ -63,6 +63,16 @@ def x25519_base(secret):
     return out.raw
 
 
+def ed25519_public(seed):
+    public, secret = ctypes.create_string_buffer(32), ctypes.create_string_buffer(64)
+    sodium.crypto_sign_seed_keypair(public, secret, seed)
+    return public.raw
+
+
+def ed25519_verify(public, data, signature):
+    return sodium.crypto_sign_verify_detached(signature, data, ctypes.c_ulonglong(len(data)), public) == 0
+
+
 def aead_open(key, nonce, ad, cipher):
     need(len(cipher) >= 16, "short")
     out = ctypes.create_string_buffer(max(1, len(cipher)))
@@ -336,7 +346,7 @@ def main():
         got[name] = bytes.fromhex(value)
     house, account, unit = got["house"], got["account-id"], got["unit-id"]
     purpose = {p: mac(house, p.encode()) for p in (
-        "directory-hash", "directory-seal", "public-key-mac", "pepper", "spool-state", "spool-wrap")}
+        "directory-hash", "directory-seal", "public-key-sign", "pepper", "spool-state", "spool-wrap")}
 
     key = mac(purpose["directory-hash"], b"slots:" + account)
     slots = SlotList(directory_open(purpose["directory-seal"], key, got["slots"]))
@@ -356,11 +366,14 @@ def main():
     r.end()
     key = mac(purpose["directory-hash"], b"account:" + account)
     r = Reader(directory_open(purpose["directory-seal"], key, got["account"]))
-    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 1, account, 2, b"alice")
+    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 2, account, 2, b"alice")
     assert (r.number(2), r.text(), r.number(4)) == (1, b"al@example.org", 3)
     public = r.fixed(32)
     assert public == x25519_base(secrets[-1])
-    assert r.fixed(32) == mac(purpose["public-key-mac"], b"cohue public key 1" + account + u32(3) + public)
+    signature = r.fixed(64)
+    statement = b"cohue public key 2" + account + u32(3) + public
+    key = ed25519_public(purpose["public-key-sign"])
+    assert ed25519_verify(key, statement, signature) and not ed25519_verify(key, statement + b"x", signature)
     assert (r.number(8), r.number(4)) == (1 << 30, 20000)
     r.end()
 
