@@ -169,6 +169,29 @@ wire_put_fixed(struct wire_writer *w, const uint8_t *v, size_t n)
 	put(w, bytes_of(v, n));
 }
 
+size_t
+wire_open_bytes(struct wire_writer *w)
+{
+	put_number(w, 0, 4);
+	return w->out->len;
+}
+
+void
+wire_close_bytes(struct wire_writer *w, size_t opened)
+{
+	if (w->error != ERR_OK) {
+		return;
+	}
+	size_t len = w->out->len - opened;
+	if (len > UINT32_MAX) {
+		w->error = ERR_LIMIT;
+		return;
+	}
+	for (size_t i = 0; i < 4; i++) {
+		w->out->ptr[opened - 1 - i] = (uint8_t)(len >> (8 * i));
+	}
+}
+
 enum err
 wire_done(const struct wire_writer *w)
 {

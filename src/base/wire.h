@@ -43,6 +43,9 @@ void wire_put_u32(struct wire_writer *w, uint32_t v);
 void wire_put_u64(struct wire_writer *w, uint64_t v);
 void wire_put_bytes(struct wire_writer *w, struct bytes v);
 void wire_put_fixed(struct wire_writer *w, const uint8_t *v, size_t n);
+/* A byte string that the caller appends to the buffer itself, between these two: its length is put before it in the end. */
+size_t wire_open_bytes(struct wire_writer *w);
+void wire_close_bytes(struct wire_writer *w, size_t opened);
 COHUE_MUST_USE enum err wire_done(const struct wire_writer *w);
 
 #endif

@@ -198,6 +198,14 @@ COHUE_MUST_USE enum err operations_decode(struct arena *a, struct bytes record,
  * ERR_NOT_FOUND: no such operation, or one without a card. ERR_FORMAT, ERR_UNSUPPORTED.
  */
 COHUE_MUST_USE enum err operations_card(struct bytes record, uint16_t index, struct bytes *ret_card);
+/* Where in a record the last card was: whoever takes its cards in order does not begin anew for each. Zero: at the beginning. */
+struct operations_place {
+	uint16_t index; /* of the operation that begins at the offset */
+	size_t offset;
+};
+/* The same from *place on, which goes on behind what was found; an index before it starts anew. */
+COHUE_MUST_USE enum err operations_card_from(struct bytes record, struct operations_place *place,
+					     uint16_t index, struct bytes *ret_card);
 
 /* 1 to OPERATION_NAME_MAX octets of UTF-8 without C0 and DEL, no empty level, not too deep. */
 bool operation_name_valid(struct bytes name);

@@ -241,27 +241,11 @@ operations_decode(struct arena *a, struct bytes record, const struct operation *
 	return ERR_OK;
 }
 
-enum err
-operations_card(struct bytes record, uint16_t index, struct bytes *ret_card)
+/* The card of one operation's body. */
+static enum err
+card_of_body(uint8_t kind, struct bytes body, struct bytes *ret_card)
 {
 	struct wire_reader r;
-	size_t count = 0;
-	enum err e = open_record(record, &r, &count);
-	if (e != ERR_OK) {
-		return e;
-	}
-	if (index >= count) {
-		return ERR_NOT_FOUND;
-	}
-	uint8_t kind = 0;
-	struct bytes body = BYTES_EMPTY;
-	for (size_t i = 0; i <= index; i++) {
-		kind = wire_get_u8(&r);
-		body = wire_get_bytes(&r, OPERATION_RECORD_MAX);
-	}
-	if (r.error != ERR_OK) {
-		return ERR_FORMAT;
-	}
 	wire_reader_init(&r, body);
 	uint8_t skipped[16];
 	if (kind == OPERATION_FILED) {
@@ -284,10 +268,48 @@ operations_card(struct bytes record, uint16_t index, struct bytes *ret_card)
 	(void)wire_get_u16(&r); /* zone */
 	(void)wire_get_u64(&r); /* size */
 	struct bytes card = wire_get_bytes(&r, OPERATION_CARD_MAX);
-	e = wire_end(&r);
-	if (e != ERR_OK) {
+	if (wire_end(&r) != ERR_OK) {
 		return ERR_FORMAT;
 	}
 	*ret_card = card;
 	return ERR_OK;
+}
+
+enum err
+operations_card_from(struct bytes record, struct operations_place *place, uint16_t index,
+		     struct bytes *ret_card)
+{
+	struct wire_reader r;
+	size_t count = 0;
+	enum err e = open_record(record, &r, &count);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (index >= count) {
+		return ERR_NOT_FOUND;
+	}
+	size_t i = 0;
+	if (place->offset != 0 && place->index <= index) {
+		i = place->index;
+		r.rest = bytes_from(record, place->offset);
+	}
+	uint8_t kind = 0;
+	struct bytes body = BYTES_EMPTY;
+	for (; i <= index; i++) {
+		kind = wire_get_u8(&r);
+		body = wire_get_bytes(&r, OPERATION_RECORD_MAX);
+	}
+	if (r.error != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	place->index = (uint16_t)(index + 1);
+	place->offset = record.len - r.rest.len;
+	return card_of_body(kind, body, ret_card);
+}
+
+enum err
+operations_card(struct bytes record, uint16_t index, struct bytes *ret_card)
+{
+	struct operations_place place = {.index = 0, .offset = 0};
+	return operations_card_from(record, &place, index, ret_card);
 }

@@ -77,6 +77,20 @@ a_record_is_read_as_it_was_written_and_its_cards_are_found(void **state)
 	assert_true(bytes_is(card, "second"));
 	assert_int_equal(operations_card(buf_bytes(&b), 1, &card), ERR_NOT_FOUND);
 	assert_int_equal(operations_card(buf_bytes(&b), 3, &card), ERR_NOT_FOUND);
+
+	/* One after the other, and back again. */
+	struct operations_place place = {.index = 0, .offset = 0};
+	static const struct {
+		uint16_t index;
+		const char *card; /* NULL: none */
+	} steps[] = {{0, "first card"}, {1, NULL},         {2, "second"}, {3, NULL},
+		     {2, "second"},     {0, "first card"}, {2, "second"}};
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		enum err e = operations_card_from(buf_bytes(&b), &place, steps[i].index, &card);
+		assert_int_equal(e, steps[i].card == NULL ? ERR_NOT_FOUND : ERR_OK);
+		assert_true(steps[i].card == NULL || bytes_is(card, steps[i].card));
+	}
+	assert_int_equal(place.index, 3);
 	buf_clear(&b);
 }
 

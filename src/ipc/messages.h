@@ -100,6 +100,7 @@ enum ipc_stage {
 	M(SNAPSHOT_GET,    snapshot_get,    R_SESSION,                  R_STORE,    128,           IPC_REQUEST, 0) \
 	M(BLOB_PUT,        blob_put,        R_SESSION | R_MIXER,        R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(BLOB_GET,        blob_get,        R_SESSION | R_MIXER,        R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(BLOB_GET_MANY,   blob_get_many,   R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(SPOOL_PUT,       spool_put,       R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(SPOOL_BATCH,     spool_batch,     R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(SPOOL_PART_GET,  spool_part_get,  R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
@@ -203,6 +204,9 @@ enum ipc_stage {
 /* Chunks `first` .. `first + count - 1` (count <= 8); chunks: list of bytes, fewer where the blob ends */
 #define MSG_BLOB_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(blob, IPC_BLOB) U32(first) U32(count)
 #define MSG_BLOB_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chunks)
+/* The first chunk of each of these (at most BLOB_GET_MANY_MAX), in this order, as far as the answer holds: list of {u8 found, bytes chunk} */
+#define MSG_BLOB_GET_MANY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(names)
+#define MSG_BLOB_GET_MANY_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chunks)
 /* parts: list of bytes; claims: blob names; charges: list of {16-byte account, u64 size, u64 quota (0: none)}. ERR_QUOTA. */
 #define MSG_SPOOL_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) BYTES(state) BYTES(parts) BYTES(claims) BYTES(charges)
 #define MSG_SPOOL_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -293,7 +297,7 @@ enum ipc_stage {
 #define MSG_CONN_CLOSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn)
 /* clang-format on */
 
-enum { CONN_WINDOW = 256 * 1024 };
+enum { CONN_WINDOW = 256 * 1024, BLOB_GET_MANY_MAX = 64 };
 
 enum conn_pad {
 	CONN_PAD_LADDER = 1,
@@ -394,6 +398,8 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(blob_put, MSG_BLOB_PUT_FIELDS)                                                                     \
 	P(blob_get, MSG_BLOB_GET_FIELDS)                                                                     \
 	P(blob_get_reply, MSG_BLOB_GET_REPLY_FIELDS)                                                         \
+	P(blob_get_many, MSG_BLOB_GET_MANY_FIELDS)                                                           \
+	P(blob_get_many_reply, MSG_BLOB_GET_MANY_REPLY_FIELDS)                                               \
 	P(spool_put, MSG_SPOOL_PUT_FIELDS)                                                                   \
 	P(spool_batch, MSG_SPOOL_BATCH_FIELDS)                                                               \
 	P(spool_part_get, MSG_SPOOL_PART_GET_FIELDS)                                                         \

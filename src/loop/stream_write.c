@@ -2,6 +2,9 @@
 #include "loop/stream_internal.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 
 enum { BATCH_WRITE_MAX = 64 * 1024 /* bytes given to one send(2) */ };
@@ -60,6 +63,13 @@ send_some(struct stream *s, const uint8_t *data, size_t len)
 	return 0;
 }
 
+/* Several TLS records leave in segments as full as the kernel can make them, not in one each. */
+static void
+cork(struct stream *s, int on)
+{
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 static void
 write_queue(struct stream *s)
 {
@@ -71,6 +81,10 @@ write_queue(struct stream *s)
 		return;
 	}
 	s->want_write = false;
+	bool corked = s->tls == TLS_OPEN && stream_queued(s) > SSL3_RT_MAX_PLAIN_LENGTH;
+	if (corked) {
+		cork(s, 1);
+	}
 	while (s->closing != DONE) {
 		size_t most = s->tls == TLS_PENDING ? s->clear_left : stream_pad_next(s);
 		size_t n = most == 0 ? 0 : send_some(s, s->out.ptr + s->out_at, most);
@@ -85,6 +99,9 @@ write_queue(struct stream *s)
 		s->out_at += n;
 		s->clear_left -= s->tls == TLS_PENDING ? n : 0;
 		s->active_at = s->loop->now;
+	}
+	if (corked && s->closing != DONE) {
+		cork(s, 0);
 	}
 	if (s->closing != DONE && s->out_at == s->out.len) {
 		buf_wipe(&s->out);

@@ -28,6 +28,21 @@ cut(const struct imap_fetch_item *item, struct imap_plan *plan)
 	}
 }
 
+bool
+imap_section_of_whole(const struct imap_fetch_item *item, size_t size, struct imap_plan *ret_plan)
+{
+	bool whole = item->kind == IMAP_FETCH_RFC822 ||
+		     (item->kind == IMAP_FETCH_SECTION && item->section.kind == IMAP_SECTION_ALL &&
+		      item->section.path_len == 0);
+	if (whole) {
+		*ret_plan = range_of(0, size);
+		if (item->kind == IMAP_FETCH_SECTION) {
+			cut(item, ret_plan);
+		}
+	}
+	return whole;
+}
+
 enum err
 imap_section_resolve(const struct mail_structure *s, const struct imap_fetch_item *item,
 		     struct imap_plan *ret_plan)

@@ -27,6 +27,8 @@ struct imap_plan {
 /* item: of kind SECTION, RFC822, RFC822_HEADER or RFC822_TEXT. ERR_NOT_FOUND. */
 COHUE_MUST_USE enum err imap_section_resolve(const struct mail_structure *s,
 					     const struct imap_fetch_item *item, struct imap_plan *ret_plan);
+/* True where the item is of all octets, so that the structure is not needed: the range for a message of this size. */
+bool imap_section_of_whole(const struct imap_fetch_item *item, size_t size, struct imap_plan *ret_plan);
 /*
  * Appends the header fields that HEADER.FIELDS or HEADER.FIELDS.NOT asks for, octets and
  * order as they stand, and the empty line. Linear in header x names. ERR_LIMIT, ERR_MEMORY of out.

@@ -30,6 +30,13 @@ struct fetching {
 };
 
 static bool
+of_whole(const struct imap_fetch_item *item)
+{
+	struct imap_plan p;
+	return imap_section_of_whole(item, 0, &p);
+}
+
+static bool
 within_header(const struct imap_fetch_item *item)
 {
 	if (item->kind == IMAP_FETCH_RFC822_HEADER) {
@@ -51,7 +58,7 @@ plan(struct fetching *f)
 		f->says_flags = f->says_flags || item->kind == IMAP_FETCH_FLAGS;
 		if (imap_fetch_needs_message(item)) {
 			f->needs_card = true;
-			f->needs_structure = true;
+			f->needs_structure = f->needs_structure || !of_whole(item);
 			if (!within_header(item)) {
 				f->want = MESSAGE_BODY;
 			} else if (f->want == MESSAGE_CARD) {
@@ -145,7 +152,10 @@ write_octets(struct fetching *f, const struct imap_fetch_item *item)
 	struct imap_plan p;
 	imap_write_section_name(w, item);
 	imap_write_text(w, " ");
-	enum err e = imap_section_resolve(&f->structure, item, &p);
+	enum err e = ERR_OK;
+	if (!imap_section_of_whole(item, (size_t)f->message->card.blob.size, &p)) {
+		e = imap_section_resolve(&f->structure, item, &p);
+	}
 	if (e == ERR_NOT_FOUND) {
 		imap_write_text(w, "NIL");
 		return ERR_OK;

@@ -11,7 +11,9 @@
 /*
  * Two stages. Records: requests for the next numbers are kept on their way (PAGES of them); the answers
  * are used in order, and what an answer left out is asked for again in its place. Bodies: each card that comes out of the
- * first stage is put into a ring with a request for its blob; the ring's oldest is what the caller sees.
+ * first stage is put into a ring; the ring's oldest is what the caller sees. Blobs of which one chunk is enough are asked
+ * for BATCH at a time, and the ring is filled again when a batch has been used, so that the store reads the next ones
+ * while these are opened; larger ones with a request each.
  */
 
 enum {
@@ -19,6 +21,22 @@ enum {
 	PAGE_BYTES = 256 * 1024,
 	PAGE_RECORDS = 256,
 	HEADER_PIECE = 64 * 1024, /* a header up to this is read from the first chunk alone */
+	BATCH = 16,               /* blobs of one request */
+	BATCHES = MESSAGE_AHEAD / BATCH + 2,
+	OCTETS_KEEP = 64 * 1024, /* a buffer of messages up to this serves the next one, too */
+};
+
+/* First chunks asked for together. Free when no slot waits for any of them. */
+struct batch {
+	uint8_t names[BATCH * SEALED_ID_LEN];
+	size_t count;
+	size_t users; /* slots that have not been shown */
+	struct buf reply;
+	struct bytes chunks[BATCH]; /* of the reply, each a list of one; ptr NULL: left out */
+	bool found[BATCH];
+	bool done;
+	enum err status;
+	struct message_reader *reader;
 };
 
 /* Items of one record that follow each other are asked for once. */
@@ -37,8 +55,9 @@ struct slot {
 	enum err error;
 	struct buf bytes; /* the card's */
 	struct card card;
+	struct batch *batch; /* with its blob, or NULL: it has a request of its own */
+	size_t place;        /* in the batch */
 	struct buf reply;
-	bool asked;
 	bool done;
 	enum err status;
 	struct message_reader *reader;
@@ -59,12 +78,15 @@ struct message_reader {
 	uint64_t plain_n; /* record in plain; 0 none */
 	enum err plain_error;
 	struct buf plain;
+	struct operations_place place; /* in plain */
 	struct slot ring[MESSAGE_AHEAD];
 	size_t ring_first;
 	size_t ring_count;
 	size_t ring_bytes;
-	struct buf octets; /* of the message shown */
-	unsigned open;     /* requests on their way */
+	struct batch batches[BATCHES];
+	struct batch *gathering; /* the batch that is being filled, or NULL */
+	struct buf octets;       /* of the message shown */
+	unsigned open;           /* requests on their way */
 	struct task *waiter;
 };
 
@@ -166,6 +188,7 @@ open_row(struct message_reader *r, uint64_t wanted)
 {
 	struct record_place place = {.kind = 0};
 	buf_reset(&r->plain);
+	r->place = (struct operations_place){.index = 0, .offset = 0};
 	r->plain_n = wanted;
 	place.n = wire_get_u64(&r->rows);
 	wire_get_fixed(&r->rows, place.before, sizeof(place.before));
@@ -250,13 +273,85 @@ on_blob(void *arg, enum err status, struct bytes payload)
 }
 
 static void
+on_batch(void *arg, enum err status, struct bytes payload)
+{
+	struct batch *b = arg;
+	struct msg_blob_get_many_reply m;
+	struct wire_reader r;
+	b->reader->open--;
+	b->done = true;
+	b->status = status == ERR_OK ? buf_append(&b->reply, payload) : status;
+	if (b->status == ERR_OK && msg_blob_get_many_reply_decode(buf_bytes(&b->reply), &m) != ERR_OK) {
+		b->status = ERR_DAMAGED;
+	}
+	wire_reader_init(&r, b->status == ERR_OK ? m.chunks : BYTES_EMPTY);
+	for (size_t i = 0; i < b->count; i++) {
+		b->found[i] = wire_get_u8(&r) != 0;
+		struct bytes rest = r.rest;
+		(void)wire_get_bytes(&r, BLOB_CHUNK_MAX);
+		/* What did not fit is asked for alone. */
+		b->chunks[i] = r.error == ERR_OK ? bytes_slice(rest, 0, rest.len - r.rest.len) : BYTES_EMPTY;
+	}
+	wake(b->reader);
+}
+
+static void
+ask_batch(struct message_reader *r)
+{
+	struct batch *b = r->gathering;
+	if (b == NULL) {
+		return;
+	}
+	r->gathering = NULL;
+	struct msg_blob_get_many q = {.names = bytes_of(b->names, b->count * SEALED_ID_LEN)};
+	struct channel *store = worker_store(r->member->worker);
+	b->status = store == NULL ? ERR_CLOSED
+				  : channel_request(store, BLOB_GET_MANY, blob_get_many, &q,
+						    worker_deadline(r->member->worker), on_batch, b);
+	if (b->status == ERR_OK) {
+		r->open++;
+		/* The store begins while the messages before these are opened. */
+		channel_flush(store);
+	} else {
+		b->done = true;
+	}
+}
+
+/* A place in the batch that is being filled; false where all are in use. */
+static bool
+join_batch(struct message_reader *r, struct slot *s)
+{
+	struct batch *b = r->gathering;
+	for (size_t i = 0; b == NULL && i < BATCHES; i++) {
+		if (r->batches[i].users == 0) {
+			b = &r->batches[i];
+			buf_reset(&b->reply);
+			b->count = 0;
+			b->done = false;
+			b->reader = r;
+		}
+	}
+	if (b == NULL) {
+		return false;
+	}
+	r->gathering = b;
+	memcpy(b->names + b->count * SEALED_ID_LEN, s->card.blob.name, SEALED_ID_LEN);
+	s->batch = b;
+	s->place = b->count++;
+	b->users++;
+	if (b->count == BATCH) {
+		ask_batch(r);
+	}
+	return true;
+}
+
+static void
 ask_blob(struct message_reader *r, struct slot *s, uint32_t count)
 {
 	struct msg_blob_get q = {.first = 0, .count = count};
 	struct channel *store = worker_store(r->member->worker);
 	memcpy(q.blob, s->card.blob.name, sizeof(q.blob));
 	buf_reset(&s->reply);
-	s->asked = true;
 	s->done = false;
 	s->status = store == NULL ? ERR_CLOSED
 				  : channel_request(store, BLOB_GET, blob_get, &q,
@@ -290,12 +385,13 @@ fill_slot(struct message_reader *r, struct slot *s)
 	struct bytes card;
 	s->reader = r;
 	s->item = &r->items[r->taken];
-	s->asked = false;
+	s->batch = NULL;
 	buf_reset(&s->bytes);
 	s->error = bring_record(r, r->taken);
 	if (s->error == ERR_OK) {
-		s->error = operations_card(buf_bytes(&r->plain), s->item->op, &card) == ERR_OK ? ERR_OK
-											       : ERR_DAMAGED;
+		s->error = operations_card_from(buf_bytes(&r->plain), &r->place, s->item->op, &card) == ERR_OK
+			       ? ERR_OK
+			       : ERR_DAMAGED;
 	}
 	if (s->error == ERR_OK) {
 		s->error = buf_append(&s->bytes, card);
@@ -305,9 +401,11 @@ fill_slot(struct message_reader *r, struct slot *s)
 	}
 	r->taken++;
 	if (s->error == ERR_OK && r->want != MESSAGE_CARD) {
-		bool one = r->want == MESSAGE_HEADER;
-		if (one || !is_large(&s->card.blob)) {
-			ask_blob(r, s, one || s->card.blob.chunks == 0 ? 1 : s->card.blob.chunks);
+		uint32_t count = r->want == MESSAGE_HEADER ? 1 : s->card.blob.chunks;
+		if (count == 1 && join_batch(r, s)) {
+			/* asked for with others */
+		} else if (count == 1 || !is_large(&s->card.blob)) {
+			ask_blob(r, s, count);
 		}
 	}
 	r->ring_bytes += weight(r, s);
@@ -317,11 +415,15 @@ static void
 fill_ring(struct message_reader *r)
 {
 	size_t ahead = r->want == MESSAGE_CARD ? 1 : MESSAGE_AHEAD;
+	if (r->want != MESSAGE_CARD && r->ring_count > MESSAGE_AHEAD - BATCH) {
+		return;
+	}
 	while (r->ring_count < ahead && r->taken < r->count &&
 	       (r->ring_count == 0 || r->ring_bytes < MESSAGE_AHEAD_BYTES)) {
 		fill_slot(r, &r->ring[(r->ring_first + r->ring_count) % MESSAGE_AHEAD]);
 		r->ring_count++;
 	}
+	ask_batch(r);
 }
 
 struct taking {
@@ -338,21 +440,27 @@ take_piece(void *arg, uint32_t index, struct bytes piece)
 	return e == ERR_OK && t->enough != 0 && t->out->len >= t->enough ? ERR_EXISTS : e;
 }
 
-/* The chunks of one reply through the worker's codec; nothing suspends in between. */
+/* Room for a message's octets; what the buffer held before is overwritten, or wiped in the end. */
+static void
+renew_octets(struct message_reader *r, size_t size)
+{
+	if (r->octets.cap < size || r->octets.cap > OCTETS_KEEP) {
+		buf_wipe(&r->octets);
+		buf_init(&r->octets, size);
+	}
+	buf_reset(&r->octets);
+}
+
+/* A list of chunks through the worker's codec; nothing suspends in between. */
 static enum err
-open_chunks(struct message_reader *r, const struct blob_ref *ref, struct bytes reply, size_t enough,
+open_chunks(struct message_reader *r, const struct blob_ref *ref, struct bytes list, size_t enough,
 	    bool *ret_whole)
 {
-	struct msg_blob_get_reply m;
 	struct wire_reader chunks;
 	struct blob_reader *reader = NULL;
 	struct taking t = {.out = &r->octets, .enough = enough};
-	if (msg_blob_get_reply_decode(reply, &m) != ERR_OK) {
-		return ERR_DAMAGED;
-	}
-	wire_reader_init(&chunks, m.chunks);
-	buf_wipe(&r->octets);
-	buf_init(&r->octets, (size_t)ref->size);
+	wire_reader_init(&chunks, list);
+	renew_octets(r, (size_t)ref->size);
 	*ret_whole = false;
 	if (ref->chunks == 1) {
 		struct bytes only = wire_get_bytes(&chunks, BLOB_CHUNK_MAX);
@@ -373,21 +481,46 @@ open_chunks(struct message_reader *r, const struct blob_ref *ref, struct bytes r
 	return e == ERR_OK || e == ERR_EXISTS ? ERR_OK : e == ERR_MEMORY ? e : ERR_DAMAGED;
 }
 
-/* The octets of the slot's message, as far as they were asked for. */
+/* Waits for the slot's chunks; the list lives until its batch, or the slot, is used again. */
 static enum err
-bring_octets(struct message_reader *r, struct slot *s, struct message *ret)
+bring_chunks(struct message_reader *r, struct slot *s, struct bytes *ret_list)
 {
-	if (is_large(&s->card.blob) && r->want == MESSAGE_BODY) {
-		return ERR_OK; /* streamed by the caller */
+	struct batch *b = s->batch;
+	if (b != NULL) {
+		while (!b->done) {
+			wait(r);
+		}
+		if (b->status != ERR_OK || b->chunks[s->place].ptr != NULL) {
+			*ret_list = b->chunks[s->place];
+			return b->status == ERR_OK && !b->found[s->place] ? ERR_DAMAGED : b->status;
+		}
+		ask_blob(r, s, 1);
 	}
 	while (!s->done) {
 		wait(r);
 	}
+	struct msg_blob_get_reply m;
 	enum err e = s->status == ERR_NOT_FOUND ? ERR_DAMAGED : s->status;
+	if (e == ERR_OK && msg_blob_get_reply_decode(buf_bytes(&s->reply), &m) != ERR_OK) {
+		e = ERR_DAMAGED;
+	}
+	*ret_list = e == ERR_OK ? m.chunks : BYTES_EMPTY;
+	return e;
+}
+
+/* The octets of the slot's message, as far as they were asked for. */
+static enum err
+bring_octets(struct message_reader *r, struct slot *s, struct message *ret)
+{
+	struct bytes list;
+	if (is_large(&s->card.blob) && r->want == MESSAGE_BODY) {
+		return ERR_OK; /* streamed by the caller */
+	}
+	enum err e = bring_chunks(r, s, &list);
 	bool whole = false;
 	bool part = r->want == MESSAGE_HEADER && s->card.blob.chunks > 1;
 	if (e == ERR_OK) {
-		e = open_chunks(r, &s->card.blob, buf_bytes(&s->reply), part ? HEADER_PIECE : 0, &whole);
+		e = open_chunks(r, &s->card.blob, list, part ? HEADER_PIECE : 0, &whole);
 	}
 	if (e == ERR_OK && (s->card.blob.size > 0 || whole)) {
 		ret->octets = buf_bytes(&r->octets);
@@ -415,6 +548,9 @@ message_reader_next(struct message_reader *r, struct message *ret)
 		}
 	}
 	/* The slot's bytes stay until it is filled again, which the next call does last of all: see fill_ring's bound. */
+	if (s->batch != NULL) {
+		s->batch->users--;
+	}
 	r->ring_bytes -= weight(r, s);
 	r->ring_first = (r->ring_first + 1) % MESSAGE_AHEAD;
 	r->ring_count--;
@@ -435,6 +571,9 @@ message_reader_create(struct member *m, enum message_want want, const struct mes
 	r->count = count;
 	buf_init(&r->plain, SEALED_RECORD_MAX);
 	buf_init(&r->octets, 0);
+	for (size_t i = 0; i < BATCHES; i++) {
+		buf_init(&r->batches[i].reply, IPC_PAYLOAD_MAX);
+	}
 	for (size_t i = 0; i < MESSAGE_AHEAD; i++) {
 		buf_init(&r->ring[i].bytes, OPERATION_CARD_MAX);
 		buf_init(&r->ring[i].reply, IPC_PAYLOAD_MAX);
@@ -457,6 +596,9 @@ message_reader_destroy(struct message_reader **ref)
 	}
 	for (size_t i = 0; i < PAGES; i++) {
 		buf_clear(&r->pages[i].reply);
+	}
+	for (size_t i = 0; i < BATCHES; i++) {
+		buf_clear(&r->batches[i].reply);
 	}
 	for (size_t i = 0; i < MESSAGE_AHEAD; i++) {
 		buf_wipe(&r->ring[i].bytes);

@@ -10,7 +10,7 @@
  */
 
 enum {
-	MESSAGE_AHEAD = 16,            /* bodies on their way */
+	MESSAGE_AHEAD = 48,            /* bodies on their way: the store reads some while others are opened */
 	MESSAGE_AHEAD_BYTES = 4 << 20, /* of their blobs, at most */
 	MESSAGE_WHOLE_CHUNKS = 8,      /* blobs up to this are opened at once */
 	MESSAGE_WHOLE_MAX = 16 << 20,  /* ... where the message has no more than this */

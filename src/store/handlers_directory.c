@@ -191,6 +191,7 @@ static const struct store_handler handlers[MSG__COUNT] = {
     [MSG_SNAPSHOT_GET] = {store_snapshot_get, false, false},
     [MSG_BLOB_PUT] = {store_blob_put, true, false},
     [MSG_BLOB_GET] = {store_blob_get, false, false},
+    [MSG_BLOB_GET_MANY] = {store_blob_get_many, false, false},
     [MSG_SPOOL_PUT] = {store_spool_put, true, false},
     [MSG_SPOOL_BATCH] = {store_spool_batch, true, false},
     [MSG_SPOOL_PART_GET] = {store_spool_part_get, false, false},

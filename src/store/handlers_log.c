@@ -299,3 +299,51 @@ store_blob_get(struct store *s, const struct request *q, struct buf *ret_reply)
 	buf_clear(&one);
 	return e;
 }
+
+/* One entry of BLOB_GET_MANY's answer, read straight into it. ERR_LIMIT: it does not fit any more. */
+static enum err
+add_first_chunk(struct store *s, const uint8_t name[BLOB_NAME_LEN], struct buf *out)
+{
+	size_t start = out->len;
+	struct wire_writer w;
+	wire_writer_init(&w, out);
+	wire_put_u8(&w, 1);
+	size_t opened = wire_open_bytes(&w);
+	enum err e = wire_done(&w);
+	if (e == ERR_OK) {
+		e = s->driver->blob_get(s->storage, name, 0, out);
+	}
+	if (e == ERR_NOT_FOUND) {
+		out->ptr[start] = 0;
+		return ERR_OK;
+	}
+	wire_close_bytes(&w, opened);
+	if (e != ERR_OK) {
+		buf_truncate(out, start);
+	}
+	return e;
+}
+
+enum err
+store_blob_get_many(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	enum { USUAL = 4096 + 64 }; /* most letters' blob, and what is around it */
+	struct msg_blob_get_many m;
+	if (msg_blob_get_many_decode(q->payload, &m) != ERR_OK || m.names.len == 0 ||
+	    m.names.len % BLOB_NAME_LEN != 0 || m.names.len / BLOB_NAME_LEN > BLOB_GET_MANY_MAX) {
+		return ERR_FORMAT;
+	}
+	/* The reply's one field, encoded where it grows. */
+	struct wire_writer w;
+	wire_writer_init(&w, ret_reply);
+	enum err e = buf_reserve(ret_reply, m.names.len / BLOB_NAME_LEN * USUAL);
+	size_t opened = wire_open_bytes(&w);
+	for (size_t at = 0; at < m.names.len && e == ERR_OK; at += BLOB_NAME_LEN) {
+		e = add_first_chunk(s, m.names.ptr + at, ret_reply);
+	}
+	wire_close_bytes(&w, opened);
+	if (e == ERR_LIMIT && ret_reply->len > opened) {
+		e = ERR_OK; /* the rest is asked for again */
+	}
+	return e == ERR_OK ? wire_done(&w) : e;
+}

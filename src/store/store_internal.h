@@ -69,7 +69,7 @@ void store_answer(struct store *s, const struct request *q, enum err status, str
 store_handler_fn store_directory_get, store_directory_write, store_directory_walk, store_account_delete,
     store_meta_get, store_meta_put;
 store_handler_fn store_log_head, store_log_read, store_log_read_many, store_log_append, store_log_delete,
-    store_snapshot_put, store_snapshot_get, store_blob_put, store_blob_get;
+    store_snapshot_put, store_snapshot_get, store_blob_put, store_blob_get, store_blob_get_many;
 store_handler_fn store_spool_put, store_spool_batch, store_spool_part_get, store_spool_walk, store_spool_keys;
 
 /* Claimed names of a list of `count * BLOB_NAME_LEN` bytes: ERR_CONFLICT unless all are complete and pending. */

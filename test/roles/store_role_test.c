@@ -224,6 +224,50 @@ only_a_whole_blob_can_be_claimed_and_only_once(void **state)
 }
 
 static void
+first_chunks_come_together_in_order_as_far_as_they_fit(void **state)
+{
+	(void)state;
+	enum { LARGE = 60000, COUNT = 24, FIT = 17 };
+	static uint8_t data[LARGE];
+	static uint8_t names[(BLOB_GET_MANY_MAX + 1) * 16];
+	struct scene s;
+	struct answer a;
+	struct msg_blob_get_many_reply r;
+	struct wire_reader chunks;
+	open_scene(&s, false);
+	for (unsigned i = 0; i < COUNT; i++) {
+		name_of(names + (size_t)i * 16, 'b', i);
+		memset(data, (int)i, sizeof(data));
+		/* The second is not there. */
+		if (i != 1) {
+			assert_int_equal(
+			    put_blob(s.mixer, names + (size_t)i * 16, bytes_of(data, i < 3 ? 3 : LARGE)),
+			    ERR_OK);
+		}
+	}
+	answer_init(&a);
+	struct msg_blob_get_many q = {.names = bytes_of(names, (size_t)COUNT * 16)};
+	assert_int_equal(fake_ask(s.session, BLOB_GET_MANY, blob_get_many, &q, &a), ERR_OK);
+	assert_int_equal(msg_blob_get_many_reply_decode(buf_bytes(&a.payload), &r), ERR_OK);
+	wire_reader_init(&chunks, r.chunks);
+	unsigned count = 0;
+	for (; chunks.rest.len > 0; count++) {
+		assert_int_equal(wire_get_u8(&chunks), count != 1);
+		struct bytes chunk = wire_get_bytes(&chunks, LARGE);
+		assert_int_equal(chunk.len, count == 1 ? 0 : count < 3 ? 3 : LARGE);
+		assert_true(chunk.len == 0 || (chunk.ptr[0] == count && chunk.ptr[chunk.len - 1] == count));
+	}
+	assert_int_equal(wire_end(&chunks), ERR_OK);
+	assert_int_equal(count, 3 + FIT);
+	answer_clear(&a);
+	answer_init(&a);
+	q.names = bytes_of(names, sizeof(names));
+	assert_int_equal(fake_ask(s.session, BLOB_GET_MANY, blob_get_many, &q, &a), ERR_CLOSED);
+	answer_clear(&a);
+	close_scene(&s);
+}
+
+static void
 a_batch_is_carried_out_whole_or_not_at_all(void **state)
 {
 	(void)state;
@@ -455,6 +499,7 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_comes_together_is_committed_together),
 	    cmocka_unit_test(only_a_whole_blob_can_be_claimed_and_only_once),
+	    cmocka_unit_test(first_chunks_come_together_in_order_as_far_as_they_fit),
 	    cmocka_unit_test(a_batch_is_carried_out_whole_or_not_at_all),
 	    cmocka_unit_test(a_malformed_batch_is_undone_and_its_sender_ended),
 	    cmocka_unit_test(a_long_walk_comes_in_pages_without_gap_or_repetition),

@@ -281,6 +281,80 @@ the_gate_hears_where_each_response_ends_and_what_is_pipelined_is_one(void **stat
 	testing_down(&t);
 }
 
+/* Text of this many octets that hardly compresses, with a head that says which one it is. */
+static char *
+letter_of(unsigned number, size_t size)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = malloc(size + 200);
+	assert_non_null(text);
+	int n = snprintf(text, 200, "Subject: number %u\r\n\r\n", number);
+	assert_true(n > 0);
+	size_t at = (size_t)n;
+	uint8_t random[64];
+	for (size_t i = 0; i < size; i++) {
+		if (i % 64 == 0) {
+			crypto_random_bytes(random, sizeof(random));
+		}
+		text[at++] = i % 64 == 62 ? '\r' : i % 64 == 63 ? '\n' : digits[random[i % 64] & 63];
+	}
+	text[at] = '\0';
+	return text;
+}
+
+/* Those of one chunk are asked for together, up to what an answer holds; larger ones alone. */
+static void
+bodies_of_all_sizes_come_in_order_and_a_lost_one_alone_is_missing(void **state)
+{
+	enum { COUNT = 70, LOST = 30 };
+	static char *letters[COUNT];
+	struct testing t;
+	uint8_t lost[SEALED_ID_LEN];
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	for (unsigned i = 0; i < COUNT; i++) {
+		/* The first answer cannot hold sixteen of these. */
+		letters[i] = letter_of(i, i < 20 ? 40000 : i % 9 == 0 ? 200000 : i % 10 == 0 ? 0 : 2000);
+		testing_arrive(&t, letters[i], NULL);
+		if (i == LOST) {
+			memcpy(lost, t.last_blob, sizeof(lost));
+		}
+	}
+	struct store *store = t.store->state;
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(&t, 0, "* 70 EXISTS"));
+	for (unsigned round = 0; round < 2; round++) {
+		testing_type(&t, 0, "FETCH 1:* BODY.PEEK[]", round == 0 ? "OK" : "NO [CORRUPTION]");
+		struct bytes out = buf_bytes(&t.conns[0].output);
+		for (unsigned i = 0; i < COUNT; i++) {
+			char head[64];
+			if (round == 1 && i == LOST) {
+				continue;
+			}
+			int n = snprintf(head, sizeof(head), "* %u FETCH (BODY[] {%zu}\r\n", i + 1,
+					 strlen(letters[i]));
+			assert_true(n > 0);
+			assert_true(bytes_starts_with(out, head));
+			out = bytes_from(out, (size_t)n);
+			assert_true(bytes_starts_with(out, letters[i]));
+			out = bytes_from(out, strlen(letters[i]));
+			assert_true(bytes_starts_with(out, ")\r\n"));
+			out = bytes_from(out, 3);
+		}
+		assert_true(bytes_starts_with(out, round == 0 ? "t2 OK" : "t3 NO"));
+		if (round == 0) {
+			assert_int_equal(store->driver->begin(store->storage), ERR_OK);
+			assert_int_equal(store->driver->blob_delete(store->storage, lost), ERR_OK);
+			assert_int_equal(store->driver->commit(store->storage), ERR_OK);
+		}
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		free(letters[i]);
+	}
+	testing_down(&t);
+}
+
 int
 main(void)
 {
@@ -294,6 +368,7 @@ main(void)
 	    cmocka_unit_test(an_idle_connection_holds_no_stack_and_no_buffer),
 	    cmocka_unit_test(the_gate_hears_where_each_response_ends_and_what_is_pipelined_is_one),
 	    cmocka_unit_test(pipelined_commands_are_answered_in_order_under_a_slow_client),
+	    cmocka_unit_test(bodies_of_all_sizes_come_in_order_and_a_lost_one_alone_is_missing),
 	};
 	return cmocka_run_group_tests(tests, testing_setup, NULL);
 }

@@ -53,6 +53,7 @@ struct testing {
 	uint8_t slots_hash[SEALED_HASH_LEN];
 	uint32_t slots_revision;
 	uint64_t quota;
+	uint8_t last_blob[SEALED_ID_LEN]; /* of what arrived last */
 	struct testing_conn conns[TESTING_CONNS];
 	unsigned tag;
 	enum err last_status;
@@ -479,6 +480,7 @@ testing_arrive(struct testing *t, const char *message, const uint8_t delivery[SE
 	assert_int_equal(blob_seal(w->codec, &a.blob, bytes_str(message), testing_chunk, &chunks), ERR_OK);
 	const struct member_key *key = member_keys_newest(&t->keys);
 	assert_int_equal(arrival_seal(t->account, key->generation, key->public_key, &a, &body), ERR_OK);
+	memcpy(t->last_blob, a.blob.name, sizeof(t->last_blob));
 	testing_arrive_sealed(t, buf_bytes(&body), a.blob.name);
 	assert_int_equal(s->driver->commit(s->storage), ERR_OK);
 	defer_start(t->loop, &s->turn_end);
