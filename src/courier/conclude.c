@@ -168,6 +168,9 @@ count(struct work *w)
 		c->seen_delivered += state == OUTCOME_DONE ? 1 : 0;
 		c->seen_deferred += state == OUTCOME_TEMPORARY ? 1 : 0;
 		c->seen_failed += state == OUTCOME_FAILED ? 1 : 0;
+		const struct protection *how = &w->outcomes[i].how;
+		c->seen_unpadded += state == OUTCOME_DONE && !how->padded ? 1 : 0;
+		c->seen_clear += state == OUTCOME_DONE && how->tls == 0 ? 1 : 0;
 	}
 }
 

@@ -6,7 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BODY_PIECE = 32 * 1024, TLS_BLOCK = 4096 };
+#include "law/law.h"
+#include "loop/pad.h"
+#include "process/log.h"
+
+enum { BODY_PIECE = 32 * 1024, COMMAND_RECORD = 1024 };
 
 static const struct stream_settings stream_limits = {
     .handshake_ms = 60 * MSEC_SECOND,
@@ -102,12 +106,47 @@ static const struct smtp_client_host engine_host = {
 
 /* ---- the stream ---- */
 
+static enum err
+write_command(struct connection *c, struct bytes out)
+{
+	size_t each = COMMAND_RECORD - 1;
+	return c->padded ? stream_write_records(c->stream, out, COMMAND_RECORD, (out.len + each - 1) / each)
+			 : stream_write(c->stream, out);
+}
+
+static enum err
+write_body(struct connection *c, struct bytes out)
+{
+	enum err e = ERR_OK;
+	if (c->padded && c->body_left == c->body_size) {
+		e = stream_plan_records(c->stream, c->body_size, PAD_RECORD_MAX,
+					pad_class_records(law_class_bytes(c->size_class)));
+	}
+	if (e == ERR_OK && out.len > c->body_left) {
+		/* More than was counted: it would leave unpadded. */
+		e = ERR_STATE;
+	}
+	if (e == ERR_OK) {
+		e = stream_write(c->stream, out);
+	}
+	c->body_left -= e == ERR_OK ? out.len : 0;
+	return e;
+}
+
+/* What cannot be sent as it must be ends the connection. */
 static void
 send_output(struct connection *c)
 {
 	struct bytes out = smtp_client_output(&c->client);
 	while (out.len > 0 && c->stream != NULL && !stream_is_congested(c->stream)) {
-		if (stream_write(c->stream, out) != ERR_OK) {
+		bool body = smtp_client_is_in_body(&c->client);
+		enum err e = body ? write_body(c, out) : write_command(c, out);
+		if (e != ERR_OK) {
+			if (e != ERR_CLOSED) {
+				log_event(LOG_LEVEL_ERROR, "what leaves could not be padded: %s",
+					  err_text(e));
+			}
+			smtp_client_lost(&c->client, loop_now(c->settings->loop));
 			break;
 		}
 		smtp_client_sent(&c->client, out.len, loop_now(c->settings->loop));
@@ -165,9 +204,12 @@ static void
 on_secured(struct stream *s, void *arg)
 {
 	struct connection *c = arg;
-	/* Where TLS 1.3 is spoken, commands and bodies leave in records of one length. */
-	enum err padded = stream_set_padding(s, TLS_BLOCK);
-	(void)padded;
+	struct tls_info info;
+	c->padded = c->settings->pad && stream_can_pad(s);
+	if (stream_tls_info(s, &info) == ERR_OK) {
+		c->how.tls = bytes_is(bytes_str(info.version), "TLSv1.3") ? 13 : 12;
+		c->how.verified = info.verified;
+	}
 	if (c->policy == SMTP_TLS_IMPLICIT) {
 		smtp_client_start(&c->client, loop_now(c->settings->loop));
 	} else {
@@ -366,8 +408,36 @@ connection_is_ready(const struct connection *c)
 	return c->ready && !c->over && smtp_client_is_ready(&c->client);
 }
 
+/* The class that the body goes into, its own or a larger one. */
+static enum err
+find_class(struct connection *c, struct bytes body, unsigned size_class)
+{
+	c->body_size = smtp_client_body_size(body);
+	c->body_left = c->body_size;
+	c->size_class = size_class;
+	while (c->padded && c->size_class < LAW_CLASSES &&
+	       !pad_fits(c->body_size, PAD_RECORD_MAX, pad_class_records(law_class_bytes(c->size_class)))) {
+		c->size_class++;
+	}
+	return c->size_class < LAW_CLASSES ? ERR_OK : ERR_LIMIT;
+}
+
+void
+connection_protection(const struct connection *c, struct protection *ret)
+{
+	*ret = c->how;
+	ret->padded = c->padded;
+	ret->larger = c->padded && c->size_class > c->asked_class;
+	ret->size_class = (uint8_t)c->size_class;
+	if (c->stream != NULL) {
+		ret->payload = stream_bytes_out(c->stream) - c->payload_before;
+		ret->padding = stream_bytes_padding(c->stream) - c->padding_before;
+	}
+}
+
 enum err
 connection_send(struct connection *c, const struct smtp_client_mail *mail, struct bytes body,
+		unsigned size_class,
 		void (*recipient)(void *arg, size_t index, const struct smtp_result *result), void *arg)
 {
 	c->body = body;
@@ -376,7 +446,14 @@ connection_send(struct connection *c, const struct smtp_client_mail *mail, struc
 	c->done = false;
 	c->on_recipient = recipient;
 	c->recipient_arg = arg;
-	enum err e = smtp_client_send(&c->client, mail, loop_now(c->settings->loop));
+	c->asked_class = size_class;
+	c->payload_before = c->stream == NULL ? 0 : stream_bytes_out(c->stream);
+	c->padding_before = c->stream == NULL ? 0 : stream_bytes_padding(c->stream);
+	enum err e = find_class(c, body, size_class);
+	if (e != ERR_OK) {
+		return e;
+	}
+	e = smtp_client_send(&c->client, mail, loop_now(c->settings->loop));
 	if (e == ERR_OK) {
 		c->ready = false;
 		c->messages++;

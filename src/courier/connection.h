@@ -2,6 +2,7 @@
 #ifndef COHUE_COURIER_CONNECTION_H
 #define COHUE_COURIER_CONNECTION_H
 
+#include "courier/report.h"
 #include "courier/route.h"
 #include "loop/listen.h"
 #include "loop/stream.h"
@@ -20,6 +21,7 @@ struct connection_settings {
 	struct smtp_client_config smtp[4]; /* by enum smtp_tls_policy */
 	uint16_t port;
 	msec connect_ms;
+	bool pad; /* where TLS 1.3 is spoken */
 };
 
 struct connection {
@@ -36,14 +38,22 @@ struct connection {
 	bool wants_tls;
 	bool handshake_failed;
 	bool pumping;
+	bool padded;          /* all that is sent under TLS has sizes that say nothing */
+	uint64_t batch;       /* for whose works it lives */
 	enum smtp_closed why; /* once over */
 	struct smtp_result result;
 	unsigned messages;
 	/* The message at hand. */
 	struct bytes body;
 	size_t body_at;
+	unsigned asked_class; /* that it waited in */
+	unsigned size_class;  /* that it is padded to */
+	uint64_t body_size;   /* octets on the wire */
+	uint64_t body_left;   /* of them, not yet written */
+	uint64_t payload_before, padding_before;
 	bool body_ended; /* the peer may have taken the message from here on */
 	bool done;
+	struct protection how;
 	void (*on_recipient)(void *arg, size_t index, const struct smtp_result *result);
 	void *recipient_arg;
 	/* For whoever keeps it while idle: it has ended by itself. */
@@ -63,12 +73,20 @@ COHUE_MUST_USE enum err connection_open(const struct connection_settings *settin
 					struct connection **ret, struct smtp_result *ret_why,
 					enum smtp_closed *ret_closed);
 /*
+ * What an observer sees of it, under TLS 1.3: each flight of commands that is answered together (one command; MAIL, RCPT and DATA where the
+ * peer pipelines) is one record of 1024 bytes, or as few as it needs; the message is as many full records as its size
+ * class has. The class is size_class at least, and the next one that it goes into where it does not; `how` tells. Where the
+ * promised records cannot be made the connection ends.
+ *
  * Sends one message; recipient() is called for each of mail's recipients before it returns. As smtp_client_send; ERR_OK
  * says that all were told, not that all went well. `body` is lent until it returns. In a task.
  */
 COHUE_MUST_USE enum err
 connection_send(struct connection *c, const struct smtp_client_mail *mail, struct bytes body,
+		unsigned size_class,
 		void (*recipient)(void *arg, size_t index, const struct smtp_result *result), void *arg);
+/* Of the message that was sent last, so far. */
+void connection_protection(const struct connection *c, struct protection *ret);
 /* True while it takes a message. */
 bool connection_is_ready(const struct connection *c);
 /* Says QUIT where it can, and lets the loop close it. Accepts NULL. */

@@ -73,6 +73,7 @@ configure(struct courier *c)
 	}
 	s->loop = c->host->loop;
 	s->connect_ms = COURIER_CONNECT_MS;
+	s->pad = config->pad != CONFIG_PAD_NONE;
 	s->port = config->smarthost[0] != '\0' ? config->smarthost_port : (uint16_t)config->courier_port;
 	return e;
 }
@@ -112,6 +113,7 @@ start(struct role_host *h)
 	struct channel *ch = NULL;
 	msec until = loop_now(h->loop) + START_LIMIT_MS;
 	crypto_random_init(&c->random);
+	work_gather_start(c);
 	courier_keys_start(c);
 	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, until, &ch);
 	return e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
@@ -144,10 +146,14 @@ status(struct role_host *h, struct buf *out)
 	const struct courier *c = h->state;
 	return buf_printf(out,
 			  "connections_open %zu\nat_hand %zu\ndelivered %llu\ndeferred %llu\nfailed %llu\n"
-			  "reports %llu\nno_encryption %llu\n",
+			  "reports %llu\nno_encryption %llu\ndelivered_unpadded %llu\ndelivered_clear %llu\n"
+			  "class_exceeded %llu\nsent_mib %llu\npadding_mib %llu\n",
 			  pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
 			  (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
-			  (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption);
+			  (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption,
+			  (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
+			  (unsigned long long)c->seen_larger, (unsigned long long)(c->sent_payload >> 20),
+			  (unsigned long long)(c->sent_padding >> 20));
 }
 
 static void

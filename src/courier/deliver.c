@@ -6,6 +6,7 @@
 
 #include "courier/internal.h"
 #include "courier/message.h"
+#include "law/law.h"
 #include "mail/write.h"
 
 enum { RESOLVE_LIMIT_MS = 45 * 1000, RESOLVE_TRIES = 3, HEADER_ROOM = 16 * 1024, SMTPS_PORT = 465 };
@@ -141,7 +142,9 @@ on_recipient(void *arg, size_t index, const struct smtp_result *result)
 		return;
 	}
 	bool reports = (smtp_client_offers(&c->client) & SMTP_OFFER_DSN) != 0;
-	outcome_take(&s->work->outcomes[s->indices[index]], result, c->target.name, reports);
+	struct outcome *o = &s->work->outcomes[s->indices[index]];
+	outcome_take(o, result, c->target.name, reports);
+	connection_protection(c, &o->how);
 }
 
 static struct bytes
@@ -260,6 +263,18 @@ take_refusal(struct sending *s, enum err e)
 	}
 }
 
+/* In sums, for `cohue status`. */
+static void
+count_sent(struct work *w, const struct connection *c)
+{
+	struct courier *courier = w->courier;
+	struct protection how;
+	connection_protection(c, &how);
+	courier->sent_payload += how.payload;
+	courier->sent_padding += how.padding;
+	courier->seen_larger += how.larger ? 1 : 0;
+}
+
 /* All that can be decided with this connection. True if it was lost before anything was. */
 static bool
 send_over(struct work *w, struct connection *c)
@@ -289,7 +304,10 @@ send_over(struct work *w, struct connection *c)
 			gather_recipients(&s, can_utf8);
 		}
 		if (e == ERR_OK && s.mail.rcpt_count > 0) {
-			e = connection_send(c, &s.mail, body, on_recipient, &s);
+			unsigned class = law_size_class(delivery_wire_size(buf_bytes(&w->message)));
+			class = class > w->size_class ? class : w->size_class;
+			e = connection_send(c, &s.mail, body, class, on_recipient, &s);
+			count_sent(w, c);
 			if (e != ERR_OK) {
 				take_refusal(&s, e);
 			}
@@ -334,7 +352,8 @@ try_target(struct work *w, const struct route_target *target)
 		struct smtp_result why;
 		enum smtp_closed how = SMTP_CLOSED_LOST;
 		msec until = loop_now(c->host->loop) + COURIER_TURN_MS;
-		enum err e = pool_get(c->pool, target, policy, fresh, until, &connection, &why, &how);
+		enum err e =
+		    pool_get(c->pool, target, policy, w->batch, fresh, until, &connection, &why, &how);
 		if (e == ERR_AUTH && policy == SMTP_TLS_PREFER) {
 			/* It offers encryption and cannot do it: in clear, as if it had not. */
 			policy = SMTP_TLS_NONE;

@@ -24,6 +24,8 @@ enum {
 	COURIER_CONNECT_MS = 30 * 1000,
 	COURIER_TURN_MS = 10 * 60 * 1000, /* longest wait for a connection */
 	COURIER_PARKED_MS = 30 * 60 * 1000,
+	COURIER_GATHER_MS = 100, /* a batch is complete when nothing more of it came for so long */
+	COURIER_GATHER_MOST_MS = 2000,
 };
 
 struct spool_secret {
@@ -51,6 +53,13 @@ struct courier {
 	uint64_t seen_failed;
 	uint64_t seen_reports;
 	uint64_t seen_no_encryption;
+	uint64_t seen_unpadded; /* recipients whose copy's size showed: in clear, or under TLS 1.2 */
+	uint64_t seen_clear;    /* of them, in clear */
+	uint64_t seen_larger;   /* messages that did not go into the class that they waited in */
+	uint64_t sent_payload;  /* bytes of messages and their envelopes */
+	uint64_t sent_padding;  /* bytes */
+	struct timer gather;
+	msec gather_limit; /* the first of those that are gathered waits no longer */
 };
 
 struct work {
@@ -60,6 +69,9 @@ struct work {
 	uint32_t part_number;
 	uint32_t epoch;
 	uint64_t age;
+	uint64_t batch;
+	unsigned size_class; /* that it waited in */
+	bool gathered;       /* its batch is not complete yet */
 	bool warned;
 	bool last;
 	bool handed_again; /* the mixer restarted, and gave it once more */
@@ -87,6 +99,7 @@ COHUE_MUST_USE enum err courier_key(struct courier *c, uint32_t epoch, uint8_t r
 void courier_keys_start(struct courier *c);
 
 /* work.c */
+void work_gather_start(struct courier *c);
 void work_take(struct courier *c, const struct msg_courier_work *m);
 /* In its task: the message, once. ERR_DAMAGED: it does not verify. */
 COHUE_MUST_USE enum err work_fetch(struct work *w);

@@ -166,6 +166,31 @@ close_idle_since(struct pool *p, msec before, size_t most)
 	}
 }
 
+void
+pool_quit_batch(struct pool *p, uint64_t batch)
+{
+	for (struct host *h = p->hosts; h != NULL; h = h->next) {
+		for (struct connection *c = h->idle; c != NULL;) {
+			struct connection *next = c->next;
+			if (c->batch == batch) {
+				close_idle(h, c);
+			}
+			c = next;
+		}
+	}
+}
+
+/* An idle connection of this batch, or NULL. */
+static struct connection *
+find_idle(const struct host *h, uint64_t batch)
+{
+	struct connection *c = h->idle;
+	while (c != NULL && c->batch != batch) {
+		c = c->next;
+	}
+	return c;
+}
+
 static void
 on_sweep(struct timer *t)
 {
@@ -212,8 +237,9 @@ open_new(struct pool *p, struct host *h, const struct route_target *target, stru
 }
 
 enum err
-pool_get(struct pool *p, const struct route_target *target, enum smtp_tls_policy policy, bool fresh,
-	 msec deadline, struct connection **ret, struct smtp_result *ret_why, enum smtp_closed *ret_closed)
+pool_get(struct pool *p, const struct route_target *target, enum smtp_tls_policy policy, uint64_t batch,
+	 bool fresh, msec deadline, struct connection **ret, struct smtp_result *ret_why,
+	 enum smtp_closed *ret_closed)
 {
 	struct host *h = find(p, target, policy);
 	enum err e = h == NULL ? ERR_LIMIT : ERR_OK;
@@ -222,9 +248,10 @@ pool_get(struct pool *p, const struct route_target *target, enum smtp_tls_policy
 		h->wanted++;
 	}
 	while (e == ERR_OK && !got) {
-		if (h->idle != NULL && !fresh) {
-			*ret = h->idle;
-			take_idle(h, *ret);
+		struct connection *idle = find_idle(h, batch);
+		if (idle != NULL && !fresh) {
+			*ret = idle;
+			take_idle(h, idle);
 			got = true;
 		} else if (h->failed_until > now_of(p)) {
 			*ret_why = h->failed_why;
@@ -232,11 +259,15 @@ pool_get(struct pool *p, const struct route_target *target, enum smtp_tls_policy
 			e = h->failure;
 		} else if (h->open < POOL_PER_HOST && p->open < p->max) {
 			e = open_new(p, h, target, ret, ret_why, ret_closed);
+			if (e == ERR_OK) {
+				(*ret)->batch = batch;
+			}
 			got = true;
 		} else if (h->open < POOL_PER_HOST && p->idle > 0) {
 			/* Somebody else's idle connection stands in the way. */
 			close_idle_since(p, INT64_MAX, 1);
-		} else if (fresh && h->idle != NULL) {
+		} else if (h->idle != NULL) {
+			/* Used already, or another batch's. */
 			close_idle(h, h->idle);
 		} else {
 			e = wait_until(p, deadline);

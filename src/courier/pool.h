@@ -5,7 +5,8 @@
 #include "courier/connection.h"
 
 /*
- * Connections in use and idle, by address: several messages to one host share a connection, no
+ * Connections in use and idle, by address: several messages of one batch to one host share a connection, which lives
+ * no longer than the batch (who sees it last cannot link two of them), no
  * host sees more than a few at once, nor the network more than the configured number. A host that could not be
  * reached is not tried again for a minute by others that wait for it.
  */
@@ -24,15 +25,17 @@ struct pool;
 COHUE_MUST_USE enum err pool_create(const struct connection_settings *settings, size_t max_connections,
 				    struct pool **ret);
 /*
- * In a task: an idle connection to that address, or a new one, when its turn has come. `fresh`: no used one. Errors as
+ * In a task: an idle connection of this batch to that address, or a new one, when its turn has come. `fresh`: no used one. Errors as
  * connection_open (at once where it failed within the last minute), or ERR_TIMEOUT after the deadline.
  */
 COHUE_MUST_USE enum err pool_get(struct pool *p, const struct route_target *target,
-				 enum smtp_tls_policy policy, bool fresh, msec deadline,
+				 enum smtp_tls_policy policy, uint64_t batch, bool fresh, msec deadline,
 				 struct connection **ret, struct smtp_result *ret_why,
 				 enum smtp_closed *ret_closed);
 /* Gives it back: it is kept for others while it takes messages, else closed. */
 void pool_put(struct pool *p, struct connection **c);
+/* The last work of a batch is done: says QUIT on its idle ones. */
+void pool_quit_batch(struct pool *p, uint64_t batch);
 /* Says QUIT on all that are idle. */
 void pool_quit_idle(struct pool *p);
 size_t pool_open_count(const struct pool *p);

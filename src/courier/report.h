@@ -15,11 +15,23 @@ enum outcome_state {
 	OUTCOME_FAILED,    /* never */
 };
 
+/* How a message was protected on its way to one host. */
+struct protection {
+	uint8_t tls; /* 0: in clear, 12, 13 */
+	bool verified;
+	bool padded;        /* its commands and its body showed their class alone */
+	bool larger;        /* it did not go into the class that it waited in, and was padded to this one */
+	uint8_t size_class; /* where padded */
+	uint64_t payload;   /* bytes, with its envelope */
+	uint64_t padding;   /* bytes */
+};
+
 struct outcome {
 	enum outcome_state state;
 	bool peer_reports; /* done, by a peer that sends success reports itself (DSN) */
 	struct smtp_result result;
-	char remote[256]; /* the host that said so; "" where none did */
+	struct protection how; /* of the host that decided; all zero where none did */
+	char remote[256];      /* the host that said so; "" where none did */
 };
 
 /* What one attempt comes to. */

@@ -36,6 +36,13 @@ free_work(struct work *w)
 	}
 	*at = w->next;
 	c->work_count--;
+	bool last = w->batch != 0;
+	for (const struct work *other = c->works; other != NULL && last; other = other->next) {
+		last = other->batch != w->batch;
+	}
+	if (last) {
+		pool_quit_batch(c->pool, w->batch);
+	}
 	work_drop_message(w);
 	buf_wipe(&w->body);
 	buf_wipe(&w->plain);
@@ -107,6 +114,60 @@ work_task(void *arg)
 	free_work(w);
 }
 
+/* ---- the batch ---- */
+
+static void
+begin(struct work *w)
+{
+	w->gathered = false;
+	if (role_spawn(w->courier->host, work_task, w) != ERR_OK) {
+		/* It cannot be refused: the mixer gives it anew to a new process. */
+		panic("no memory for work at hand");
+	}
+}
+
+/*
+ * All that was gathered begins, in random order: the parts of one message came one behind the other, and connections that are opened
+ * so would show which of them belong together.
+ */
+static void
+on_gathered(struct timer *t)
+{
+	struct courier *c = t->arg;
+	size_t count = 0;
+	for (const struct work *w = c->works; w != NULL; w = w->next) {
+		count += w->gathered ? 1 : 0;
+	}
+	for (; count > 0; count--) {
+		uint64_t skip = crypto_random_below(&c->random, count);
+		struct work *w = c->works;
+		while (!w->gathered || skip > 0) {
+			skip -= w->gathered ? 1 : 0;
+			w = w->next;
+		}
+		begin(w);
+	}
+}
+
+void
+work_gather_start(struct courier *c)
+{
+	timer_init(&c->gather, on_gathered, c);
+}
+
+static enum err
+gather(struct work *w)
+{
+	struct courier *c = w->courier;
+	msec now = loop_now(c->host->loop);
+	if (!timer_is_running(&c->gather)) {
+		c->gather_limit = now + COURIER_GATHER_MOST_MS;
+	}
+	msec due = now + COURIER_GATHER_MS < c->gather_limit ? now + COURIER_GATHER_MS : c->gather_limit;
+	w->gathered = true;
+	return timer_start(c->host->loop, &c->gather, due);
+}
+
 void
 work_take(struct courier *c, const struct msg_courier_work *m)
 {
@@ -124,6 +185,8 @@ work_take(struct courier *c, const struct msg_courier_work *m)
 				   .part_number = m->part,
 				   .epoch = m->epoch,
 				   .age = m->age,
+				   .batch = m->batch_id,
+				   .size_class = m->size_class,
 				   .warned = m->warned != 0,
 				   .last = m->last != 0,
 				   .body = BUF_INIT(SPOOL_PART_MAX),
@@ -134,7 +197,8 @@ work_take(struct courier *c, const struct msg_courier_work *m)
 		c->work_count++;
 		e = buf_append(&w->body, m->body);
 		if (e == ERR_OK) {
-			e = role_spawn(c->host, work_task, w);
+			/* Without a tick (another law than the crowd's) there is no batch to wait for. */
+			e = w->batch != 0 ? gather(w) : role_spawn(c->host, work_task, w);
 		}
 		if (e != ERR_OK) {
 			free_work(w);

@@ -503,6 +503,12 @@ smtp_client_offers(const struct smtp_client *c)
 	return c->offers;
 }
 
+bool
+smtp_client_is_in_body(const struct smtp_client *c)
+{
+	return c->state == SMTP_CLIENT_BODY || c->state == SMTP_CLIENT_FINAL;
+}
+
 uint64_t
 smtp_client_peer_size(const struct smtp_client *c)
 {

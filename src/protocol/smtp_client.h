@@ -164,6 +164,10 @@ bool smtp_client_is_closed(const struct smtp_client *c);
 bool smtp_client_is_tls(const struct smtp_client *c);
 /* SMTP_OFFER_… of the last EHLO. */
 unsigned smtp_client_offers(const struct smtp_client *c);
+/* True while the output is message, and no command. */
+bool smtp_client_is_in_body(const struct smtp_client *c);
+/* How many octets a body becomes on the way: dots doubled, and the end (RFC 5321 section 4.5.2). */
+uint64_t smtp_client_body_size(struct bytes body);
 /* Octets of the peer's SIZE, 0 when it set none. */
 uint64_t smtp_client_peer_size(const struct smtp_client *c);
 

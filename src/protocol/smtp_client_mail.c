@@ -255,6 +255,22 @@ put_end(struct smtp_client *c)
 	return buf_append_str(&c->out, c->body_state == BODY_TEXT ? "\r\n.\r\n" : ".\r\n");
 }
 
+uint64_t
+smtp_client_body_size(struct bytes body)
+{
+	bool in_line = body.len > 0 && body.ptr[body.len - 1] != '\n';
+	uint64_t size = body.len + (in_line ? 5 : 3);
+	for (bool first = true; body.len > 0; first = false) {
+		ptrdiff_t lf = first ? -1 : bytes_find(body, '\n');
+		if (!first && lf < 0) {
+			break;
+		}
+		body = bytes_from(body, (size_t)(lf + 1));
+		size += body.len > 0 && body.ptr[0] == '.' ? 1 : 0;
+	}
+	return size;
+}
+
 static void
 write_body(struct smtp_client *c)
 {

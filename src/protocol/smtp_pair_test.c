@@ -22,6 +22,7 @@ struct pair {
 	struct buf received;
 	size_t at;
 	uint32_t random;
+	uint64_t body_sent; /* octets of the body as they crossed */
 	unsigned sent;
 	unsigned accepted;
 	unsigned verdicts;
@@ -117,6 +118,8 @@ server_end(void *ctx, uint64_t size)
 	struct pair *p = ctx;
 	assert_int_equal(size, p->body.len);
 	assert_true(bytes_equal(buf_bytes(&p->received), buf_bytes(&p->body)));
+	assert_int_equal(p->body_sent, smtp_client_body_size(buf_bytes(&p->body)));
+	p->body_sent = 0;
 	p->accepted++;
 	smtp_server_accept(&p->server, 0);
 }
@@ -205,6 +208,7 @@ shuttle(struct pair *p, size_t cut)
 	size_t wants = smtp_server_wants(&p->server);
 	out = bytes_slice(out, 0, wants);
 	if (out.len > 0) {
+		p->body_sent += smtp_client_is_in_body(&p->client) ? out.len : 0;
 		assert_int_equal(smtp_server_feed(&p->server, out, 0), ERR_OK);
 		smtp_client_sent(&p->client, out.len, 0);
 	}
@@ -399,10 +403,22 @@ octets_in_clear_behind_the_reply_to_starttls_end_the_connection(void **state)
 	smtp_client_clear(&p.client);
 }
 
+static void
+the_size_of_a_body_on_the_way_counts_doubled_dots_and_its_end(void **state)
+{
+	(void)state;
+	assert_int_equal(smtp_client_body_size(BYTES_EMPTY), 3);
+	assert_int_equal(smtp_client_body_size(BYTES_LIT("a")), 6);
+	assert_int_equal(smtp_client_body_size(BYTES_LIT(".")), 7);
+	assert_int_equal(smtp_client_body_size(BYTES_LIT("a\r\n")), 6);
+	assert_int_equal(smtp_client_body_size(BYTES_LIT(".\r\n..\r\na.\r\n")), 11 + 2 + 3);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_size_of_a_body_on_the_way_counts_doubled_dots_and_its_end),
 	    cmocka_unit_test(bodies_arrive_octet_for_octet),
 	    cmocka_unit_test(pipelined_octets_go_from_gate_to_session_counted),
 	    cmocka_unit_test(octets_glued_behind_starttls_are_forgotten_and_counted),

@@ -2,13 +2,19 @@
 """Sizes on the line: what somebody sees who reads the headers of TLS records, and nothing else."""
 
 import imaplib
+import json
+import random
 import smtplib
+import socket
+import ssl
+import threading
 import time
 import unittest
 
 from harness.cohue import Cohue
 from harness.dialogue import imap_login, smtp_login, tls_context
 from harness.relay import Relay
+from harness.sink import Sink
 from harness.wait import wait_until
 
 FULL = 16384
@@ -127,3 +133,160 @@ class Off(unittest.TestCase):
                 wait_until(lambda: line.sizes(False, since), 5, "an answer")
                 self.assertLess(line.sizes(False, since)[0], 100)
                 client.logout()
+
+
+class Leaving(unittest.TestCase):
+    """A courier, a line, and another provider's server. It is reached as a smarthost: no DNS is asked."""
+
+    def world(self, settings: dict[str, str] | None = None, **options) -> None:
+        self.sink = self.enterContext(Sink(**options))
+        self.line = self.enterContext(Relay(self.sink.port))
+        self.house = self.enterContext(Cohue(settings={"smarthost": f"127.0.0.1:{self.line.port}", **(settings or {})}))
+        self.alice = self.house.add_member("alice")
+
+    def send(self, octets: bytes, recipients: int = 1) -> None:
+        with self.house.smtp(self.alice) as client:
+            client.sendmail(self.alice.address, [f"person-{n}@sink.test" for n in range(recipients)], octets)
+
+    def seen(self, octets: bytes, recipients: int = 1) -> tuple[list[int], bytes]:
+        """The sizes of the records of one delivery in a connection of its own, and what arrived."""
+        count, connections = len(self.sink.messages), self.line.connections
+        self.send(octets, recipients)
+        wait_until(lambda: len(self.sink.messages) > count, 20, "delivery")
+        wait_until(lambda: self.sink.sessions[-1][-1] == "QUIT", 20, "the end of the connection")
+        settle(self.line)
+        self.assertEqual(self.line.connections, connections + 1)
+        records = [r for r in self.line.records if r.connection == self.line.connections and r.outgoing and r.kind == 23]
+        # The client's Finished comes first, close_notify last: they say the same each time.
+        self.assertEqual((records[0].size, records[-1].size), (records[0].size, 3))
+        return [r.size for r in records[1:-1]], self.sink.messages[-1]
+
+    def status(self) -> dict[str, int]:
+        said = json.loads(self.house.cli("status", "--json").stdout)
+        found: dict[str, int] = {}
+
+        def walk(value) -> None:
+            for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []:
+                if isinstance(inner, (dict, list)):
+                    walk(inner)
+                elif str(inner).isdigit():
+                    found[str(key)] = int(inner)
+        walk(said)
+        return found
+
+    def test_commands_are_one_record_each_flight_and_bodies_show_their_class(self) -> None:
+        self.world()
+        # With what the house adds (some 150 octets), and room for it: 4096.
+        for sizes, records in [((200, 20000, 61000), 4), ((61900, 200000, 257500), 16), ((259000, 900000), 64)]:
+            for size in sizes:
+                with self.subTest(size=size):
+                    sizes_seen, arrived = self.seen(letter(size))
+                    # EHLO; MAIL, RCPT and DATA in one; the message; QUIT.
+                    self.assertEqual(sizes_seen, [1024] * 2 + [FULL] * records + [1024])
+                    self.assertGreater(len(arrived), size)
+        status = self.status()
+        self.assertEqual((status["delivered_unpadded"], status["class_exceeded"]), (0, 0))
+        self.assertGreater(status["padding_mib"], 0)
+
+    def test_a_body_of_dots_is_counted_as_it_travels(self) -> None:
+        self.world()
+        head = b"From: alice@house.test\r\nTo: p@sink.test\r\nSubject: dots\r\n\r\n"
+        octets = head + b".\r\n" * 15500
+        sizes, arrived = self.seen(octets)
+        # 46,500 octets, and 15,500 dots more.
+        self.assertEqual(sizes[2:-1], [FULL] * 16)
+        self.assertTrue(arrived.endswith(b"\r\n\r\n" + b".\r\n" * 15500))
+
+    def test_eight_bits_that_grow_on_the_way_go_up_a_class_openly(self) -> None:
+        self.world(eight_bit=False)
+        head = (b"From: alice@house.test\r\nTo: p@sink.test\r\nSubject: eight\r\nMIME-Version: 1.0\r\n"
+                b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n")
+        # In base64, a third more.
+        line = "\u00e4\u00f6\u00fc".encode() * 12 + b"\r\n"
+        octets = head + line * (56000 // len(line))
+        sizes, _ = self.seen(octets)
+        self.assertEqual(sizes[2:-1], [FULL] * 16)
+        self.assertEqual(self.status()["class_exceeded"], 1)
+
+    def test_the_number_of_recipients_at_a_host_shows_only_where_it_does_not_pipeline(self) -> None:
+        self.world()
+        one, _ = self.seen(letter(500))
+        ten, _ = self.seen(letter(500), recipients=10)
+        self.assertEqual(one, ten)
+        self.assertEqual(sum(line.startswith("RCPT") for line in self.sink.sessions[-1]), 10)
+        many, _ = self.seen(letter(500), recipients=60)
+        self.assertEqual(many, [1024] + [1024] * (len(many) - 6) + [FULL] * 4 + [1024])
+
+    def test_without_pipelining_each_command_is_a_record(self) -> None:
+        self.world(pipelining=False)
+        sizes, _ = self.seen(letter(500), recipients=3)
+        self.assertEqual(sizes, [1024] * (1 + 1 + 3 + 1) + [FULL] * 4 + [1024])
+
+    def test_older_tls_is_told_as_unpadded(self) -> None:
+        self.world(maximum=ssl.TLSVersion.TLSv1_2)
+        self.send(letter(500))
+        wait_until(lambda: self.status().get("delivered") == 1, 20, "delivery")
+        status = self.status()
+        self.assertEqual((status["delivered_unpadded"], status["delivered_clear"]), (1, 0))
+
+    def test_what_goes_in_clear_is_told_as_such(self) -> None:
+        self.world({"tls.outbound": "prefer"}, starttls=False)
+        self.send(letter(500))
+        wait_until(lambda: self.status().get("delivered") == 1, 20, "delivery")
+        status = self.status()
+        self.assertEqual((status["delivered_unpadded"], status["delivered_clear"]), (1, 1))
+
+    def test_no_session_is_resumed(self) -> None:
+        self.world()
+        for _ in range(3):
+            self.seen(letter(500))
+        self.assertEqual(self.sink.resumed, 0)
+
+
+class Names(unittest.TestCase):
+    """Whom the house asks about names, and when."""
+
+    def test_no_name_is_asked_for_before_its_message_leaves(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stub:
+            address = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.10"
+            stub.bind((address, 0))
+            asked: list[bytes] = []
+
+            def listen() -> None:
+                while True:
+                    try:
+                        packet, who = stub.recvfrom(4096)
+                    except OSError:
+                        return
+                    asked.append(packet.lower())
+                    # No such name (RFC 1035 section 4.1.1), so that nothing is asked twice.
+                    stub.sendto(packet[:2] + b"\x84\x03" + packet[4:6] + bytes(6) + packet[12:question_end(packet)], who)
+            threading.Thread(target=listen, daemon=True).start()
+            settings = {"resolver.stub": f"{address}@{stub.getsockname()[1]}", "resolver.trust_anchor": ANCHOR,
+                        "leave.law": "exponential", "leave.mean": "1d"}
+            with Cohue(settings=settings) as house:
+                alice = house.add_member("alice")
+                for number in range(3):
+                    with house.smtp(alice) as client:
+                        client.sendmail(alice.address, [f"bob@waiting{number}.example"], letter(500))
+                time.sleep(4)
+                self.assertEqual([p for p in asked if b"waiting" in p], [])
+                house.stop()
+                house.settings["leave.law"] = "none"
+                house.start()
+                with house.smtp(alice) as client:
+                    client.sendmail(alice.address, ["bob@leaving.example"], letter(500))
+                wait_until(lambda: [p for p in asked if b"leaving" in p], 20, "a question")
+                time.sleep(1)
+                self.assertEqual([p for p in asked if b"waiting" in p], [])
+
+
+# Any will do: nothing here is signed.
+ANCHOR = "example.net. IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
+
+
+def question_end(packet: bytes) -> int:
+    at = 12
+    while packet[at]:
+        at += packet[at] + 1
+    return at + 5

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Another provider's server, played: SMTP with STARTTLS that takes everything, and remembers what it was told."""
+
+import pathlib
+import socket
+import socketserver
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+
+
+class Sink:
+    """`with Sink() as s`: s.port, s.messages (bytes), s.sessions (lists of command lines)."""
+
+    def __init__(self, pipelining: bool = True, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, address: str = "127.0.0.1",
+                 port: int = 0, starttls: bool = True, eight_bit: bool = True) -> None:
+        self.offers = ["8BITMIME"] * eight_bit + ["PIPELINING"] * pipelining
+        self.starttls = starttls
+        self.messages: list[bytes] = []
+        self.sessions: list[list[str]] = []
+        self.begun: list[float] = []
+        self.resumed = 0
+        with tempfile.TemporaryDirectory() as place:
+            key, certificate = pathlib.Path(place) / "key", pathlib.Path(place) / "certificate"
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-keyout", key, "-out", certificate, "-subj", "/CN=mx.sink.test", "-days", "2"],
+                           check=True, capture_output=True)
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificate, key)
+            self.context.maximum_version = maximum
+        sink = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                try:
+                    sink.serve(self.request)
+                except (OSError, ssl.SSLError, EOFError):
+                    pass
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+        self.server = Server((address, port), Handler)
+        self.port = self.server.server_address[1]
+
+    def __enter__(self) -> "Sink":
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def serve(self, line: socket.socket) -> None:
+        said: list[str] = []
+        self.sessions.append(said)
+        self.begun.append(time.monotonic())
+        reader = line.makefile("rb")
+
+        def reply(text: str) -> None:
+            line.sendall(text.encode() + b"\r\n")
+        reply("220 mx.sink.test")
+        secure = False
+        while command := reader.readline():
+            text = command.decode().rstrip("\r\n")
+            said.append(text)
+            verb = text.split(" ")[0].upper()
+            if verb == "EHLO":
+                offers = self.offers + ["STARTTLS"] * (self.starttls and not secure)
+                reply("\r\n".join(f"250-{word}" for word in ["mx.sink.test", *offers]) + "\r\n250 HELP")
+            elif verb == "STARTTLS":
+                reply("220 go on")
+                reader.close()
+                line = self.context.wrap_socket(line, server_side=True)
+                self.resumed += bool(line.session_reused)
+                secure = True
+                reader = line.makefile("rb")
+            elif verb == "DATA":
+                reply("354 go on")
+                body = b""
+                while (part := reader.readline()) != b".\r\n":
+                    if not part:
+                        raise EOFError
+                    body += part[1:] if part.startswith(b".") else part
+                self.messages.append(body)
+                reply("250 taken")
+            elif verb == "QUIT":
+                reply("221 bye")
+                return
+            else:
+                reply("250 fine")
