@@ -74,6 +74,7 @@ enum ipc_stage {
 	M(READY,           ready,           R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
 	M(STOP,            stop,            R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
 	M(PEER_FAULT,      peer_fault,      R_ALL,                      R_SUP,      16,            IPC_NOTICE,  0) \
+	M(PEER_LOST,       peer_lost,       R_ALL,                      R_SUP,      16,            IPC_NOTICE,  0) \
 	M(STATUS,          status,          R_SUP,                      R_ALL,      IPC_SMALL,     IPC_REQUEST, 0) \
 	M(CONTROL,         control,         R_SUP,                      R_OPENER,   IPC_SMALL * 4, IPC_REQUEST, 0) \
 	/* The keeper. */ \
@@ -132,7 +133,8 @@ enum ipc_stage {
  * status is ERR_OK; any other status has none.
  */
 #define MSG_SETUP_FIELDS(U8, U16, U32, U64, FIX, BYTES)   U8(role) U16(index) BYTES(config) BYTES(account_data)
-#define MSG_CHANNEL_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index)
+/* life: counts the channels between these two */
+#define MSG_CHANNEL_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index) U32(life)
 #define MSG_LISTEN_FIELDS(U8, U16, U32, U64, FIX, BYTES)  U16(port) /* 25, 465, 587, 993: before the offset */
 #define MSG_HOUSE_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, 32)
 /* kind: the role whose key it is. sealed 1: key_file is wrapped under tls-wrap; 0: PEM, from outside HOME. */
@@ -143,6 +145,8 @@ enum ipc_stage {
 #define MSG_READY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_STOP_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_PEER_FAULT_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index)
+/* The channel of this life to the peer has ended, by no fault. */
+#define MSG_PEER_LOST_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index) U32(life)
 #define MSG_STATUS_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_STATUS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(text) /* lines "name value" */
 /* A request of the CLI; src/control/control.h gives the form of both. */
@@ -362,6 +366,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(house_key, MSG_HOUSE_KEY_FIELDS)                                                                   \
 	P(tls_file, MSG_TLS_FILE_FIELDS)                                                                     \
 	P(peer_fault, MSG_PEER_FAULT_FIELDS)                                                                 \
+	P(peer_lost, MSG_PEER_LOST_FIELDS)                                                                   \
 	P(status_reply, MSG_STATUS_REPLY_FIELDS)                                                             \
 	P(control, MSG_CONTROL_FIELDS)                                                                       \
 	P(control_reply, MSG_CONTROL_REPLY_FIELDS)                                                           \

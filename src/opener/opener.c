@@ -114,16 +114,21 @@ start(struct role_host *h)
 		log_event(LOG_LEVEL_ERROR, "cannot start the thread for passwords: %s", err_text(e));
 		return e;
 	}
+	msec limit = loop_now(h->loop) + START_LIMIT_MS;
 	e = purpose_keys_fetch(h, &o->keys);
-	if (e == ERR_OK) {
-		e = role_wait_channel(h, ROLE_STORE, 0, loop_now(h->loop) + START_LIMIT_MS, &ch);
-	}
 	if (e == ERR_OK &&
 	    (o->keys.key[PURPOSE_DIRECTORY_HASH] == NULL || o->keys.key[PURPOSE_DIRECTORY_SEAL] == NULL ||
 	     o->keys.key[PURPOSE_PEPPER] == NULL)) {
 		e = ERR_STATE;
 	}
-	return e == ERR_OK ? opener_sign_old(o) : e;
+	bool again = e == ERR_OK;
+	while (again) {
+		e = role_wait_channel(h, ROLE_STORE, 0, limit, &ch);
+		e = e == ERR_OK ? opener_sign_old(o) : e;
+		/* The store, or the keeper, was restarted in between: its successor is waited for. */
+		again = e == ERR_CLOSED && loop_now(h->loop) < limit && task_sleep(STOP_STEP_MS) == ERR_OK;
+	}
+	return e;
 }
 
 static void

@@ -31,6 +31,7 @@ struct frame {
 	struct early *early;
 	struct early **early_end;
 	size_t early_bytes;
+	uint32_t lives[ROLE__COUNT][ROLE_PEERS_MAX]; /* of the present channels */
 	bool gone;
 	int status;
 };
@@ -172,6 +173,13 @@ on_peer_closed(void *arg, struct channel *ch, bool fault)
 		if (channel_notice(h->supervisor, PEER_FAULT, peer_fault, &m) != ERR_OK) {
 			fail(f);
 		}
+	} else if (h->peers[peer][index] == ch && !f->gone) {
+		/* If it has died, its successor comes; if it lives, the supervisor joins us anew. */
+		struct msg_peer_lost m = {
+		    .peer = (uint8_t)peer, .index = (uint16_t)index, .life = f->lives[peer][index]};
+		if (channel_notice(h->supervisor, PEER_LOST, peer_lost, &m) != ERR_OK) {
+			fail(f);
+		}
 	}
 	if (h->peers[peer][index] == ch) {
 		h->peers[peer][index] = NULL;
@@ -185,7 +193,7 @@ on_peer_closed(void *arg, struct channel *ch, bool fault)
 static const struct channel_events peer_events = {.message = on_peer_message, .closed = on_peer_closed};
 
 static void
-add_peer(struct frame *f, enum role peer, unsigned index, int fd)
+add_peer(struct frame *f, enum role peer, unsigned index, uint32_t life, int fd)
 {
 	struct role_host *h = &f->host;
 	if ((unsigned)peer >= ROLE__COUNT || index >= ROLE_PEERS_MAX) {
@@ -209,6 +217,7 @@ add_peer(struct frame *f, enum role peer, unsigned index, int fd)
 		return;
 	}
 	h->peers[peer][index] = ch;
+	f->lives[peer][index] = life;
 	if (h->def->peer_up != NULL) {
 		h->def->peer_up(h, ch);
 	}
@@ -346,7 +355,7 @@ on_supervisor_message(void *arg, struct channel *ch, const struct channel_messag
 		struct msg_channel c;
 		e = msg_channel_decode(m->payload, &c);
 		if (e == ERR_OK) {
-			add_peer(f, (enum role)c.peer, c.index, m->fd);
+			add_peer(f, (enum role)c.peer, c.index, c.life, m->fd);
 		}
 	} else if (m->type == MSG_GO) {
 		e = task_spawn(h->loop, start_task, f, NULL);

@@ -47,20 +47,6 @@ child_find(struct house *h, enum role role, unsigned index)
 	return NULL;
 }
 
-/* Whether two roles have anything to say to each other: the message table decides. */
-static bool
-are_joined(enum role a, enum role b)
-{
-	for (unsigned t = 1; t < MSG__COUNT; t++) {
-		const struct msg_rule *r = msg_rule(t);
-		if (((r->from & ROLE_BIT(a)) != 0 && (r->to & ROLE_BIT(b)) != 0) ||
-		    ((r->from & ROLE_BIT(b)) != 0 && (r->to & ROLE_BIT(a)) != 0)) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /* ---- planning ---- */
 
 static void on_restart(struct timer *t);
@@ -102,6 +88,7 @@ plan(struct house *h, enum role role, unsigned count)
 bool
 children_plan(struct house *h)
 {
+	joints_init(h);
 	return plan(h, ROLE_KEEPER, 1) && plan(h, ROLE_STORE, 1) && plan(h, ROLE_RESOLVER, 1) &&
 	       plan(h, ROLE_MIXER, 1) && plan(h, ROLE_COURIER, 1) && plan(h, ROLE_OPENER, 1) &&
 	       plan(h, ROLE_SESSION, h->config.session_workers) &&
@@ -164,61 +151,12 @@ send_keeper_files(struct child *c)
 	return e;
 }
 
-static enum err
-send_channel(struct child *to, const struct child *peer, int fd)
-{
-	struct buf payload = BUF_INIT(16);
-	struct msg_channel m = {.peer = (uint8_t)peer->role, .index = (uint16_t)peer->index};
-	enum err e = msg_channel_encode(&payload, &m);
-	if (e == ERR_OK) {
-		e = channel_notice_fd(to->channel, MSG_CHANNEL, buf_bytes(&payload), fd);
-	}
-	buf_clear(&payload);
-	return e;
-}
-
 /* A child that cannot be talked to is ended; its restart joins it anew. */
-static void
-give_up(struct child *c)
+void
+child_give_up(struct child *c)
 {
 	if (c->pid > 0) {
 		(void)kill(c->pid, SIGKILL);
-	}
-}
-
-static void
-join(struct child *a, struct child *b)
-{
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
-		give_up(a);
-		return;
-	}
-	int size = 1 << 20;
-	for (int i = 0; i < 2; i++) {
-		/* As much as the kernel allows; bulk goes in large frames. */
-		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	}
-	if (send_channel(a, b, pair[0]) != ERR_OK) {
-		give_up(a);
-	}
-	if (send_channel(b, a, pair[1]) != ERR_OK) {
-		give_up(b);
-	}
-	(void)close(pair[0]);
-	(void)close(pair[1]);
-}
-
-static void
-join_all(struct child *c)
-{
-	struct house *h = c->house;
-	for (size_t i = 0; i < h->child_count; i++) {
-		struct child *peer = &h->children[i];
-		if (peer != c && peer->channel != NULL && peer->state >= CHILD_SANDBOXED &&
-		    are_joined(c->role, peer->role)) {
-			join(c, peer);
-		}
 	}
 }
 
@@ -235,7 +173,7 @@ hand_sockets(struct child *c)
 		if (msg_listen_encode(&payload, &m) != ERR_OK ||
 		    channel_notice_fd(c->channel, MSG_LISTEN, buf_bytes(&payload), h->sockets[i].fd) !=
 			ERR_OK) {
-			give_up(c);
+			child_give_up(c);
 		}
 		buf_clear(&payload);
 	}
@@ -278,7 +216,7 @@ static void
 go(struct child *c)
 {
 	if (c->channel != NULL && channel_notice_empty(c->channel, MSG_GO) != ERR_OK) {
-		give_up(c);
+		child_give_up(c);
 	}
 }
 
@@ -288,7 +226,7 @@ on_sandboxed(struct child *c)
 {
 	struct house *h = c->house;
 	c->state = CHILD_SANDBOXED;
-	join_all(c);
+	joints_make(c);
 	if (h->begun) {
 		go(c);
 		return;
@@ -315,19 +253,19 @@ on_message(void *arg, struct channel *ch, const struct channel_message *m)
 		on_ready(c);
 	} else if (m->type == MSG_PEER_FAULT) {
 		struct msg_peer_fault f;
-		struct child *peer = NULL;
-		if (msg_peer_fault_decode(m->payload, &f) == ERR_OK) {
-			peer = child_find(c->house, (enum role)f.peer, f.index);
+		struct child *peer = msg_peer_fault_decode(m->payload, &f) == ERR_OK
+					 ? child_find(c->house, (enum role)f.peer, f.index)
+					 : NULL;
+		if (peer != NULL) {
+			joints_accused(c, peer);
 		}
-		if (peer != NULL && !are_joined(c->role, peer->role)) {
-			/* It could not have heard from that one: an accusation to have others ended. */
-			log_event(LOG_LEVEL_ERROR, "%s %u accuses a stranger and is ended",
-				  role_name(c->role), c->index);
-			give_up(c);
-		} else if (peer != NULL && peer->pid > 0) {
-			log_event(LOG_LEVEL_ERROR, "%s %u broke the message table and is ended",
-				  role_name(peer->role), peer->index);
-			(void)kill(peer->pid, SIGKILL);
+	} else if (m->type == MSG_PEER_LOST) {
+		struct msg_peer_lost f;
+		struct child *peer = msg_peer_lost_decode(m->payload, &f) == ERR_OK
+					 ? child_find(c->house, (enum role)f.peer, f.index)
+					 : NULL;
+		if (peer != NULL) {
+			joints_lost(c, peer, f.life);
 		}
 	}
 }
@@ -342,7 +280,7 @@ on_closed(void *arg, struct channel *ch, bool fault)
 	}
 	if (c->channel == ch) {
 		c->channel = NULL;
-		give_up(c);
+		child_give_up(c);
 	}
 	/* Otherwise it was reaped, and its successor may run. */
 	channel_destroy(&ch);
@@ -425,7 +363,7 @@ start_child(struct child *c)
 	if (channel_create(h->loop, pair[0], ROLE_SUPERVISOR, c->role, c->index, &child_events, c,
 			   &c->channel) != ERR_OK) {
 		(void)close(pair[0]);
-		give_up(c);
+		child_give_up(c);
 		return;
 	}
 	enum err e = send_setup(c);
@@ -436,7 +374,7 @@ start_child(struct child *c)
 		e = timer_start_after(h->loop, &c->start_deadline, START_LIMIT_MS);
 	}
 	if (e != ERR_OK) {
-		give_up(c);
+		child_give_up(c);
 	}
 }
 
@@ -451,7 +389,7 @@ on_start_deadline(struct timer *t)
 {
 	struct child *c = t->arg;
 	log_event(LOG_LEVEL_ERROR, "%s %u did not become ready in time", role_name(c->role), c->index);
-	give_up(c);
+	child_give_up(c);
 }
 
 void
@@ -485,7 +423,7 @@ next_stop_phase(struct house *h)
 			struct child *c = &h->children[i];
 			if ((stop_phases[h->stop_phase - 1] & ROLE_BIT(c->role)) != 0 && c->pid > 0 &&
 			    (c->channel == NULL || channel_notice_empty(c->channel, MSG_STOP) != ERR_OK)) {
-				give_up(c);
+				child_give_up(c);
 			}
 		}
 		if (timer_start_after(h->loop, &h->stop_deadline, STOP_STEP_MS) != ERR_OK) {
@@ -504,7 +442,7 @@ on_stop_deadline(struct timer *t)
 		if (c->pid > 0 && (stop_phases[h->stop_phase - 1] & ROLE_BIT(c->role)) != 0) {
 			log_event(LOG_LEVEL_WARNING, "%s %u did not stop in time and is ended",
 				  role_name(c->role), c->index);
-			give_up(c);
+			child_give_up(c);
 		}
 	}
 }
@@ -516,6 +454,7 @@ children_stop(struct house *h)
 		return;
 	}
 	h->stopping = true;
+	timer_stop(&h->rejoin);
 	timer_init(&h->stop_deadline, on_stop_deadline, h);
 	for (size_t i = 0; i < h->child_count; i++) {
 		timer_stop(&h->children[i].restart);

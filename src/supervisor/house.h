@@ -36,8 +36,19 @@ struct child {
 	msec started_at;
 	msec backoff;
 	unsigned restarts;
+	unsigned accusations; /* of others, since: */
+	msec accusing_since;
 	struct timer restart;
 	struct timer start_deadline;
+};
+
+/* Between two children: at most one channel at a time. */
+struct joint {
+	uint32_t life;  /* counts its channels */
+	bool lost;      /* it ended, and is made anew at `due` */
+	unsigned again; /* how often it ended soon */
+	msec joined_at;
+	msec due;
 };
 
 struct listening {
@@ -56,6 +67,8 @@ struct house {
 	struct buf config_bytes;
 	struct child children[CHILDREN_MAX];
 	size_t child_count;
+	struct joint joints[CHILDREN_MAX][CHILDREN_MAX]; /* by the lower and the higher number */
+	struct timer rejoin;
 	struct listening sockets[SOCKETS_MAX];
 	size_t socket_count;
 	int lock_fd;
@@ -91,8 +104,19 @@ void children_start(struct house *h);
 void children_reap(struct house *h);
 void children_stop(struct house *h);
 struct child *child_find(struct house *h, enum role role, unsigned index);
+/* A child that cannot be talked to, or must not go on, is ended; its restart joins it anew. */
+void child_give_up(struct child *c);
 /* Ends the service with this status. */
 void house_fail(struct house *h);
+
+/* joints.c */
+void joints_init(struct house *h);
+/* Joins one that is in its sandbox to all who are, and to whom it has something to say. */
+void joints_make(struct child *c);
+/* c says that its channel to the peer has ended: where both live, they get another. */
+void joints_lost(struct child *c, struct child *peer, uint32_t life);
+/* c says that the peer broke the message table. */
+void joints_accused(struct child *c, struct child *peer);
 
 /* control_socket.c */
 bool control_open(struct house *h);
