@@ -8,7 +8,7 @@
 #include "mail/summary.h"
 
 /* As in ipc/messages.h, which a pure library does not see; the mixer checks each part's form. */
-enum { PART_COURIER = 1, PART_ARRIVAL = 2 };
+enum { PART_COURIER = 1, PART_ARRIVAL = 2, PART_SENT = 3 };
 
 struct sink {
 	delivery_chunk_fn fn;
@@ -110,7 +110,12 @@ delivery_add_arrival(struct delivery *d, const struct delivery_target *target, d
 	struct arrival a;
 	struct buf body = BUF_INIT(ARRIVAL_SEALED_MAX);
 	memset(&a, 0, sizeof(a));
-	crypto_random_bytes(a.delivery, sizeof(a.delivery));
+	if (target->sent != NULL) {
+		memcpy(a.delivery, target->sent, sizeof(a.delivery));
+	} else {
+		crypto_random_bytes(a.delivery, sizeof(a.delivery));
+	}
+	a.extra = target->extra;
 	a.received = d->received;
 	a.flags = d->flags | (d->sender.len == 0 ? ARRIVAL_NULL_SENDER : 0);
 	a.sender = d->sender;
@@ -121,8 +126,8 @@ delivery_add_arrival(struct delivery *d, const struct delivery_target *target, d
 		e = arrival_seal(target->account, target->generation, target->public_key, &a, &body);
 	}
 	if (e == ERR_OK) {
-		e = put_part(parts, PART_ARRIVAL, target->account, &a.blob, target->quota, 0,
-			     buf_bytes(&body));
+		e = put_part(parts, target->sent != NULL ? PART_SENT : PART_ARRIVAL, target->account, &a.blob,
+			     target->quota, 0, buf_bytes(&body));
 	}
 	buf_clear(&body);
 	explicit_bzero(&a, sizeof(a));

@@ -28,6 +28,9 @@ struct delivery_target {
 	uint8_t public_key[BOX_PUBLIC_LEN];
 	uint64_t quota;
 	struct bytes recipient; /* the address as given */
+	/* Of the author's own copy (IPC_PART_SENT); NULL and nothing for what arrives. */
+	const uint8_t *sent; /* its delivery id */
+	struct bytes extra;
 };
 
 /* Parses and compresses. ERR_LIMIT (size), ERR_MEMORY. The message and the codec outlive it. */

@@ -42,6 +42,8 @@ enum ipc_protocol {
 enum ipc_part_kind {
 	IPC_PART_COURIER = 1, /* sealed to the spool's public key */
 	IPC_PART_ARRIVAL = 2, /* sealed to a member's public key */
+	/* The author's copy of a leaving message, sealed to her: enters her log when the unit is put. At most one, the last part. */
+	IPC_PART_SENT = 3,
 };
 
 enum ipc_stage {

@@ -94,8 +94,12 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 	struct wire_writer parts;
 	struct wire_writer claims;
 	struct wire_writer charges;
-	*ret = (struct put_lists){BUF_INIT(IPC_PAYLOAD_MAX), BUF_INIT(PARTS_MAX * IPC_BLOB),
-				  BUF_INIT(PARTS_MAX * (IPC_ACCOUNT + 16))};
+	*ret = (struct put_lists){BUF_INIT(IPC_PAYLOAD_MAX),
+				  BUF_INIT(PARTS_MAX * IPC_BLOB),
+				  BUF_INIT(PARTS_MAX * (IPC_ACCOUNT + 16)),
+				  false,
+				  0,
+				  {0}};
 	wire_writer_init(&parts, &ret->parts);
 	wire_writer_init(&claims, &ret->claims);
 	wire_writer_init(&charges, &ret->charges);
@@ -117,8 +121,9 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 		uint32_t epoch = wire_get_u32(&r);
 		p->epoch = kind == IPC_PART_COURIER ? epoch : 0;
 		struct bytes body = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
-		if (r.error != ERR_OK ||
-		    (kind != IPC_PART_ARRIVAL && (kind != IPC_PART_COURIER || !couriers))) {
+		bool sent = kind == IPC_PART_SENT;
+		if (r.error != ERR_OK || ret->sent ||
+		    (kind != IPC_PART_ARRIVAL && ((kind != IPC_PART_COURIER && !sent) || !couriers))) {
 			return ERR_FORMAT;
 		}
 		p->number = (uint32_t)state->part_count;
@@ -129,14 +134,20 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 		}
 		wire_put_bytes(&parts, body);
 		wire_put_fixed(&claims, p->blob, sizeof(p->blob));
-		if (kind == IPC_PART_ARRIVAL) {
+		if (kind != IPC_PART_COURIER) {
 			wire_put_fixed(&charges, p->account, sizeof(p->account));
 			wire_put_u64(&charges, p->bytes);
 			wire_put_u64(&charges, quota);
 		} else {
 			memset(p->account, 0, sizeof(p->account));
 		}
-		state->part_count++;
+		if (sent) {
+			ret->sent = true;
+			ret->sent_part = p->number;
+			memcpy(ret->sent_account, p->account, sizeof(ret->sent_account));
+		} else {
+			state->part_count++;
+		}
 	}
 	enum err e = wire_end(&r);
 	if (e == ERR_OK && state->part_count == 0) {
@@ -273,16 +284,47 @@ is_own_member(const struct mixer *m, const struct channel *ch, const struct msg_
 	return q->sender[0] % m->host->config.session_workers == channel_peer_index(ch);
 }
 
+/* With the author's copy: the unit, and the copy in her log, in one transaction. */
+static enum err
+post_with_copy(struct channel *store, const struct msg_spool_put *put, const struct put_lists *lists,
+	       struct entering *n)
+{
+	struct buf ops = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct wire_writer w;
+	wire_writer_init(&w, &ops);
+	wire_put_u8(&w, SPOOL_OP_PUT);
+	wire_put_fixed(&w, put->unit, IPC_UNIT);
+	wire_put_bytes(&w, put->state);
+	wire_put_bytes(&w, put->parts);
+	wire_put_bytes(&w, put->claims);
+	wire_put_bytes(&w, put->charges);
+	wire_put_u8(&w, SPOOL_OP_RELEASE);
+	wire_put_fixed(&w, put->unit, IPC_UNIT);
+	wire_put_u32(&w, lists->sent_part);
+	wire_put_fixed(&w, lists->sent_account, IPC_ACCOUNT);
+	enum err e = wire_done(&w);
+	if (e == ERR_OK) {
+		struct msg_spool_batch batch = {.ops = buf_bytes(&ops)};
+		e = channel_request(store, SPOOL_BATCH, spool_batch, &batch, 0, on_unit_stored, n);
+	}
+	buf_clear(&ops);
+	return e;
+}
+
 static enum err
 send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 {
-	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0)};
+	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0), false, 0, {0}};
 	struct buf state = BUF_INIT(SPOOL_STATE_MAX);
 	struct channel *store = role_channel(m->host, ROLE_STORE, 0);
 	enum err e = store == NULL ? ERR_AGAIN : ERR_OK;
 	if (e == ERR_OK) {
 		fill_state(m, q, &n->state);
 		e = mixer_read_parts(q->parts, q->stage == IPC_STAGE_LEAVING, &n->arena, &n->state, &lists);
+	}
+	/* A worker gives copies to the author that it speaks for, and to nobody else. */
+	if (e == ERR_OK && lists.sent && memcmp(lists.sent_account, q->sender, IPC_ACCOUNT) != 0) {
+		e = ERR_FORMAT;
 	}
 	if (e == ERR_OK && n->state.weight > n->state.part_count) {
 		n->state.weight = (uint16_t)n->state.part_count;
@@ -301,7 +343,8 @@ send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 					    .claims = buf_bytes(&lists.claims),
 					    .charges = buf_bytes(&lists.charges)};
 		memcpy(put.unit, n->id, sizeof(put.unit));
-		e = channel_request(store, SPOOL_PUT, spool_put, &put, 0, on_unit_stored, n);
+		e = lists.sent ? post_with_copy(store, &put, &lists, n)
+			       : channel_request(store, SPOOL_PUT, spool_put, &put, 0, on_unit_stored, n);
 	}
 	if (e == ERR_OK) {
 		n->old = is_old(&n->state);
@@ -356,7 +399,7 @@ enum err
 mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena, uint8_t ret_id[IPC_UNIT],
 		struct spool_state *ret_state, struct wire_writer *ops)
 {
-	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0)};
+	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0), false, 0, {0}};
 	struct buf sealed = BUF_INIT(SPOOL_STATE_MAX);
 	struct law_time now = room_now(m);
 	memset(ret_state, 0, sizeof(*ret_state));

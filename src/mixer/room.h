@@ -147,6 +147,9 @@ void mixer_blob(struct mixer *m, struct channel *ch, const struct channel_messag
  */
 struct put_lists {
 	struct buf parts, claims, charges;
+	bool sent; /* the last part is the author's copy: it is no part of the state */
+	uint32_t sent_part;
+	uint8_t sent_account[IPC_ACCOUNT];
 };
 COHUE_MUST_USE enum err mixer_read_parts(struct bytes list, bool couriers, struct arena *arena,
 					 struct spool_state *state, struct put_lists *ret);

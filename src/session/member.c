@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/secret.h"
+#include "base/wire.h"
 #include "crypto/crypto.h"
 #include "mail/address.h"
 #include "mail/header.h"
@@ -355,4 +356,62 @@ member_sent_key(const struct member *m, struct bytes message, uint8_t ret[OPERAT
 	memcpy(ret, hash, OPERATION_KEY_LEN);
 	secret_wipe(secret, sizeof(secret));
 	return true;
+}
+
+/* What stands in arrival.extra (docs/store-format.md). */
+enum { EXTRA_SENT = 1, SENT_MAC_LEN = CRYPTO_HASH_LEN, SENT_MARK_LEN = OPERATION_KEY_LEN + SENT_MAC_LEN };
+
+static bool
+sent_mac(const struct member *m, const uint8_t delivery[SEALED_ID_LEN], const uint8_t key[OPERATION_KEY_LEN],
+	 uint8_t ret[SENT_MAC_LEN])
+{
+	const struct member_key *first = member_keys_find(&m->keys, 1);
+	uint8_t secret[CRYPTO_KEY_LEN];
+	struct crypto_hasher h;
+	if (first == NULL) {
+		return false;
+	}
+	crypto_derive(first->record_key, "cohue sent arrival 1", secret);
+	crypto_hasher_init(&h, secret);
+	crypto_hasher_update(&h, bytes_of(delivery, SEALED_ID_LEN));
+	crypto_hasher_update(&h, bytes_of(key, OPERATION_KEY_LEN));
+	crypto_hasher_final(&h, ret);
+	secret_wipe(secret, sizeof(secret));
+	return true;
+}
+
+enum err
+member_sent_mark(const struct member *m, const uint8_t delivery[SEALED_ID_LEN],
+		 const uint8_t key[OPERATION_KEY_LEN], struct buf *ret_extra)
+{
+	uint8_t mac[SENT_MAC_LEN];
+	struct wire_writer w;
+	if (!sent_mac(m, delivery, key, mac)) {
+		return ERR_NOT_FOUND;
+	}
+	wire_writer_init(&w, ret_extra);
+	wire_put_u16(&w, EXTRA_SENT);
+	wire_put_u32(&w, SENT_MARK_LEN);
+	wire_put_fixed(&w, key, OPERATION_KEY_LEN);
+	wire_put_fixed(&w, mac, sizeof(mac));
+	return wire_done(&w);
+}
+
+bool
+member_sent_marked(const struct member *m, const struct arrival *a, uint8_t ret_key[OPERATION_KEY_LEN])
+{
+	struct wire_reader r;
+	wire_reader_init(&r, a->extra);
+	while (r.rest.len > 0 && r.error == ERR_OK) {
+		uint16_t type = wire_get_u16(&r);
+		struct bytes value = wire_get_bytes(&r, ARRIVAL_EXTRA_MAX);
+		uint8_t mac[SENT_MAC_LEN];
+		if (r.error == ERR_OK && type == EXTRA_SENT && value.len == SENT_MARK_LEN &&
+		    sent_mac(m, a->delivery, value.ptr, mac) &&
+		    secret_equal(mac, value.ptr + OPERATION_KEY_LEN, sizeof(mac))) {
+			memcpy(ret_key, value.ptr, OPERATION_KEY_LEN);
+			return true;
+		}
+	}
+	return false;
 }

@@ -3,6 +3,7 @@
 #define COHUE_SESSION_MEMBER_H
 
 #include "fold/state.h"
+#include "sealed/arrival.h"
 #include "sealed/card.h"
 #include "sealed/directory.h"
 #include "sealed/member_keys.h"
@@ -150,6 +151,18 @@ COHUE_MUST_USE enum err member_file_sent(struct member *m, struct bytes message,
  * member's first key. false: no Message-ID.
  */
 bool member_sent_key(const struct member *m, struct bytes message, uint8_t ret[OPERATION_KEY_LEN]);
+/*
+ * The author's copy travels with the unit, as an arrival of hers whose `extra` says so: the key under which it is found again,
+ * and a MAC of hers over it and the delivery id, so that nobody else can put anything among what she sent.
+ */
+COHUE_MUST_USE enum err member_sent_mark(const struct member *m, const uint8_t delivery[SEALED_ID_LEN],
+					 const uint8_t key[OPERATION_KEY_LEN], struct buf *ret_extra);
+/* True for such an arrival of this member's. */
+bool member_sent_marked(const struct member *m, const struct arrival *a, uint8_t ret_key[OPERATION_KEY_LEN]);
+/* Where Sent copies go; NULL without any mailbox. */
+const struct fold_mailbox *member_sent_mailbox(const struct member *m);
+/* Reads and files what the log has, without waiting for the store's notice of it. */
+COHUE_MUST_USE enum err member_look(struct member *m);
 
 /* True where the address (local@domain, normalised or not) belongs to her: name@domain, further addresses, subaddresses of both. */
 bool member_owns_address(const struct member *m, const struct mail_mailbox *address);

@@ -95,6 +95,27 @@ drop(struct member_change *c, uint64_t n, const uint8_t *delivery, enum operatio
 	return operations_add(c->record, &op);
 }
 
+/*
+ * The author's copy of what she sent: appended to Sent with its key, by which her client's own copy of it is known; and the arrival
+ * is done with, in the same record. Its blob was charged when the unit was put.
+ */
+static enum err
+file_sent(const struct member *m, const struct arrival *a, uint64_t n, struct bytes card,
+	  const uint8_t key[OPERATION_KEY_LEN], struct member_change *c)
+{
+	const struct fold_mailbox *box = member_sent_mailbox(m);
+	struct operation op = {.kind = OPERATION_APPEND,
+			       .append = {.has_key = true,
+					  .message = {.mailbox = box == NULL ? 0 : box->id,
+						      .flags = FOLD_SEEN,
+						      .date = (int64_t)a->received,
+						      .size = a->blob.size,
+						      .card = card}}};
+	memcpy(op.append.key, key, sizeof(op.append.key));
+	enum err e = operations_add(c->record, &op);
+	return e == ERR_OK ? drop(c, n, a->delivery, OPERATION_UNWANTED) : e;
+}
+
 static enum err
 file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbox, struct member_change *c)
 {
@@ -102,6 +123,7 @@ file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbo
 	struct buf card_bytes = BUF_INIT(OPERATION_CARD_MAX);
 	struct arrival a;
 	struct card card;
+	uint8_t sent_key[OPERATION_KEY_LEN];
 	enum err e = row->kind == RECORD_KIND_ARRIVAL
 			 ? arrival_open(m->account, &m->keys, row->body, &plain, &a)
 			 : ERR_FORMAT;
@@ -111,6 +133,11 @@ file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbo
 	}
 	if (e == ERR_OK && seen_before(m, b, a.delivery)) {
 		e = drop(c, row->n, a.delivery, OPERATION_DUPLICATE);
+	} else if (e == ERR_OK && member_sent_marked(m, &a, sent_key)) {
+		e = file_sent(m, &a, row->n, buf_bytes(&card_bytes), sent_key, c);
+		if (e == ERR_OK) {
+			memcpy(b->seen[b->seen_count++], a.delivery, SEALED_ID_LEN);
+		}
 	} else if (e == ERR_OK) {
 		struct operation op = {.kind = OPERATION_FILED,
 				       .filed = {.arrival = row->n,

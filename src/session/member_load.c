@@ -259,6 +259,13 @@ member_sync(struct member *m)
 	return e;
 }
 
+enum err
+member_look(struct member *m)
+{
+	m->changed = true;
+	return member_ready(m);
+}
+
 static void
 sync_task(void *arg)
 {

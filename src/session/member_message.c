@@ -175,13 +175,9 @@ member_append_message(struct member *m, const struct conn *author, uint32_t mail
 	return e;
 }
 
-enum err
-member_file_sent(struct member *m, struct bytes message, int64_t date)
+const struct fold_mailbox *
+member_sent_mailbox(const struct member *m)
 {
-	enum err e = member_ready(m);
-	if (e != ERR_OK) {
-		return e;
-	}
 	const struct fold_mailbox *box = NULL;
 	for (size_t i = 0; i < fold_mailbox_count(m->fold) && box == NULL; i++) {
 		if ((fold_mailbox_at(m->fold, i)->special_use & SENT_USE) != 0) {
@@ -194,8 +190,16 @@ member_file_sent(struct member *m, struct bytes message, int64_t date)
 	if (box == NULL) {
 		box = fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX"));
 	}
+	return box;
+}
+
+enum err
+member_file_sent(struct member *m, struct bytes message, int64_t date)
+{
+	enum err e = member_ready(m);
+	const struct fold_mailbox *box = e == ERR_OK ? member_sent_mailbox(m) : NULL;
 	if (box == NULL) {
-		return ERR_NOT_FOUND;
+		return e == ERR_OK ? ERR_NOT_FOUND : e;
 	}
 	struct member_new_message new = {.message = message, .flags = FOLD_SEEN, .date = date, .zone = 0};
 	new.sent = member_sent_key(m, message, new.key);

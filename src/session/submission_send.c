@@ -14,13 +14,14 @@
 #include "session/submission_message.h"
 #include "session/submission_policy.h"
 #include "session/submission_report.h"
+#include "session/submission_sent.h"
 
 enum {
 	KEY_LIMIT_MS = 20 * 1000,
 	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
 	HEADER_ROOM = 8192,
 	REPORT_ROOM = 256 * 1024,
-	COPIES = 4, /* of a message in memory while it is being sent, besides the one that came */
+	COPIES = 5, /* of a message in memory while it is being sent, besides the one that came */
 	SENT_TRIES = 4,
 	SENT_PAUSE_MS = 500,
 };
@@ -55,6 +56,7 @@ struct sending {
 	uint32_t part_count;
 	uint8_t unit[IPC_UNIT];
 	struct upload upload;
+	enum submission_sent sent;
 };
 
 static struct submission_reply
@@ -250,6 +252,37 @@ add_report(struct sending *s)
 	return e;
 }
 
+/* ---- the author's copy ---- */
+
+static enum err
+write_sent_copy(struct sending *s, struct buf *out)
+{
+	const struct envelope *v = s->envelope;
+	struct submission_address *list = calloc(v->recipient_count, sizeof(*list));
+	if (list == NULL) {
+		return ERR_MEMORY;
+	}
+	for (size_t i = 0; i < v->recipient_count; i++) {
+		list[i].address = envelope_view(v, v->recipients[i].address);
+		list[i].normal = envelope_view(v, v->recipients[i].normal);
+	}
+	enum err e = submission_sent_copy(buf_bytes(&v->message), buf_bytes(&s->fields), list,
+					  v->recipient_count, out);
+	free(list);
+	return e;
+}
+
+static void
+add_copy(struct sending *s)
+{
+	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
+	s->sent = SUBMISSION_SENT_AFTER;
+	if (write_sent_copy(s, &copy) == ERR_OK) {
+		s->sent = submission_add_sent(s->member, buf_bytes(&copy), s->now, &s->upload, &s->parts);
+	}
+	buf_wipe(&copy);
+}
+
 /* ---- the unit ---- */
 
 static enum err
@@ -293,6 +326,9 @@ send_unit(struct sending *s)
 		e = add_remote(s);
 		e = e == ERR_OK ? add_local(s) : e;
 		e = e == ERR_OK ? add_report(s) : e;
+		if (e == ERR_OK) {
+			add_copy(s);
+		}
 		/* In any case: what is on its way knows the struct. */
 		enum err uploaded = upload_finish(&s->upload);
 		e = e == ERR_OK ? uploaded : e;
@@ -317,26 +353,6 @@ failure(enum err e)
 	}
 }
 
-/* ---- the author's copy ---- */
-
-static enum err
-write_sent_copy(struct sending *s, struct buf *out)
-{
-	const struct envelope *v = s->envelope;
-	struct submission_address *list = calloc(v->recipient_count, sizeof(*list));
-	if (list == NULL) {
-		return ERR_MEMORY;
-	}
-	for (size_t i = 0; i < v->recipient_count; i++) {
-		list[i].address = envelope_view(v, v->recipients[i].address);
-		list[i].normal = envelope_view(v, v->recipients[i].normal);
-	}
-	enum err e = submission_sent_copy(buf_bytes(&v->message), buf_bytes(&s->fields), list,
-					  v->recipient_count, out);
-	free(list);
-	return e;
-}
-
 /*
  * The message is on its way: whatever happens here, 250 is the truth, and a retry of the client's would send it
  * twice. What may pass is tried again.
@@ -359,6 +375,24 @@ file_sent(struct sending *s)
 	return e;
 }
 
+static enum err
+see_to_copy(struct sending *s)
+{
+	switch (s->sent) {
+	case SUBMISSION_SENT_WITH_UNIT:
+		/* It is in her log. Filed at once, so that she sees it; if that fails now, it is filed later. */
+		(void)!member_look(s->member);
+		return ERR_OK;
+	case SUBMISSION_SENT_BEFORE:
+		return ERR_OK;
+	case SUBMISSION_SENT_FULL:
+		return ERR_QUOTA;
+	case SUBMISSION_SENT_AFTER:
+		break;
+	}
+	return file_sent(s);
+}
+
 static struct submission_reply
 success(const struct sending *s, enum err filed)
 {
@@ -379,7 +413,7 @@ run(struct sending *s)
 	}
 	buf_wipe(&s->parts);
 	buf_wipe(&s->leaving);
-	return success(s, file_sent(s));
+	return success(s, see_to_copy(s));
 }
 
 /* What can be said of the message before any work is done for it; code 0: nothing. */

@@ -30,7 +30,7 @@ add_part(struct buf *parts, enum ipc_part_kind kind, unsigned account, const uin
 {
 	struct wire_writer w;
 	uint8_t id[16] = {0};
-	if (kind == IPC_PART_ARRIVAL) {
+	if (kind != IPC_PART_COURIER) {
 		name_of(id, 'a', account);
 	}
 	wire_writer_init(&w, parts);

@@ -301,6 +301,59 @@ local_parts_wait_a_second_time_as_arriving(void **state)
 }
 
 static void
+the_authors_copy_is_in_her_log_with_the_unit(void **state)
+{
+	(void)state;
+	struct scene s;
+	open_scene(&s, LAW_EXPONENTIAL, LAW_EXPONENTIAL);
+	static const struct {
+		enum ipc_part_kind kinds[3];
+		unsigned account; /* of the copy */
+		enum err wanted;
+	} cases[] = {
+	    {{IPC_PART_ARRIVAL, IPC_PART_ARRIVAL, IPC_PART_SENT}, 1, ERR_OK},
+	    /* For another than the author; twice; not last; nothing but the copy. */
+	    {{IPC_PART_ARRIVAL, IPC_PART_ARRIVAL, IPC_PART_SENT}, 2, ERR_CLOSED},
+	    {{IPC_PART_ARRIVAL, IPC_PART_SENT, IPC_PART_SENT}, 1, ERR_CLOSED},
+	    {{IPC_PART_SENT, IPC_PART_ARRIVAL, IPC_PART_ARRIVAL}, 1, ERR_CLOSED},
+	    {{IPC_PART_SENT, 0, 0}, 1, ERR_CLOSED},
+	};
+	for (unsigned c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+		struct buf parts = BUF_INIT(IPC_PAYLOAD_MAX);
+		for (unsigned i = 0; i < 3 && cases[c].kinds[i] != 0; i++) {
+			uint8_t blob[16];
+			name_of(blob, 'b', c * 10 + i);
+			assert_int_equal(put_blob(s.gate, blob, BYTES_LIT("letter")), ERR_OK);
+			add_part(&parts, cases[c].kinds[i], cases[c].account, blob, 10, 0, 0,
+				 bytes_str(cases[c].kinds[i] == IPC_PART_SENT ? "copy" : "letter"));
+		}
+		struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING, .size = 1000, .weight = 1, .counts = 1};
+		struct answer a;
+		m.parts = buf_bytes(&parts);
+		name_of(m.unit, 'u', c + 1);
+		name_of(m.sender, 'a', 1);
+		answer_init(&a);
+		assert_int_equal(fake_ask(s.sender, MIX_PUT, mix_put, &m, &a), cases[c].wanted);
+		answer_clear(&a);
+		buf_clear(&parts);
+		if (cases[c].wanted != ERR_OK) {
+			rolehost_kill(&s.host, ROLE_MIXER);
+			assert_true(rolehost_start(&s.host, ROLE_MIXER));
+		}
+		/* The letters wait; her copy is there, once. */
+		assert_int_equal(spool_count(s.spool), 1);
+		assert_int_equal(log_count(s.session, 1, BYTES_LIT("copy")), 1);
+		assert_true(log_length(s.session, 1) == 1);
+		assert_true(log_length(s.session, 2) == 0);
+	}
+	kill_all(&s);
+	start_all(&s);
+	assert_int_equal(rolehost_figure(&s.host, ROLE_MIXER, "waiting_to_leave"), 1);
+	assert_true(log_length(s.session, 1) == 1);
+	close_scene(&s);
+}
+
+static void
 many_local_recipients_do_not_stop_the_room(void **state)
 {
 	(void)state;
@@ -618,6 +671,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_session_sends_for_its_own_members_only),
 	    cmocka_unit_test(released_mail_is_in_each_log_once_and_nowhere_else),
 	    cmocka_unit_test(local_parts_wait_a_second_time_as_arriving),
+	    cmocka_unit_test(the_authors_copy_is_in_her_log_with_the_unit),
 	    cmocka_unit_test(many_local_recipients_do_not_stop_the_room),
 	    cmocka_unit_test(verdicts_on_parts_of_one_unit_do_not_undo_each_other),
 	    cmocka_unit_test(a_verdict_brings_notices_and_takes_the_blob_away),

@@ -93,6 +93,46 @@ what_arrives_is_filed_once_and_told_in_idle(void **state)
 }
 
 static void
+her_copy_goes_to_sent_and_nobody_elses(void **state)
+{
+	struct testing t;
+	uint8_t delivery[SEALED_ID_LEN] = {1};
+	uint8_t key[OPERATION_KEY_LEN] = {2};
+	struct buf mark = BUF_INIT(256);
+	(void)state;
+	testing_up(&t);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "NOOP", "OK");
+	const struct member *m = conn_find(t.session->state, 0, 0)->member;
+	/* Of a type that this version does not know, before it. */
+	assert_int_equal(buf_append(&mark, bytes_of("\x77\x77\0\0\0\1x", 7)), ERR_OK);
+	assert_int_equal(member_sent_mark(m, delivery, key, &mark), ERR_OK);
+	t.extra = buf_bytes(&mark);
+	testing_arrive(&t, HELLO, delivery);
+	testing_type(&t, 0, "STATUS Sent (MESSAGES UNSEEN)", "OK");
+	assert_true(testing_told(&t, 0, "* STATUS Sent (MESSAGES 1 UNSEEN 0)"));
+	uint32_t mailbox = 0;
+	uint32_t uid = 0;
+	assert_int_equal(fold_sent_copy(m->fold, key, &mailbox, &uid), ERR_OK);
+	assert_int_equal(uid, 1);
+	/* The same again is there once; with the mark of another delivery it is a stranger's. */
+	testing_arrive(&t, HELLO, delivery);
+	testing_arrive(&t, HELLO, NULL);
+	mark.ptr[mark.len - 1] ^= 1;
+	delivery[0] = 3;
+	testing_arrive(&t, HELLO, delivery);
+	testing_type(&t, 0, "STATUS Sent (MESSAGES UIDNEXT)", "OK");
+	assert_true(testing_told(&t, 0, "* STATUS Sent (MESSAGES 1 UIDNEXT 2)"));
+	testing_type(&t, 0, "STATUS INBOX (MESSAGES)", "OK");
+	assert_true(testing_told(&t, 0, "* STATUS INBOX (MESSAGES 2)"));
+	testing_type(&t, 0, "SELECT Sent", "OK");
+	testing_type(&t, 0, "FETCH 1 BODY.PEEK[]", "OK");
+	assert_true(testing_told(&t, 0, HELLO));
+	buf_clear(&mark);
+	testing_down(&t);
+}
+
+static void
 two_clients_see_each_others_changes(void **state)
 {
 	struct testing t;
@@ -362,6 +402,7 @@ main(void)
 	    cmocka_unit_test(a_new_member_finds_her_mailboxes),
 	    cmocka_unit_test(what_is_appended_comes_back_octet_by_octet),
 	    cmocka_unit_test(what_arrives_is_filed_once_and_told_in_idle),
+	    cmocka_unit_test(her_copy_goes_to_sent_and_nobody_elses),
 	    cmocka_unit_test(two_clients_see_each_others_changes),
 	    cmocka_unit_test(copies_moves_and_searches),
 	    cmocka_unit_test(blobs_and_quota_go_with_the_last_reference),

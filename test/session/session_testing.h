@@ -41,6 +41,7 @@ struct testing_conn {
 };
 
 struct testing {
+	struct bytes extra; /* of what arrives */
 	struct loop *loop;
 	struct role_host *session;
 	struct role_host *store;
@@ -474,6 +475,7 @@ testing_arrive(struct testing *t, const char *message, const uint8_t delivery[SE
 	a.sender = BYTES_LIT("bob@example.net");
 	a.recipient = BYTES_LIT("alice@example.org");
 	a.summary = buf_bytes(&summary);
+	a.extra = t->extra;
 	blob_ref_init(&a.blob);
 	struct testing_chunks chunks = {.store = s, .name = a.blob.name};
 	assert_int_equal(s->driver->begin(s->storage), ERR_OK);

@@ -134,6 +134,54 @@ class Crash(unittest.TestCase):
                     self.arrived(cohue, member)
                     self.assertEqual(len(self.messages), 1)
 
+    def test_a_session_that_dies_leaves_the_letter_and_the_copy_or_neither(self) -> None:
+        """Whenever it dies, and however often the client comes again: one copy of one letter in Sent."""
+        octets = (b"From: alice@house.test\r\nTo: bob@house.test\r\nSubject: crash 1\r\nMessage-ID: <1@house.test>\r\n\r\n"
+                  + b"line of 1\r\n" * 50 + b"end\r\n")
+        for committed in (True, False):
+            with self.subTest(committed=committed), Cohue() as cohue:
+                alice, bob = cohue.add_member("alice"), cohue.add_member("bob")
+                store, mixer = cohue.role_pids("store")[0], cohue.role_pids("mixer")[0]
+                with cohue.smtp(alice) as warm:
+                    warm.sendmail(alice.address, [alice.address], octets.replace(b"1@", b"0@"))
+                client = cohue.smtp(alice)
+                client.ehlo()
+                client.mail(alice.address)
+                client.rcpt(bob.address)
+                # The commit happens, or not, while the session cannot hear of it; then it dies.
+                os.kill(mixer, signal.SIGSTOP)
+                client.docmd("DATA")
+                client.send(octets + b".\r\n")
+                time.sleep(1)
+                gone = cohue.role_pids("session")
+                for pid in gone:
+                    os.kill(pid, signal.SIGSTOP)
+                if committed:
+                    os.kill(mixer, signal.SIGCONT)
+                    time.sleep(1)
+                    cohue.kill_role("session")
+                else:
+                    cohue.kill_role("session")
+                    cohue.kill_role("mixer")
+                cohue.wait_role("session", gone)
+                with self.assertRaises((smtplib.SMTPException, OSError)):
+                    code, text = client.getreply()
+                    raise smtplib.SMTPResponseException(code, text)
+                self.assertIn(store, cohue.role_pids("store"))
+
+                def copies() -> int:
+                    return sum(b"Message-ID: <1@" in t for t in cohue.wait_mail(alice, 1, folder="Sent", seconds=15))
+
+                if committed:
+                    self.assertTrue(any(b"Message-ID: <1@" in t for t in cohue.wait_mail(bob, 1, seconds=15)))
+                wait_until(lambda: copies() == committed, 15, "as many copies as letters")
+                with cohue.smtp(alice) as again:
+                    again.sendmail(alice.address, [bob.address], octets)
+                wait_until(lambda: copies() == 1, 15, "one copy")
+                with cohue.imap(alice) as imap:
+                    imap.append("Sent", "(\\Seen)", None, octets)
+                self.assertEqual(copies(), 1, "the client's own copy is ours")
+
     @staticmethod
     def sender(cohue: Cohue, member, submitted: bool) -> smtplib.SMTP:
         client = cohue.smtp(member) if submitted else smtplib.SMTP("127.0.0.1", cohue.port(25), timeout=40,
