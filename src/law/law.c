@@ -11,7 +11,7 @@ static const struct {
 } laws[] = {
     [LAW_NONE] = {"none", &law_rules_none},
     [LAW_EXPONENTIAL] = {"exponential", &law_rules_exponential},
-    [LAW_CROWD] = {"crowd", NULL},
+    [LAW_CROWD] = {"crowd", &law_rules_crowd},
 };
 
 enum { LAW_COUNT = sizeof(laws) / sizeof(laws[0]) };
@@ -40,13 +40,24 @@ law_kind_is_built(enum law_kind kind)
 	return (size_t)kind < LAW_COUNT && laws[kind].rules != NULL;
 }
 
+static bool
+is_possible(const struct law_config *c)
+{
+	const msec most = 365 * MSEC_DAY;
+	bool mean = c->mean > 0 && c->mean <= most;
+	bool ticks = c->clock > 0 && c->clock <= most && c->k > 0 && c->k <= LAW_UNITS_MAX &&
+		     c->deadline >= 0 && c->deadline <= most &&
+		     (c->patient == 0 || (c->patient >= c->clock && c->patient <= most));
+	return c->kind == LAW_NONE || (mean && (c->kind != LAW_CROWD || ticks));
+}
+
 enum err
 law_create(const struct law_config *config, struct law **ret)
 {
 	if (!law_kind_is_built(config->kind)) {
 		return ERR_UNSUPPORTED;
 	}
-	if (config->kind == LAW_EXPONENTIAL && (config->mean <= 0 || config->mean > 365 * MSEC_DAY)) {
+	if (!is_possible(config)) {
 		return ERR_FORMAT;
 	}
 	struct law *law = calloc(1, sizeof(*law));
@@ -55,7 +66,12 @@ law_create(const struct law_config *config, struct law **ret)
 	}
 	law->config = *config;
 	law->rules = laws[config->kind].rules;
+	law->tick = LAW_NO_TICK;
+	law->tick_age = LAW_UNDRAWN;
 	law_queue_clear(&law->queue);
+	for (size_t i = 0; i < LAW_CLASSES; i++) {
+		law->classes[i].counters.opened = LAW_UNDRAWN;
+	}
 	*ret = law;
 	return ERR_OK;
 }
@@ -68,7 +84,9 @@ law_destroy(struct law **law)
 	}
 	law_queue_clear(&(*law)->queue);
 	for (size_t i = 0; i < LAW_CLASSES; i++) {
-		free((*law)->classes[i].gone);
+		free((*law)->classes[i].counters.gone);
+		law_store_clear(&(*law)->classes[i].line);
+		law_store_clear(&(*law)->classes[i].patient);
 	}
 	free(*law);
 	*law = NULL;
@@ -77,36 +95,73 @@ law_destroy(struct law **law)
 void
 law_admit(const struct law *law, struct law_time now, struct law_random random, struct law_unit *unit)
 {
-	if (unit->entered == LAW_UNDRAWN) {
+	bool first = unit->entered == LAW_UNDRAWN;
+	if (first) {
 		unit->entered = now.age;
 	}
-	law->rules->draw(&law->config, random, unit);
+	law->rules->draw(law, now, random, first, unit);
 }
 
 enum err
 law_insert(struct law *law, const struct law_unit *unit)
 {
-	if (unit->entered < 0 || unit->size_class >= LAW_CLASSES || unit->lane > LAW_DUE ||
-	    unit->weight == 0) {
+	uint32_t slot;
+	const msec most = INT64_MAX / 4;
+	if (unit->entered < 0 || unit->entered > most || unit->due > most ||
+	    unit->size_class >= LAW_CLASSES || unit->lane > LAW_DUE || unit->weight == 0 ||
+	    unit->weight > LAW_WEIGHT_MAX) {
 		return ERR_FORMAT;
 	}
-	return law_queue_add(&law->queue, unit, law->rules->ready(&law->config, unit));
+	enum err e = law_queue_add(&law->queue, unit, &slot);
+	if (e == ERR_OK) {
+		e = law->rules->place(law, slot);
+		if (e != ERR_OK) {
+			law_queue_free(&law->queue, slot);
+		}
+	}
+	return e;
+}
+
+void
+law_displace(struct law *law, uint32_t slot)
+{
+	struct law_slot *s = &law->queue.slots[slot];
+	struct law_class *c = &law->classes[s->unit.size_class];
+	switch ((enum law_where)s->where) {
+	case LAW_IN_HEAP:
+		law_heap_remove(&law->queue, slot);
+		break;
+	case LAW_IN_LINE:
+		law_store_remove(&c->line, &law->queue, slot);
+		break;
+	case LAW_IN_PATIENT:
+		law_store_remove(&c->patient, &law->queue, slot);
+		break;
+	case LAW_NOWHERE:
+		break;
+	}
 }
 
 enum err
 law_remove(struct law *law, uint64_t id)
 {
-	return law_queue_remove(&law->queue, id);
+	uint32_t slot = law_queue_find(&law->queue, id);
+	if (slot == LAW_NO_SLOT) {
+		return ERR_NOT_FOUND;
+	}
+	law_displace(law, slot);
+	law_queue_free(&law->queue, slot);
+	return ERR_OK;
 }
 
 enum err
 law_get(const struct law *law, uint64_t id, struct law_unit *ret)
 {
-	const struct law_slot *slot = law_queue_find(&law->queue, id);
-	if (slot == NULL) {
+	uint32_t slot = law_queue_find(&law->queue, id);
+	if (slot == LAW_NO_SLOT) {
 		return ERR_NOT_FOUND;
 	}
-	*ret = slot->unit;
+	*ret = law->queue.slots[slot].unit;
 	return ERR_OK;
 }
 
@@ -125,28 +180,33 @@ law_waiting_in(const struct law *law, unsigned size_class)
 msec
 law_next(const struct law *law, struct law_time now)
 {
-	const struct law_slot *first = law_queue_at(&law->queue, 0);
-	if (first == NULL) {
-		return LAW_NEVER;
-	}
-	return first->ready <= now.age ? 0 : first->ready - now.age;
+	return law->rules->next(law, now);
 }
 
 uint64_t
 law_random_below(struct law_random random, uint64_t n)
 {
-	/* Rejects the incomplete last stretch of 2^64, which would favour small values. */
-	uint64_t reject = n < 2 ? 0 : (0 - n) % n;
+	if (n < 2) {
+		return 0;
+	}
 	for (;;) {
 		uint64_t v = random.next(random.arg);
-		if (v >= reject) {
-			return n < 2 ? 0 : v % n;
+		if (n <= UINT32_MAX) {
+			/* v / 2^32 * n (Lemire 2019): a division only where the fraction may favour somebody. */
+			uint64_t scaled = (v >> 32) * n;
+			uint32_t fraction = (uint32_t)scaled;
+			if (fraction >= n || fraction >= (((uint64_t)1 << 32) - n) % n) {
+				return scaled >> 32;
+			}
+		} else if (v - v % n <= 0 - n) {
+			/* Not of the incomplete last stretch of 2^64. */
+			return v % n;
 		}
 	}
 }
 
-static void
-shuffle(struct law_release *releases, size_t count, struct law_random random)
+void
+law_shuffle(struct law_release *releases, size_t count, struct law_random random)
 {
 	for (size_t i = count; i > 1; i--) {
 		size_t k = (size_t)law_random_below(random, i);
@@ -156,69 +216,35 @@ shuffle(struct law_release *releases, size_t count, struct law_random random)
 	}
 }
 
-/*
- * All that is ready stands at the top of the heap: walk down from the root and turn back where a unit
- * is not ready. `places` serves as the walk's list of what is still to be looked at.
- */
-static size_t
-find_ready(const struct law_queue *q, msec age, size_t max, uint32_t *places)
-{
-	size_t found = 0;
-	const struct law_slot *first = law_queue_at(q, 0);
-	if (first != NULL && first->ready <= age && max > 0) {
-		places[found++] = 0;
-	}
-	for (size_t i = 0; i < found; i++) {
-		for (uint32_t side = 1; side <= 2 && found < max; side++) {
-			const struct law_slot *slot = law_queue_at(q, 2 * (size_t)places[i] + side);
-			if (slot != NULL && slot->ready <= age) {
-				places[found++] = 2 * places[i] + side;
-			}
-		}
-	}
-	return found;
-}
-
 enum err
 law_decide(struct law *law, struct law_time now, struct law_random random, size_t max,
 	   struct law_decision *ret)
 {
-	struct law_decision decision = {.tick = LAW_NO_TICK};
-	const struct law_queue *q = &law->queue;
-	if (max > q->count) {
-		max = q->count;
-	}
-	if (max > 0) {
-		uint32_t *places = calloc(max, sizeof(*places));
-		if (places == NULL) {
-			return ERR_MEMORY;
-		}
-		decision.release_count = find_ready(q, now.age, max, places);
-		if (decision.release_count > 0) {
-			decision.releases = calloc(decision.release_count, sizeof(*decision.releases));
-			if (decision.releases == NULL) {
-				free(places);
-				return ERR_MEMORY;
-			}
-		}
-		for (size_t i = 0; i < decision.release_count; i++) {
-			decision.releases[i].unit = law_queue_at(q, places[i])->unit;
-		}
-		free(places);
-	}
-	shuffle(decision.releases, decision.release_count, random);
-	*ret = decision;
-	return ERR_OK;
+	return law->rules->decide(law, now, random, max, ret);
 }
 
 void
 law_commit(struct law *law, const struct law_decision *decision)
 {
+	struct law_after *after = decision->after;
 	for (size_t i = 0; i < decision->release_count; i++) {
 		/* It may have been removed since. */
-		enum err e = law_queue_remove(&law->queue, decision->releases[i].unit.id);
+		enum err e = law_remove(law, decision->releases[i].unit.id);
 		if (e != ERR_OK && e != ERR_NOT_FOUND) {
 			panic("a queue that cannot release");
+		}
+	}
+	if (after == NULL) {
+		return;
+	}
+	law->tick = after->tick;
+	law->tick_age = after->tick_age;
+	for (unsigned i = 0; i < LAW_CLASSES; i++) {
+		if ((decision->classes & (1U << i)) != 0) {
+			/* Exchanged: what was goes with the decision. */
+			struct law_counters was = law->classes[i].counters;
+			law->classes[i].counters = after->counters[i];
+			after->counters[i] = was;
 		}
 	}
 }
@@ -226,8 +252,12 @@ law_commit(struct law *law, const struct law_decision *decision)
 void
 law_decision_clear(struct law_decision *decision)
 {
+	struct law_after *after = decision->after;
+	for (size_t i = 0; after != NULL && i < LAW_CLASSES; i++) {
+		free(after->counters[i].gone);
+	}
+	free(after);
 	free(decision->releases);
-	free(decision->after);
 	*decision = (struct law_decision){.tick = LAW_NO_TICK};
 }
 

@@ -33,6 +33,7 @@ struct law;
 enum {
 	LAW_CLASSES = 12,          /* size classes: 64 KiB * 4^i */
 	LAW_UNITS_MAX = 1000000,   /* waiting at once: ERR_LIMIT beyond */
+	LAW_WEIGHT_MAX = 65535,    /* of one unit */
 	LAW_UNIT_ENCODED_MAX = 64, /* bytes that law_unit_encode appends at most */
 };
 
@@ -134,7 +135,7 @@ void law_destroy(struct law **law);
  * How many members can count (crowd; taken for enough until said). While they are fewer than k, the
  * law is the exponential one, off the clock, and all it releases is void.
  */
-void law_set_members(struct law *law, uint32_t counting);
+void law_set_members(struct law *law, struct law_time now, uint32_t counting);
 /* True while it is so. */
 bool law_is_alone(const struct law *law);
 

@@ -5,47 +5,98 @@
 #include "law/law.h"
 
 /*
- * What law.c, the queue and the laws share. A waiting unit has a slot that it keeps; a heap of slot
- * numbers is ordered by the time at which the law lets each go, and a hash table finds the slot of an id.
+ * What law.c, the queue and the laws share. A waiting unit has a slot that it keeps, and a hash table
+ * finds the slot of an id. What goes by its time alone stands in a heap of slot numbers; what the crowd
+ * decides together stands in its member's list, in order of arrival (law_share.c).
  */
+
+#define LAW_NO_SLOT UINT32_MAX
+
+enum law_where {
+	LAW_NOWHERE = 0, /* a free slot, or one that is on its way */
+	LAW_IN_HEAP = 1,
+	LAW_IN_LINE = 2,    /* the class's queue */
+	LAW_IN_PATIENT = 3, /* the class's patient store */
+};
 
 struct law_slot {
 	struct law_unit unit;
-	msec ready;  /* the heap's order: what the law's rules say */
-	uint32_t at; /* place in the heap; for a free slot, the next free one */
+	msec ready;    /* the heap's order; in a list the arrival, which is the list's order */
+	uint32_t at;   /* place in the heap; for a free slot, the next free one */
+	uint32_t prev; /* in its member's list */
+	uint32_t next;
+	uint8_t where; /* enum law_where */
 };
-
-#define LAW_NO_SLOT UINT32_MAX
 
 struct law_queue {
 	struct law_slot *slots;
 	uint32_t *heap;
-	uint32_t count; /* units waiting: entries of the heap */
-	uint32_t cap;   /* of slots and heap */
+	uint32_t count; /* units waiting */
+	uint32_t heap_count;
+	uint32_t cap; /* of slots and heap */
 	uint32_t free_slot;
 	uint32_t *table;     /* open addressing, linear probing: slot or LAW_NO_SLOT */
 	uint32_t table_mask; /* its size - 1: a power of two, at least twice cap */
 	uint32_t per_class[LAW_CLASSES];
 };
 
-/* Counters of one size class since its gate last opened (the crowd's); empty for the other laws. */
+/* What one member has waiting in one place. */
+struct law_share {
+	uint64_t member;
+	uint64_t weight;  /* of all */
+	uint64_t counted; /* of those that count */
+	uint32_t count;
+	uint32_t urgent; /* units of the urgent lane */
+	uint32_t head;   /* slots, by arrival, then id */
+	uint32_t tail;
+	bool unsorted;  /* something came in out of order since the last look */
+	uint64_t taken; /* while a decision is made: weight that leaves */
+};
+
+struct law_store {
+	struct law_share *shares;
+	uint32_t count;
+	uint32_t cap;
+	uint32_t *table; /* by member: share or LAW_NO_SLOT */
+	uint32_t table_mask;
+};
+
+/* Counters of one size class (the crowd's; the other laws carry them along). */
 struct law_gone {
 	uint64_t member;
 	uint64_t weight;
 };
 
-struct law_class {
-	uint64_t urgent;       /* u: weight of urgent units sent since the last opening */
-	struct law_gone *gone; /* ascending by member */
+struct law_counters {
+	uint64_t urgent;       /* u: weight of urgent units sent since the gate last opened */
+	struct law_gone *gone; /* the same by member; ascending */
 	size_t gone_count;
+	msec opened; /* age clock: when the gate last opened; who came by then and still waits is capped */
+};
+
+struct law_class {
+	struct law_counters counters;
+	struct law_store line;
+	struct law_store patient;
+};
+
+/* What a decision of the crowd changes besides the queue. */
+struct law_after {
+	msec tick;
+	msec tick_age;
+	struct law_counters counters[LAW_CLASSES]; /* of the classes named in the decision */
 };
 
 /* The rules of one law. */
 struct law_rules {
-	/* Sets unit->due where this law draws at entry and it is not yet drawn. */
-	void (*draw)(const struct law_config *config, struct law_random random, struct law_unit *unit);
-	/* When the unit may leave by itself (age clock). */
-	msec (*ready)(const struct law_config *config, const struct law_unit *unit);
+	/* Sets what the law draws at entry. `first`: the unit has never been admitted before; entered is set. */
+	void (*draw)(const struct law *law, struct law_time now, struct law_random random, bool first,
+		     struct law_unit *unit);
+	/* Puts a slot that is nowhere where it belongs. ERR_MEMORY. */
+	enum err (*place)(struct law *law, uint32_t slot);
+	msec (*next)(const struct law *law, struct law_time now);
+	enum err (*decide)(struct law *law, struct law_time now, struct law_random random, size_t max,
+			   struct law_decision *ret);
 };
 
 struct law {
@@ -53,17 +104,53 @@ struct law {
 	const struct law_rules *rules;
 	struct law_queue queue;
 	struct law_class classes[LAW_CLASSES];
+	msec tick; /* wall clock, by the grid: the last one decided; LAW_NO_TICK */
+	msec tick_age;
+	bool alone;
 };
 
 extern const struct law_rules law_rules_none;
 extern const struct law_rules law_rules_exponential;
+extern const struct law_rules law_rules_crowd;
 
+/* law_queue.c */
 void law_queue_clear(struct law_queue *q);
-COHUE_MUST_USE enum err law_queue_add(struct law_queue *q, const struct law_unit *unit, msec ready);
-COHUE_MUST_USE enum err law_queue_remove(struct law_queue *q, uint64_t id);
-/* NULL where it does not wait. Valid until the queue changes. */
-const struct law_slot *law_queue_find(const struct law_queue *q, uint64_t id);
-/* The slot at a place of the heap: 0 is the first to leave, the children of i are 2i+1 and 2i+2. NULL beyond. */
-const struct law_slot *law_queue_at(const struct law_queue *q, size_t place);
+/* Gives the new slot, which is nowhere yet. ERR_EXISTS, ERR_LIMIT, ERR_MEMORY. */
+COHUE_MUST_USE enum err law_queue_add(struct law_queue *q, const struct law_unit *unit, uint32_t *ret_slot);
+/* Of a slot that is nowhere (any more). */
+void law_queue_free(struct law_queue *q, uint32_t slot);
+/* LAW_NO_SLOT where it does not wait. */
+uint32_t law_queue_find(const struct law_queue *q, uint64_t id);
+void law_heap_push(struct law_queue *q, uint32_t slot, msec ready);
+void law_heap_remove(struct law_queue *q, uint32_t slot);
+/* Slots of the heap that are ready at `age`, at most `max` of them, into `ret`; in no order. */
+size_t law_heap_ready(const struct law_queue *q, msec age, size_t max, uint32_t *ret);
+/* The slot that is ready first, or LAW_NO_SLOT. */
+uint32_t law_heap_first(const struct law_queue *q);
+
+/* law_share.c */
+void law_store_clear(struct law_store *s);
+/* Into its member's list, by slot->ready. ERR_MEMORY. */
+COHUE_MUST_USE enum err law_store_add(struct law_store *s, struct law_queue *q, uint32_t slot,
+				      enum law_where where);
+void law_store_remove(struct law_store *s, struct law_queue *q, uint32_t slot);
+struct law_share *law_store_find(const struct law_store *s, uint64_t member);
+void law_share_sort(struct law_share *share, struct law_queue *q);
+COHUE_MUST_USE enum err law_counters_copy(const struct law_counters *c, struct law_counters *ret);
+/* gone[member] += weight, u += weight. ERR_MEMORY. */
+COHUE_MUST_USE enum err law_counters_add(struct law_counters *c, uint64_t member, uint64_t weight);
+uint64_t law_counters_of(const struct law_counters *c, uint64_t member);
+
+/* law.c: takes a slot out of wherever it stands. */
+void law_displace(struct law *law, uint32_t slot);
+void law_shuffle(struct law_release *releases, size_t count, struct law_random random);
+
+/* law_exponential.c: what goes by its own time. */
+msec law_exponential_delay(msec mean, struct law_random random);
+msec law_next_by_time(const struct law *law, struct law_time now);
+COHUE_MUST_USE enum err law_decide_by_time(struct law *law, struct law_time now, struct law_random random,
+					   size_t max, struct law_decision *ret);
+/* When a unit comes into the queue (age clock). */
+msec law_arrival(const struct law_unit *unit);
 
 #endif

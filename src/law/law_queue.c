@@ -72,12 +72,12 @@ grow(struct law_queue *q)
 	for (uint32_t i = 0; i < 2 * cap; i++) {
 		q->table[i] = LAW_NO_SLOT;
 	}
-	for (uint32_t i = 0; i < q->count; i++) {
-		q->table[table_entry(q, q->slots[q->heap[i]].unit.id)] = q->heap[i];
-	}
 	/* Called only when all slots are taken. */
+	for (uint32_t i = 0; i < q->cap; i++) {
+		q->table[table_entry(q, q->slots[i].unit.id)] = i;
+	}
 	for (uint32_t i = q->cap; i < cap; i++) {
-		q->slots[i].at = i + 1 < cap ? i + 1 : LAW_NO_SLOT;
+		q->slots[i] = (struct law_slot){.at = i + 1 < cap ? i + 1 : LAW_NO_SLOT};
 	}
 	q->free_slot = q->cap;
 	q->cap = cap;
@@ -116,10 +116,10 @@ sift_down(struct law_queue *q, uint32_t at)
 	uint32_t slot = q->heap[at];
 	for (;;) {
 		uint32_t child = 2 * at + 1;
-		if (child >= q->count) {
+		if (child >= q->heap_count) {
 			break;
 		}
-		if (child + 1 < q->count && goes_before(q, q->heap[child + 1], q->heap[child])) {
+		if (child + 1 < q->heap_count && goes_before(q, q->heap[child + 1], q->heap[child])) {
 			child++;
 		}
 		if (!goes_before(q, q->heap[child], slot)) {
@@ -132,9 +132,9 @@ sift_down(struct law_queue *q, uint32_t at)
 }
 
 enum err
-law_queue_add(struct law_queue *q, const struct law_unit *unit, msec ready)
+law_queue_add(struct law_queue *q, const struct law_unit *unit, uint32_t *ret_slot)
 {
-	if (law_queue_find(q, unit->id) != NULL) {
+	if (law_queue_find(q, unit->id) != LAW_NO_SLOT) {
 		return ERR_EXISTS;
 	}
 	if (q->count >= LAW_UNITS_MAX) {
@@ -147,53 +147,30 @@ law_queue_add(struct law_queue *q, const struct law_unit *unit, msec ready)
 		}
 	}
 	uint32_t slot = q->free_slot;
-	uint32_t entry = table_entry(q, unit->id);
 	q->free_slot = q->slots[slot].at;
-	q->slots[slot] = (struct law_slot){.unit = *unit, .ready = ready};
-	q->table[entry] = slot;
-	set_heap(q, q->count, slot);
+	q->slots[slot] =
+	    (struct law_slot){.unit = *unit, .at = LAW_NO_SLOT, .prev = LAW_NO_SLOT, .next = LAW_NO_SLOT};
+	q->table[table_entry(q, unit->id)] = slot;
 	q->count++;
 	q->per_class[unit->size_class]++;
-	sift_up(q, q->count - 1);
+	*ret_slot = slot;
 	return ERR_OK;
 }
 
-enum err
-law_queue_remove(struct law_queue *q, uint64_t id)
+void
+law_queue_free(struct law_queue *q, uint32_t slot)
 {
-	if (law_queue_find(q, id) == NULL) {
-		return ERR_NOT_FOUND;
-	}
-	uint32_t entry = table_entry(q, id);
-	uint32_t slot = q->table[entry];
-	uint32_t at = q->slots[slot].at;
-	q->per_class[q->slots[slot].unit.size_class]--;
-	table_delete(q, entry);
+	table_delete(q, table_entry(q, q->slots[slot].unit.id));
 	q->count--;
-	if (at != q->count) {
-		set_heap(q, at, q->heap[q->count]);
-		sift_up(q, at);
-		sift_down(q, at);
-	}
+	q->per_class[q->slots[slot].unit.size_class]--;
 	q->slots[slot] = (struct law_slot){.at = q->free_slot};
 	q->free_slot = slot;
-	return ERR_OK;
 }
 
-const struct law_slot *
+uint32_t
 law_queue_find(const struct law_queue *q, uint64_t id)
 {
-	if (q->count == 0) {
-		return NULL;
-	}
-	uint32_t slot = q->table[table_entry(q, id)];
-	return slot == LAW_NO_SLOT ? NULL : &q->slots[slot];
-}
-
-const struct law_slot *
-law_queue_at(const struct law_queue *q, size_t place)
-{
-	return place < q->count ? &q->slots[q->heap[place]] : NULL;
+	return q->count == 0 ? LAW_NO_SLOT : q->table[table_entry(q, id)];
 }
 
 void
@@ -203,4 +180,60 @@ law_queue_clear(struct law_queue *q)
 	free(q->heap);
 	free(q->table);
 	*q = (struct law_queue){.free_slot = LAW_NO_SLOT};
+}
+
+void
+law_heap_push(struct law_queue *q, uint32_t slot, msec ready)
+{
+	q->slots[slot].ready = ready;
+	q->slots[slot].where = LAW_IN_HEAP;
+	set_heap(q, q->heap_count, slot);
+	q->heap_count++;
+	sift_up(q, q->heap_count - 1);
+}
+
+void
+law_heap_remove(struct law_queue *q, uint32_t slot)
+{
+	uint32_t at = q->slots[slot].at;
+	q->heap_count--;
+	if (at != q->heap_count) {
+		set_heap(q, at, q->heap[q->heap_count]);
+		sift_up(q, at);
+		sift_down(q, at);
+	}
+	q->slots[slot].at = LAW_NO_SLOT;
+	q->slots[slot].where = LAW_NOWHERE;
+}
+
+uint32_t
+law_heap_first(const struct law_queue *q)
+{
+	return q->heap_count == 0 ? LAW_NO_SLOT : q->heap[0];
+}
+
+/*
+ * All that is ready stands at the top of the heap: walk down from the root and turn back where a unit
+ * is not ready. `ret` serves as the walk's list of what is still to be looked at: places first, slots
+ * in the end.
+ */
+size_t
+law_heap_ready(const struct law_queue *q, msec age, size_t max, uint32_t *ret)
+{
+	size_t found = 0;
+	if (q->heap_count > 0 && max > 0 && q->slots[q->heap[0]].ready <= age) {
+		ret[found++] = 0;
+	}
+	for (size_t i = 0; i < found; i++) {
+		for (uint32_t side = 1; side <= 2 && found < max; side++) {
+			size_t place = 2 * (size_t)ret[i] + side;
+			if (place < q->heap_count && q->slots[q->heap[place]].ready <= age) {
+				ret[found++] = (uint32_t)place;
+			}
+		}
+	}
+	for (size_t i = 0; i < found; i++) {
+		ret[i] = q->heap[ret[i]];
+	}
+	return found;
 }

@@ -67,20 +67,40 @@ release(struct law *law, msec age)
 }
 
 static void
-a_law_that_is_not_built_is_refused(void **state)
+names_and_impossible_values_are_refused(void **state)
 {
 	struct law *law = NULL;
-	struct law_config config = {.kind = LAW_CROWD, .clock = 1, .k = 3, .deadline = 1};
+	struct law_config config = {.kind = LAW_EXPONENTIAL, .mean = 0};
 	enum law_kind kind;
 	(void)state;
-	assert_int_equal(law_create(&config, &law), ERR_UNSUPPORTED);
-	assert_false(law_kind_is_built(LAW_CROWD));
+	assert_true(law_kind_is_built(LAW_CROWD));
 	assert_int_equal(law_kind_of(BYTES_LIT("crowd"), &kind), ERR_OK);
 	assert_int_equal(kind, LAW_CROWD);
 	assert_int_equal(law_kind_of(BYTES_LIT("mob"), &kind), ERR_FORMAT);
-	config = (struct law_config){.kind = LAW_EXPONENTIAL, .mean = 0};
 	assert_int_equal(law_create(&config, &law), ERR_FORMAT);
+	config.kind = (enum law_kind)9;
+	assert_int_equal(law_create(&config, &law), ERR_UNSUPPORTED);
 	assert_null(law);
+}
+
+static void
+what_is_held_waits_from_the_end_of_its_hold(void **state)
+{
+	struct law *law = make(LAW_EXPONENTIAL, 1000);
+	struct law_unit unit;
+	(void)state;
+	law_unit_init(&unit);
+	unit.due = 50000;
+	law_admit(law, at(100), chance, &unit);
+	assert_true(unit.due > 50000 && unit.due <= 55000);
+	msec drawn = unit.due;
+	law_admit(law, at(200), chance, &unit);
+	assert_int_equal(unit.due, drawn);
+	law_unit_init(&unit);
+	unit.lane = LAW_URGENT;
+	law_admit(law, at(100), chance, &unit);
+	assert_int_equal(unit.due, 100);
+	law_destroy(&law);
 }
 
 static void
@@ -223,6 +243,36 @@ released_units_come_in_random_order(void **state)
 	law_destroy(&law);
 }
 
+static uint64_t
+highest(void *arg)
+{
+	int *calls = arg;
+	return ++*calls == 1 ? UINT64_MAX : 5;
+}
+
+static void
+a_number_below_a_bound_is_uniform(void **state)
+{
+	enum { N = 7, DRAWS = 700000 };
+	size_t of[N] = {0};
+	int calls = 0;
+	(void)state;
+	for (int i = 0; i < DRAWS; i++) {
+		of[law_random_below(chance, N)]++;
+	}
+	for (size_t i = 0; i < N; i++) {
+		assert_true(of[i] > 99000 && of[i] < 101000);
+	}
+	assert_int_equal(law_random_below(chance, 1), 0);
+	for (int i = 0; i < 1000; i++) {
+		assert_true(law_random_below(chance, (uint64_t)1 << 40) < (uint64_t)1 << 40);
+	}
+	/* The last stretch is incomplete: drawn again. */
+	struct law_random rigged = {.next = highest, .arg = &calls};
+	assert_int_equal(law_random_below(rigged, ((uint64_t)1 << 63) + 1), 5);
+	assert_int_equal(calls, 2);
+}
+
 static void
 the_queue_agrees_with_a_plain_list(void **state)
 {
@@ -303,7 +353,7 @@ a_hundred_thousand_wait_without_strain(void **state)
 }
 
 static void
-stored_units_and_classes_are_checked(void **state)
+stored_units_are_checked(void **state)
 {
 	struct law *law = make(LAW_EXPONENTIAL, 1000);
 	struct law_unit unit = enter(law, 1, 5);
@@ -318,18 +368,6 @@ stored_units_and_classes_are_checked(void **state)
 	b.ptr[0] = 1;
 	b.ptr[29] = LAW_CLASSES;
 	assert_int_equal(law_unit_decode(buf_bytes(&b), 1, &unit), ERR_FORMAT);
-	buf_reset(&b);
-	assert_int_equal(law_class_encode(law, NULL, 0, &b), ERR_OK);
-	assert_int_equal(law_class_decode(law, 0, buf_bytes(&b)), ERR_OK);
-	assert_int_equal(law_class_decode(law, LAW_CLASSES, buf_bytes(&b)), ERR_FORMAT);
-	b.ptr[12] = 1; /* one member, of whom nothing stands there */
-	assert_int_equal(law_class_decode(law, 0, buf_bytes(&b)), ERR_FORMAT);
-	static const uint8_t two[] = {1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0,
-				      0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 2};
-	buf_reset(&b);
-	assert_int_equal(law_class_decode(law, 3, bytes_of(two, sizeof(two))), ERR_OK);
-	assert_int_equal(law_class_encode(law, NULL, 3, &b), ERR_OK);
-	assert_true(bytes_equal(buf_bytes(&b), bytes_of(two, sizeof(two))));
 	law_destroy(&law);
 	buf_clear(&b);
 }
@@ -508,16 +546,18 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_law_that_is_not_built_is_refused),
+	    cmocka_unit_test(names_and_impossible_values_are_refused),
+	    cmocka_unit_test(what_is_held_waits_from_the_end_of_its_hold),
 	    cmocka_unit_test(none_releases_at_once_but_keeps_a_backoff),
 	    cmocka_unit_test(exponential_delays_have_their_mean_and_never_pass_five_of_it),
 	    cmocka_unit_test(what_was_drawn_survives_a_restart_and_a_changed_mean),
 	    cmocka_unit_test(the_wall_clock_opens_nothing),
 	    cmocka_unit_test(a_decision_that_was_not_stored_changes_nothing),
 	    cmocka_unit_test(released_units_come_in_random_order),
+	    cmocka_unit_test(a_number_below_a_bound_is_uniform),
 	    cmocka_unit_test(the_queue_agrees_with_a_plain_list),
 	    cmocka_unit_test(a_hundred_thousand_wait_without_strain),
-	    cmocka_unit_test(stored_units_and_classes_are_checked),
+	    cmocka_unit_test(stored_units_are_checked),
 	    cmocka_unit_test(the_size_ladder_starts_at_64_kib_and_grows_by_four),
 	    cmocka_unit_test(retries_are_hourly_for_four_hours_and_end_after_five_days),
 	    cmocka_unit_test(the_age_clock_neither_jumps_nor_goes_back),

@@ -4,7 +4,11 @@
 
 #include "law/law_internal.h"
 
-enum { UNIT_VERSION = 1, CLASS_VERSION = 1, FLAG_COUNTS = 1 };
+enum { UNIT_VERSION = 1, CLASS_VERSION = 2, TICK_VERSION = 1, FLAG_COUNTS = 1 };
+
+/* Of stored numbers: sums and products of a decision stay within 64 bits. */
+static const uint64_t GONE_MAX = (uint64_t)1 << 40;
+static const uint64_t TIME_MAX = INT64_MAX / 4;
 
 void
 law_unit_init(struct law_unit *unit)
@@ -49,17 +53,17 @@ law_unit_read(struct wire_reader *r, uint64_t id, struct law_unit *ret)
 	unit.size_class = wire_get_u8(r);
 	unit.lane = wire_get_u8(r);
 	uint8_t flags = wire_get_u8(r);
-	bool due_fits = due <= INT64_MAX || due == (uint64_t)LAW_UNDRAWN;
+	bool due_fits = due <= TIME_MAX || due == (uint64_t)LAW_UNDRAWN;
 	if (r->error == ERR_OK &&
-	    (entered > INT64_MAX || !due_fits || unit.weight == 0 || unit.size_class >= LAW_CLASSES ||
-	     unit.lane > LAW_DUE || (flags & ~FLAG_COUNTS) != 0)) {
+	    (entered > TIME_MAX || !due_fits || unit.weight == 0 || unit.weight > LAW_WEIGHT_MAX ||
+	     unit.size_class >= LAW_CLASSES || unit.lane > LAW_DUE || (flags & ~FLAG_COUNTS) != 0)) {
 		wire_fail(r, ERR_FORMAT);
 	}
 	if (r->error != ERR_OK) {
 		return;
 	}
 	unit.entered = (msec)entered;
-	unit.due = due > INT64_MAX ? LAW_UNDRAWN : (msec)due;
+	unit.due = due > TIME_MAX ? LAW_UNDRAWN : (msec)due;
 	unit.counts = (flags & FLAG_COUNTS) != 0;
 	*ret = unit;
 }
@@ -86,11 +90,13 @@ law_class_encode(const struct law *law, const struct law_decision *decision, uns
 	if (size_class >= LAW_CLASSES) {
 		return ERR_FORMAT;
 	}
-	/* The laws of this build change no counters: before and after are the same. */
-	(void)decision;
-	const struct law_class *c = &law->classes[size_class];
+	const struct law_counters *c = &law->classes[size_class].counters;
+	if (decision != NULL && (decision->classes & (1U << size_class)) != 0) {
+		c = &((const struct law_after *)decision->after)->counters[size_class];
+	}
 	wire_writer_init(&w, out);
 	wire_put_u8(&w, CLASS_VERSION);
+	wire_put_u64(&w, (uint64_t)c->opened);
 	wire_put_u64(&w, c->urgent);
 	wire_put_u32(&w, (uint32_t)c->gone_count);
 	for (size_t i = 0; i < c->gone_count; i++) {
@@ -104,6 +110,8 @@ enum err
 law_class_decode(struct law *law, unsigned size_class, struct bytes data)
 {
 	struct wire_reader r;
+	struct law_counters c = {.gone = NULL};
+	uint64_t sum = 0;
 	if (size_class >= LAW_CLASSES) {
 		return ERR_FORMAT;
 	}
@@ -111,32 +119,81 @@ law_class_decode(struct law *law, unsigned size_class, struct bytes data)
 	if (wire_get_u8(&r) != CLASS_VERSION) {
 		return r.error == ERR_OK ? ERR_UNSUPPORTED : r.error;
 	}
-	uint64_t urgent = wire_get_u64(&r);
-	size_t count = wire_get_u32(&r);
+	uint64_t opened = wire_get_u64(&r);
+	c.urgent = wire_get_u64(&r);
+	c.gone_count = wire_get_u32(&r);
 	/* 16 bytes each: a hostile count reserves nothing that is not there. */
-	if (r.error != ERR_OK || r.rest.len != count * 16) {
+	if (r.error != ERR_OK || r.rest.len != c.gone_count * 16 ||
+	    (opened > INT64_MAX && opened != (uint64_t)LAW_UNDRAWN)) {
 		return ERR_FORMAT;
 	}
-	struct law_gone *gone = NULL;
-	if (count > 0 && (gone = calloc(count, sizeof(*gone))) == NULL) {
+	c.opened = opened > INT64_MAX ? LAW_UNDRAWN : (msec)opened;
+	if (c.gone_count > 0 && (c.gone = calloc(c.gone_count, sizeof(*c.gone))) == NULL) {
 		return ERR_MEMORY;
 	}
-	for (size_t i = 0; i < count; i++) {
-		gone[i].member = wire_get_u64(&r);
-		gone[i].weight = wire_get_u64(&r);
-		if (i > 0 && gone[i].member <= gone[i - 1].member) {
+	for (size_t i = 0; i < c.gone_count; i++) {
+		c.gone[i].member = wire_get_u64(&r);
+		c.gone[i].weight = wire_get_u64(&r);
+		if (c.gone[i].weight == 0 || c.gone[i].weight > GONE_MAX ||
+		    (i > 0 && c.gone[i].member <= c.gone[i - 1].member)) {
 			wire_fail(&r, ERR_FORMAT);
 		}
+		sum += c.gone[i].weight;
+	}
+	/* u is the sum of all gone[m]; and far from where the sums of a decision would run over. */
+	if (r.error == ERR_OK && (sum != c.urgent || sum > GONE_MAX)) {
+		wire_fail(&r, ERR_FORMAT);
 	}
 	enum err e = wire_end(&r);
 	if (e != ERR_OK) {
-		free(gone);
+		free(c.gone);
 		return e;
 	}
-	struct law_class *c = &law->classes[size_class];
-	free(c->gone);
-	*c = (struct law_class){.urgent = urgent, .gone = gone, .gone_count = count};
+	free(law->classes[size_class].counters.gone);
+	law->classes[size_class].counters = c;
 	return ERR_OK;
+}
+
+enum err
+law_tick_encode(const struct law *law, const struct law_decision *decision, struct buf *out)
+{
+	struct wire_writer w;
+	const struct law_after *after = decision == NULL ? NULL : decision->after;
+	wire_writer_init(&w, out);
+	wire_put_u8(&w, TICK_VERSION);
+	wire_put_u64(&w, (uint64_t)(after == NULL ? law->tick : after->tick));
+	wire_put_u64(&w, (uint64_t)(after == NULL ? law->tick_age : after->tick_age));
+	return wire_done(&w);
+}
+
+enum err
+law_tick_decode(struct law *law, struct bytes data)
+{
+	struct wire_reader r;
+	wire_reader_init(&r, data);
+	uint8_t version = wire_get_u8(&r);
+	if (r.error == ERR_OK && version != TICK_VERSION) {
+		return ERR_UNSUPPORTED;
+	}
+	uint64_t tick = wire_get_u64(&r);
+	uint64_t age = wire_get_u64(&r);
+	bool none = tick == (uint64_t)LAW_NO_TICK;
+	if (r.error == ERR_OK && (tick > TIME_MAX || age > TIME_MAX) &&
+	    (!none || age != (uint64_t)LAW_UNDRAWN)) {
+		wire_fail(&r, ERR_FORMAT);
+	}
+	enum err e = wire_end(&r);
+	if (e == ERR_OK) {
+		law->tick = none ? LAW_NO_TICK : (msec)tick;
+		law->tick_age = none ? LAW_UNDRAWN : (msec)age;
+	}
+	return e;
+}
+
+msec
+law_tick_age(const struct law *law)
+{
+	return law->tick_age;
 }
 
 msec
