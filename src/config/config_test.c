@@ -137,12 +137,9 @@ mistakes_are_told_with_line_and_remedy(void **state)
 	     "write a whole number and KiB, MiB or GiB, like 35 MiB."},
 	    {"limits.message_size = 1 KiB", "cohue.conf:1: limits.message_size: \"1 KiB\" is out of range. "
 					    "Remedy: give a value from 64 KiB to 1 GiB."},
-	    {"leave.law = crowd",
-	     "cohue.conf:1: leave.law: \"crowd\" names a law that is not built into this "
-	     "version. Remedy: write exponential."},
 	    {"leave.law = mob",
 	     "cohue.conf:1: leave.law: \"mob\" is not a law of the waiting room. Remedy: write "
-	     "exponential, or none for benchmarks."},
+	     "crowd or exponential, or none for benchmarks."},
 	    {"tls.outbound = maybe",
 	     "cohue.conf:1: tls.outbound: \"maybe\" is not one of the choices. Remedy: "
 	     "write require or prefer."},

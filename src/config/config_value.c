@@ -230,11 +230,7 @@ read_law(const struct config_key *key, struct bytes text, struct config *c, stru
 	enum law_kind kind;
 	if (law_kind_of(text, &kind) != ERR_OK) {
 		config_fault(fault, "is not a law of the waiting room",
-			     "write exponential, or none for benchmarks");
-		return ERR_FORMAT;
-	}
-	if (!law_kind_is_built(kind)) {
-		config_fault(fault, "names a law that is not built into this version", "write exponential");
+			     "write crowd or exponential, or none for benchmarks");
 		return ERR_FORMAT;
 	}
 	memcpy(field(key, c), &kind, sizeof(kind));

@@ -123,10 +123,8 @@ struct law_decision {
 /* The law's name as in the config ("crowd"), and back. ERR_FORMAT for an unknown name. */
 const char *law_kind_name(enum law_kind kind);
 COHUE_MUST_USE enum err law_kind_of(struct bytes name, enum law_kind *ret);
-/* False for a law that this build only knows the name of. */
-bool law_kind_is_built(enum law_kind kind);
 
-/* ERR_UNSUPPORTED for a law that is not built, ERR_FORMAT for impossible values (mean <= 0 …). */
+/* ERR_UNSUPPORTED for a law that there is not, ERR_FORMAT for impossible values (mean <= 0 …). */
 COHUE_MUST_USE enum err law_create(const struct law_config *config, struct law **ret);
 /* Forgets all; accepts NULL inside. */
 void law_destroy(struct law **law);

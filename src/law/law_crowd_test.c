@@ -192,11 +192,13 @@ capped_letters_alone_leave_exactly_at_the_deadline(void **state)
 	for (msec t = 2; t < DAY_TICKS; t++) {
 		assert_int_equal(release(law, t * T).count, 0);
 	}
+	/* Alone: they draw nobody along who has time yet. */
+	enter_all(law, D - 1, (const int[]){1, 1, -1});
 	struct batch b = release(law, D);
 	assert_int_equal(b.count, 4);
 	assert_int_equal(b.voids, 4);
 	assert_int_equal(b.crowd, 1);
-	assert_int_equal(law_waiting(law), 0);
+	assert_int_equal(law_waiting(law), 2);
 	law_destroy(&law);
 }
 
@@ -254,6 +256,23 @@ an_urgent_letter_leaves_alone_and_counts_against_the_next_opening(void **state)
 	/* The counters began anew. */
 	enter_all(law, 3 * T + 1, (const int[]){1, 1, 1, -1});
 	assert_int_equal(release(law, 4 * T).count, 3);
+	law_destroy(&law);
+}
+
+static void
+who_sent_urgently_has_had_a_part_of_the_next_share(void **state)
+{
+	struct law *law = make(3);
+	(void)state;
+	(void)enter(law, 0, 0, LAW_URGENT, 1);
+	assert_int_equal(release(law, T).count, 1);
+	enter_all(law, T + 1, (const int[]){1, 1, 1, -1});
+	assert_int_equal(release(law, 2 * T).count, 0);
+	/* A fourth makes up for the one that went: three leave, and her own not, who has had hers. */
+	enter_all(law, 2 * T + 1, (const int[]){0, 0, 0, 1, -1});
+	struct batch b = release(law, 3 * T);
+	assert_int_equal(b.count, 3);
+	assert_int_equal(b.of[0], 0);
 	law_destroy(&law);
 }
 
@@ -1136,6 +1155,7 @@ main(void)
 	    cmocka_unit_test(
 		what_is_capped_and_overdue_leaves_with_an_opening_and_is_void_where_it_is_too_much),
 	    cmocka_unit_test(an_urgent_letter_leaves_alone_and_counts_against_the_next_opening),
+	    cmocka_unit_test(who_sent_urgently_has_had_a_part_of_the_next_share),
 	    cmocka_unit_test(an_urgent_letter_in_an_open_gate_takes_its_share_first),
 	    cmocka_unit_test(a_gate_of_one_is_the_plain_batch),
 	    cmocka_unit_test(each_size_class_has_its_own_gate),
