@@ -327,3 +327,21 @@ pool_open_count(const struct pool *p)
 {
 	return p->open;
 }
+
+void
+pool_destroy(struct pool **pool)
+{
+	struct pool *p = *pool;
+	*pool = NULL;
+	if (p == NULL) {
+		return;
+	}
+	pool_quit_idle(p);
+	timer_stop(&p->sweep);
+	while (p->hosts != NULL) {
+		struct host *h = p->hosts;
+		p->hosts = h->next;
+		free(h);
+	}
+	free(p);
+}

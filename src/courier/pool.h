@@ -24,6 +24,8 @@ struct pool;
 /* settings is borrowed for its life. */
 COHUE_MUST_USE enum err pool_create(const struct connection_settings *settings, size_t max_connections,
 				    struct pool **ret);
+/* No task may wait in it, and none of its connections be in use. Accepts NULL inside. */
+void pool_destroy(struct pool **pool);
 /*
  * In a task: an idle connection of this batch to that address, or a new one, when its turn has come. `fresh`: no used one. Errors as
  * connection_open (at once where it failed within the last minute), or ERR_TIMEOUT after the deadline.

@@ -27,6 +27,7 @@ struct record_plan {
 	uint64_t bytes; /* not yet sent; perhaps not yet written */
 	uint64_t records;
 	size_t size;
+	bool long_one; /* one of several records that belong together */
 };
 
 struct stream {
@@ -51,7 +52,7 @@ struct stream {
 	uint64_t response_sent; /* full records planned of the response under way */
 	size_t block;           /* 0: none */
 	size_t record_size;     /* of the record that is being made; 0: as it comes */
-	bool can_pad, record_made;
+	bool can_pad, record_made, corked;
 	enum stream_ladder ladder;
 	msec idle_ms, active_at, deadline; /* deadline: of the handshake, or of the closing */
 	size_t
@@ -97,6 +98,11 @@ void stream_pad_clear(struct stream *s);
 enum err stream_pad_written(struct stream *s);
 /* Before the queue is sent. */
 enum err stream_pad_turn(struct stream *s);
+/*
+ * More records of the same transfer will follow: the kernel keeps the last segment open until then, so that the segments' sizes tell
+ * no more than the records' (where padding begins, say).
+ */
+bool stream_pad_goes_on(const struct stream *s);
 /* How many bytes at the queue's front go into one call of OpenSSL; 0: none now. */
 size_t stream_pad_next(struct stream *s);
 /* So many of them have been sent. ERR_STATE: not in a record of the size that was planned. */

@@ -94,7 +94,8 @@ add_plan(struct stream *s, uint64_t bytes, size_t size, uint64_t count)
 	if (p == NULL) {
 		return ERR_MEMORY;
 	}
-	*p = (struct record_plan){.bytes = bytes, .records = count, .size = size};
+	*p = (struct record_plan){
+	    .bytes = bytes, .records = count, .size = size, .long_one = count > 1 || s->response_sent > 0};
 	if (last != NULL) {
 		last->next = p;
 	} else {
@@ -224,6 +225,16 @@ stream_pad_turn(struct stream *s)
 }
 
 /* ---- sending ---- */
+
+bool
+stream_pad_goes_on(const struct stream *s)
+{
+	const struct record_plan *p = s->plans;
+	while (p != NULL && !p->long_one) {
+		p = p->next;
+	}
+	return p != NULL || s->response_sent > 0;
+}
 
 size_t
 stream_pad_next(struct stream *s)

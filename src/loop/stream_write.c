@@ -65,9 +65,11 @@ send_some(struct stream *s, const uint8_t *data, size_t len)
 
 /* Several TLS records leave in segments as full as the kernel can make them, not in one each. */
 static void
-cork(struct stream *s, int on)
+cork(struct stream *s, bool on)
 {
-	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+	int value = on ? 1 : 0;
+	s->corked = on;
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
 }
 
 static void
@@ -81,9 +83,10 @@ write_queue(struct stream *s)
 		return;
 	}
 	s->want_write = false;
-	bool corked = s->tls == TLS_OPEN && stream_queued(s) > SSL3_RT_MAX_PLAIN_LENGTH;
-	if (corked) {
-		cork(s, 1);
+	bool as_it_comes = s->plans == NULL && s->ladder == STREAM_LADDER_OFF;
+	if (s->tls == TLS_OPEN && !s->corked &&
+	    (stream_pad_goes_on(s) || (as_it_comes && stream_queued(s) > SSL3_RT_MAX_PLAIN_LENGTH))) {
+		cork(s, true);
 	}
 	while (s->closing != DONE) {
 		size_t most = s->tls == TLS_PENDING ? s->clear_left : stream_pad_next(s);
@@ -100,8 +103,8 @@ write_queue(struct stream *s)
 		s->clear_left -= s->tls == TLS_PENDING ? n : 0;
 		s->active_at = s->loop->now;
 	}
-	if (corked && s->closing != DONE) {
-		cork(s, 0);
+	if (s->corked && s->closing != DONE && !stream_pad_goes_on(s)) {
+		cork(s, false);
 	}
 	if (s->closing != DONE && s->out_at == s->out.len) {
 		buf_wipe(&s->out);

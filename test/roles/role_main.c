@@ -2,6 +2,7 @@
 /* The roles under test as processes of their own: `role_main --role=NAME`, started by rolehost.c. */
 #include <string.h>
 
+#include "courier/courier.h"
 #include "crypto/crypto.h"
 #include "keeper/keeper.h"
 #include "mixer/mixer.h"
@@ -11,7 +12,7 @@
 int
 main(int argc, char **argv)
 {
-	static const struct role_def *const roles[] = {&keeper_role, &store_role, &mixer_role};
+	static const struct role_def *const roles[] = {&keeper_role, &store_role, &mixer_role, &courier_role};
 	static const char flag[] = "--role=";
 	if (argc != 2 || strncmp(argv[1], flag, sizeof(flag) - 1) != 0 || crypto_init() != ERR_OK) {
 		return 2;
