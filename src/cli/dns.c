@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/internal.h"
 
 enum { RECORDS_MAX = 16, VALUE_MAX = 600 };
@@ -24,7 +25,7 @@ key_digest(const char *path, char ret[65])
 	struct buf pem = BUF_INIT(256 * 1024);
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned n = 0;
-	if (cli_read_file(path, &pem) != ERR_OK) {
+	if (file_read(path, 0, 0, &pem) != ERR_OK) {
 		return false;
 	}
 	BIO *bio = BIO_new_mem_buf(pem.ptr, (int)pem.len);

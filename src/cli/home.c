@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* What lies in a home, read with the rights of who types. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/secret.h"
 #include "cli/internal.h"
 
@@ -20,25 +19,6 @@ cli_path(const struct cli *c, const char *name, char ret[CLI_PATH_ROOM])
 	return true;
 }
 
-enum err
-cli_read_file(const char *path, struct buf *ret)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0) {
-		return err_from_errno(errno);
-	}
-	enum err e = ERR_OK;
-	uint8_t block[4096];
-	ssize_t n = 0;
-	while (e == ERR_OK && (n = read(fd, block, sizeof(block))) > 0) {
-		e = buf_append(ret, bytes_of(block, (size_t)n));
-	}
-	e = n < 0 ? err_from_errno(errno) : e;
-	secret_wipe(block, sizeof(block));
-	(void)close(fd);
-	return e;
-}
-
 bool
 cli_config(const struct cli *c, struct config *ret)
 {
@@ -48,7 +28,11 @@ cli_config(const struct cli *c, struct config *ret)
 	if (!cli_path(c, "cohue.conf", path)) {
 		return false;
 	}
-	enum err e = cli_read_file(path, &text);
+	enum err e = file_read(path, FILE_NO_LINK, S_IWGRP | S_IWOTH, &text);
+	if (e == ERR_AUTH) {
+		(void)cli_fail("%s may be written by others. Remedy: chmod 644 %s", path, path);
+		return false;
+	}
 	if (e != ERR_OK) {
 		(void)cli_fail(
 		    "%s cannot be read: %s. Remedy: name the home with --home DIR (or COHUE_HOME), "
@@ -73,7 +57,16 @@ cli_house_key(const struct config *config, uint8_t ret[32])
 {
 	struct buf text = BUF_INIT(4096);
 	struct buf key = BUF_INIT(64);
-	enum err e = config->house_key[0] == '\0' ? ERR_NOT_FOUND : cli_read_file(config->house_key, &text);
+	enum err e = config->house_key[0] == '\0'
+			 ? ERR_NOT_FOUND
+			 : file_read(config->house_key, FILE_OURS, S_IRWXG | S_IRWXO, &text);
+	if (e == ERR_AUTH) {
+		(void)cli_fail(
+		    "the house key file %s may be read or changed by others. Remedy: chown it to the user "
+		    "who runs cohue, and chmod 600 %s",
+		    config->house_key, config->house_key);
+		return false;
+	}
 	if (e != ERR_OK) {
 		(void)cli_fail("the house key file '%s' cannot be read: %s. Remedy: bring it back (mount its "
 			       "medium), or correct house_key in cohue.conf",

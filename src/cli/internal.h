@@ -47,8 +47,6 @@ int cli_print(struct buf *out);
 
 /* HOME/name; false (said) where it is too long. */
 bool cli_path(const struct cli *c, const char *name, char ret[CLI_PATH_ROOM]);
-/* A whole file, appended. */
-COHUE_MUST_USE enum err cli_read_file(const char *path, struct buf *ret);
 /* HOME/cohue.conf, checked; false (said). */
 bool cli_config(const struct cli *c, struct config *ret);
 /* The house key of a home; false (said). Wipe it. */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/secret.h"
 #include "process/log.h"
 #include "supervisor/house.h"
@@ -16,28 +17,6 @@
 enum { PATH_ROOM = CONFIG_PATH_MAX + 64, KEY_BYTES = 32 };
 
 static const char default_home[] = "/var/lib/cohue";
-
-/* Reads a whole file of at most out->max bytes. */
-static enum err
-read_file(const char *path, struct buf *out)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0) {
-		return err_from_errno(errno);
-	}
-	enum err e = ERR_OK;
-	uint8_t block[4096];
-	ssize_t n = 0;
-	while (e == ERR_OK && (n = read(fd, block, sizeof(block))) > 0) {
-		e = buf_append(out, bytes_of(block, (size_t)n));
-	}
-	if (n < 0) {
-		e = err_from_errno(errno);
-	}
-	explicit_bzero(block, sizeof(block));
-	(void)close(fd);
-	return e;
-}
 
 static bool
 find_home(struct house *h, const char *home)
@@ -103,12 +82,11 @@ load_config(struct house *h, char **sets, size_t set_count)
 	struct buf text = BUF_INIT(CONFIG_FILE_MAX);
 	(void)snprintf(path, sizeof(path), "%s/cohue.conf", h->home);
 	config_defaults(&h->config);
-	struct stat st;
-	if (stat(path, &st) == 0 && (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+	enum err e = file_read(path, FILE_NO_LINK, S_IWGRP | S_IWOTH, &text);
+	if (e == ERR_AUTH) {
 		log_event(LOG_LEVEL_ERROR, "%s may be written by others. Remedy: chmod 644 %s", path, path);
 		return false;
 	}
-	enum err e = read_file(path, &text);
 	if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR, "%s cannot be read: %s. Remedy: `cohue init` writes one", path,
 			  err_text(e));
@@ -140,7 +118,6 @@ bool
 preflight_read_key(const struct house *h, uint8_t ret_key[32])
 {
 	const char *path = h->config.house_key;
-	struct stat st;
 	if (path[0] == '\0') {
 		log_event(LOG_LEVEL_ERROR,
 			  "house_key is not set in %s/cohue.conf. Remedy: set it to the file that `cohue "
@@ -148,28 +125,21 @@ preflight_read_key(const struct house *h, uint8_t ret_key[32])
 			  h->home);
 		return false;
 	}
-	if (stat(path, &st) != 0) {
-		log_event(LOG_LEVEL_ERROR,
-			  "the house key file %s cannot be read: %s. Remedy: bring it back (mount its "
-			  "medium), or correct "
-			  "house_key; without it nothing stored can be opened",
-			  path, strerror(errno));
-		return false;
-	}
-	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-		log_event(LOG_LEVEL_ERROR,
-			  "the house key file %s may be read by others. Remedy: chmod 600 %s", path, path);
-		return false;
-	}
 	struct buf text = BUF_INIT(4096);
 	struct buf key = BUF_INIT(64);
-	enum err e = read_file(path, &text);
+	enum err e = file_read(path, FILE_OURS, S_IRWXG | S_IRWXO, &text);
 	if (e == ERR_OK) {
 		e = buf_append_unhex(&key, bytes_trim(buf_bytes(&text)));
 	}
 	bool good = e == ERR_OK && key.len == KEY_BYTES;
 	if (good) {
 		memcpy(ret_key, key.ptr, KEY_BYTES);
+	} else if (e == ERR_AUTH) {
+		log_event(
+		    LOG_LEVEL_ERROR,
+		    "the house key file %s may be read or changed by others. Remedy: chown it to the user "
+		    "who runs cohue, and chmod 600 %s",
+		    path, path);
 	} else if (e == ERR_OK || e == ERR_FORMAT || e == ERR_LIMIT) {
 		log_event(LOG_LEVEL_ERROR,
 			  "%s is not a house key (64 hexadecimal digits). Remedy: correct house_key, or "
@@ -177,7 +147,9 @@ preflight_read_key(const struct house *h, uint8_t ret_key[32])
 			  path);
 	} else {
 		log_event(LOG_LEVEL_ERROR,
-			  "the house key file %s cannot be read: %s. Remedy: run as the user who owns it",
+			  "the house key file %s cannot be read: %s. Remedy: bring it back (mount its "
+			  "medium), correct house_key, or run as the user who owns it; without it nothing "
+			  "stored can be opened",
 			  path, err_text(e));
 	}
 	buf_wipe(&text);
@@ -185,15 +157,21 @@ preflight_read_key(const struct house *h, uint8_t ret_key[32])
 	return good;
 }
 
+/* Certificates are public, and links to them are usual (ACME clients make such); keys are neither. */
 static bool
-read_named(const char *what, const char *path, struct buf *out)
+read_named(const char *what, const char *path, unsigned flags, mode_t refused, struct buf *out)
 {
-	enum err e = read_file(path, out);
-	if (e != ERR_OK) {
+	enum err e = file_read(path, flags, refused, out);
+	if (e == ERR_AUTH) {
+		log_event(LOG_LEVEL_ERROR,
+			  "the %s %s may be read or changed by others. Remedy: chown it to the user who runs "
+			  "cohue, or root, and chmod 600 %s",
+			  what, path, path);
+	} else if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR,
 			  "the %s %s cannot be read: %s. Remedy: correct the tls. keys of cohue.conf, or "
 			  "bring the file back",
-			  what, path, err_text(e));
+			  what, path, e == ERR_FORMAT ? "not a file" : err_text(e));
 	}
 	return e == ERR_OK;
 }
@@ -208,20 +186,20 @@ preflight_read_tls(const struct house *h, enum role kind, struct buf *ret_key, s
 	char path[PATH_ROOM];
 	*ret_sealed = key[0] == '\0';
 	if (key[0] != '\0') {
-		if (!read_named("TLS key", key, ret_key)) {
+		if (!read_named("TLS key", key, FILE_OURS, S_IWGRP | S_IRWXO, ret_key)) {
 			return false;
 		}
 	} else {
 		(void)snprintf(path, sizeof(path), "%s/tls/%s.key.sealed", h->home, mx ? "mx" : "member");
-		if (!read_named("sealed TLS key", path, ret_key)) {
+		if (!read_named("sealed TLS key", path, FILE_NO_LINK, S_IWGRP | S_IWOTH, ret_key)) {
 			return false;
 		}
 	}
 	if (chain[0] != '\0') {
-		return read_named("certificate", chain, ret_chain);
+		return read_named("certificate", chain, 0, S_IWOTH, ret_chain);
 	}
 	(void)snprintf(path, sizeof(path), "%s/tls/%s.crt", h->home, mx ? "mx" : "member");
-	return read_named("certificate", path, ret_chain);
+	return read_named("certificate", path, 0, S_IWOTH, ret_chain);
 }
 
 static bool

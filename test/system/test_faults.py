@@ -92,6 +92,30 @@ class Mistakes(unittest.TestCase):
                 finally:
                     path.write_bytes(before)
 
+    def test_a_tls_key_that_others_can_read_and_files_that_are_none(self) -> None:
+        key = self.cohue.directory / "tls.pem"
+        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        key.chmod(0o644)
+        certificate = self.cohue.home / "tls" / "mx.crt"
+        settings = (f"tls.mx_key={key}", f"tls.mx_certificate={certificate}")
+        self.assertIn("chmod 600", self.refused(*settings))
+        key.chmod(0o640)  # a group for it (ssl-cert) is usual
+        self.assertIn("do not belong together", self.refused(*settings))
+        for path in (self.cohue.key, certificate, self.cohue.home / "tls" / "mx.key.sealed"):
+            away = path.with_name("away")
+            path.rename(away)
+            try:
+                # A pipe would be waited for.
+                os.mkfifo(path, 0o600)
+                self.assertIn(str(path), self.refused())
+                path.unlink()
+                path.symlink_to(away)
+                if path.suffix == ".sealed":
+                    self.assertIn(str(path), self.refused())
+            finally:
+                path.unlink()
+                away.rename(path)
+
     def test_a_missing_certificate(self) -> None:
         self.assertIn("/nowhere.", self.refused("tls.mx_certificate=/nowhere.pem", "tls.mx_key=/nowhere.key"))
 
