@@ -113,6 +113,22 @@ outgoing_courier_gone(struct mixer *m)
 }
 
 /* Whether another attempt may go better by itself. */
+/*
+ * When the next attempt is due, after one more failure; counts it. Attempts that would have been made meanwhile (the house was
+ * shut, the tick was late) are counted and not made up for: five at once are worth no more than one. LAW_NEVER: none.
+ */
+static msec
+next_attempt(const struct mixer *m, const struct unit *u, uint32_t *attempts)
+{
+	msec now = room_now(m).age;
+	msec due = LAW_NEVER;
+	do {
+		(*attempts)++;
+		due = law_retry_at(*attempts, u->state.entered, m->host->config.retry_give_up);
+	} while (due != LAW_NEVER && due <= now);
+	return due;
+}
+
 static bool
 is_temporary(enum err e)
 {
@@ -138,14 +154,13 @@ hand_over(struct mixer *m, const uint8_t id[IPC_UNIT], uint32_t number)
 		const struct unit *u = w->unit;
 		const struct spool_part *p = room_part(w->unit, number);
 		msec age = room_now(m).age - u->state.entered;
+		uint32_t attempts = p->attempts;
 		struct msg_courier_work work = {.part = number,
 						.epoch = p->epoch,
 						.attempt = p->attempts,
 						.age = age < 0 ? 0 : (uint64_t)age,
 						.warned = (p->flags & PART_WARNED) != 0,
-						.last =
-						    law_retry_at(p->attempts + 1, u->state.entered,
-								 m->host->config.retry_give_up) == LAW_NEVER,
+						.last = next_attempt(m, u, &attempts) == LAW_NEVER,
 						.body = part.body};
 		memcpy(work.unit, id, sizeof(work.unit));
 		e = channel_notice(courier, COURIER_WORK, courier_work, &work);
@@ -353,9 +368,8 @@ store_verdict(struct mixer *m, const struct msg_courier_verdict *v)
 	struct unit *u = work->unit;
 	u->judged = true;
 	struct spool_part after = *room_part(u, v->part);
-	after.attempts++;
+	msec due = next_attempt(m, u, &after.attempts);
 	after.flags |= v->warned != 0 ? PART_WARNED : 0;
-	msec due = law_retry_at(after.attempts, u->state.entered, m->host->config.retry_give_up);
 	/* The courier was told that an attempt is the last one; if it still wants another, it gets one hour. */
 	after.due = due == LAW_NEVER ? room_now(m).age + MSEC_HOUR : due;
 	struct arena arena;

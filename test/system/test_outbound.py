@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Leaving mail: to Postfix, Exim and OpenSMTPD by a signed DNS, and what its sender hears when it cannot go."""
 
+import contextlib
 import email
 import email.policy
 import json
+import os
 import pathlib
 import random
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -288,6 +291,59 @@ class Names(Outbound):
         self.send(["bob@silent.test"], message("bob@silent.test", "quiet"), rcpt_options=("NOTIFY=NEVER",))
         wait_until(lambda: self.courier()["failed"] > before["failed"], 20, "failed")
         self.assertEqual(self.courier()["reports"], before["reports"])
+
+
+class Waits(Outbound):
+    """What cannot be delivered for days, while the age clock is put on by hand."""
+
+    def pass_time(self, hours: int) -> None:
+        """As if the house had been shut for so long (the wall clock has no say in it)."""
+        self.house.stop()
+        (path,) = (self.house.home / "store").glob("*.db")
+        owner = path.stat()
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            (value,) = database.execute("SELECT value FROM meta WHERE name = CAST('mixer-age' AS BLOB)").fetchone()
+            age = int.from_bytes(value[1:9], "big") + hours * 3600 * 1000
+            database.execute("UPDATE meta SET value = ? WHERE name = CAST('mixer-age' AS BLOB)",
+                             (value[:1] + age.to_bytes(8, "big") + value[9:],))
+        for file in path.parent.glob(path.name + "*"):
+            os.chown(file, owner.st_uid, owner.st_gid)
+        self.house.start()
+
+    def reports(self, marker: str) -> list[str]:
+        return [octets.decode("utf-8", "replace") for octets in self.house.wait_mail(self.alice, 1, seconds=20)
+                if b"multipart/report" in octets and marker.encode() in octets]
+
+    def tried(self, hours: int) -> None:
+        self.pass_time(hours)
+        # A restarted courier counts from zero.
+        wait_until(lambda: self.courier()["deferred"] + self.courier()["failed"] >= 2, 60, "both tried again")
+
+    def test_a_warning_after_a_day_and_the_letter_back_after_five(self) -> None:
+        before = self.courier()["deferred"]
+        self.send([self.alice.address], message(self.alice.address, "first"))
+        self.send(["bob@down.test"], message("bob@down.test", "slow-one"))
+        self.send(["bob@down.test"], message("bob@down.test", "mute-one"), rcpt_options=("NOTIFY=FAILURE",))
+        wait_until(lambda: self.courier()["deferred"] >= before + 2, 60, "both deferred")
+        self.tried(2)
+        self.assertEqual(self.courier()["deferred"], 2, "attempts missed are not made up for")
+        self.assertEqual(self.reports("slow-one"), [])
+        self.tried(23)
+        report = self.report("slow-one").as_string()
+        self.assertIn("Action: delayed", report)
+        self.assertIn("Will-Retry-Until:", report)
+        self.tried(24)
+        self.assertEqual(len(self.reports("slow-one")), 1, "warned once")
+        self.assertEqual(self.reports("mute-one"), [], "who wants to hear of failure only is not warned")
+        self.tried(80)
+        wait_until(lambda: len(self.reports("slow-one")) == 2, 30, "the letter back")
+        (returned,) = (r for r in self.reports("slow-one") if "Action: delayed" not in r)
+        self.assertIn("Action: failed", returned)
+        self.assertIn("Status: 4.4.", returned.replace("Status: 5.4.7", "Status: 4.4.7"))
+        self.assertEqual(len(self.reports("mute-one")), 1)
+        self.assertIn("Action: failed", self.reports("mute-one")[0])
+        self.pass_time(24 * 10)
+        self.assertEqual((len(self.reports("slow-one")), len(self.reports("mute-one"))), (2, 1), "nothing is tried any more")
 
 
 class Prefer(Outbound):
