@@ -25,7 +25,8 @@ enum arrival_flags {
 	ARRIVAL_ENCRYPTED = 1 << 3,     /* came under TLS */
 	ARRIVAL_SPAM = 1 << 4,
 	ARRIVAL_NULL_SENDER = 1 << 5, /* MAIL FROM:<> */
-	ARRIVAL_FLAGS_ALL = (1 << 6) - 1,
+	ARRIVAL_JOURNAL = 1 << 6,     /* no mail: a line of her journal (sealed/journal.h), without a blob */
+	ARRIVAL_FLAGS_ALL = (1 << 7) - 1,
 };
 
 struct arrival {

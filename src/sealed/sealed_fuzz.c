@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/secret.h"
+#include "sealed/journal.h"
 #include "sealed/arrival.h"
 #include "sealed/card.h"
 #include "sealed/directory.h"
@@ -165,6 +166,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct arrival arrival;
 	struct snapshot_header header;
 	struct spool_state state;
+	struct journal_line line;
 	struct courier_part part;
 	struct slot_code code;
 	struct arena arena;
@@ -193,6 +195,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 'h':
 		ignore(snapshot_header_decode(body, &header));
+		break;
+	case 'j':
+		ignore(journal_decode(body, &line));
 		break;
 	case 'l':
 		try_slots(body);

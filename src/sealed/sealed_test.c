@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Keys, directory, records, arrivals, cards and the spool. */
 #include "sealed/arrival.h"
+#include "sealed/journal.h"
 #include "sealed/card.h"
 #include "sealed/directory.h"
 #include "sealed/record.h"
@@ -597,6 +598,49 @@ a_courier_part_opens_with_the_spool_secret_of_its_epoch(void **state)
 	buf_clear(&plain);
 }
 
+static void
+a_line_of_the_journal_comes_back_and_is_no_mail(void **state)
+{
+	(void)state;
+	struct member_keys keys;
+	struct journal_line l = {.event = JOURNAL_DELIVERED,
+				 .time = 1700000000,
+				 .wait = JOURNAL_WAIT_CROWD,
+				 .crowd = 5,
+				 .batch = 7,
+				 .domain = BYTES_LIT("example.net"),
+				 .tls = 0x0304,
+				 .padded = true,
+				 .text = BYTES_LIT("250 2.0.0 Ok")};
+	struct journal_line got;
+	struct arrival a;
+	struct buf sealed = BUF_INIT(ARRIVAL_SEALED_MAX);
+	struct buf plain = BUF_INIT(ARRIVAL_SEALED_MAX);
+	uint8_t delivery[SEALED_ID_LEN] = {9};
+	make_keys(&keys, 2);
+	assert_int_equal(journal_seal(account, 2, keys.keys[1].public_key, delivery, &l, &sealed), ERR_OK);
+	assert_int_equal(arrival_open(account, &keys, buf_bytes(&sealed), &plain, &a), ERR_OK);
+	assert_memory_equal(a.delivery, delivery, SEALED_ID_LEN);
+	assert_int_equal(journal_of_arrival(&a, &got), ERR_OK);
+	assert_int_equal(got.event, JOURNAL_DELIVERED);
+	assert_int_equal(got.time, l.time);
+	assert_int_equal(got.crowd, 5);
+	assert_int_equal(got.batch, 7);
+	assert_int_equal(got.tls, 0x0304);
+	assert_true(got.padded && !got.verified && got.wait == JOURNAL_WAIT_CROWD);
+	assert_true(bytes_equal(got.domain, l.domain) && bytes_equal(got.text, l.text));
+	a.flags &= ~(uint32_t)ARRIVAL_JOURNAL;
+	assert_int_equal(journal_of_arrival(&a, &got), ERR_NOT_FOUND);
+	a.flags |= ARRIVAL_JOURNAL;
+	a.extra = BYTES_EMPTY;
+	assert_int_equal(journal_of_arrival(&a, &got), ERR_FORMAT);
+	l.event = JOURNAL__COUNT;
+	assert_int_equal(journal_seal(account, 2, keys.keys[1].public_key, delivery, &l, &sealed), ERR_FORMAT);
+	buf_clear(&sealed);
+	buf_wipe(&plain);
+	member_keys_clear(&keys);
+}
+
 int
 main(void)
 {
@@ -609,6 +653,7 @@ main(void)
 	    cmocka_unit_test(directory_entries_come_back_and_stay_at_their_key),
 	    cmocka_unit_test(a_record_opens_at_its_place_only),
 	    cmocka_unit_test(an_arrival_shows_its_size_in_steps_and_the_first_leaves_a_row_within_a_page),
+	    cmocka_unit_test(a_line_of_the_journal_comes_back_and_is_no_mail),
 	    cmocka_unit_test(an_arrival_opens_for_its_member_and_is_checked_again),
 	    cmocka_unit_test(the_state_of_a_unit_comes_back_and_stays_with_it),
 	    cmocka_unit_test(a_courier_part_opens_with_the_spool_secret_of_its_epoch),
