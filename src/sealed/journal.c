@@ -86,8 +86,9 @@ journal_decode(struct bytes plain, struct journal_line *ret)
 }
 
 enum err
-journal_seal(const uint8_t account[SEALED_ID_LEN], uint32_t generation, const uint8_t public_key[BOX_PUBLIC_LEN],
-	     const uint8_t delivery[SEALED_ID_LEN], const struct journal_line *line, struct buf *ret)
+journal_seal(const uint8_t account[SEALED_ID_LEN], uint32_t generation,
+	     const uint8_t public_key[BOX_PUBLIC_LEN], const uint8_t delivery[SEALED_ID_LEN],
+	     const struct journal_line *line, struct buf *ret)
 {
 	struct buf plain = BUF_INIT(JOURNAL_LINE_MAX);
 	struct buf extra = BUF_INIT(ARRIVAL_EXTRA_MAX);

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "base/secret.h"
-#include "sealed/journal.h"
 #include "sealed/arrival.h"
 #include "sealed/card.h"
 #include "sealed/directory.h"
+#include "sealed/journal.h"
 #include "sealed/record.h"
 #include "sealed/slots.h"
 #include "sealed/snapshot.h"

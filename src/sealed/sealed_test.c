@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Keys, directory, records, arrivals, cards and the spool. */
 #include "sealed/arrival.h"
-#include "sealed/journal.h"
 #include "sealed/card.h"
 #include "sealed/directory.h"
+#include "sealed/journal.h"
 #include "sealed/record.h"
 #include "sealed/sealed_testing.h"
 #include "sealed/spool.h"
@@ -635,7 +635,8 @@ a_line_of_the_journal_comes_back_and_is_no_mail(void **state)
 	a.extra = BYTES_EMPTY;
 	assert_int_equal(journal_of_arrival(&a, &got), ERR_FORMAT);
 	l.event = JOURNAL__COUNT;
-	assert_int_equal(journal_seal(account, 2, keys.keys[1].public_key, delivery, &l, &sealed), ERR_FORMAT);
+	assert_int_equal(journal_seal(account, 2, keys.keys[1].public_key, delivery, &l, &sealed),
+			 ERR_FORMAT);
 	buf_clear(&sealed);
 	buf_wipe(&plain);
 	member_keys_clear(&keys);
