@@ -86,20 +86,28 @@ journal_decode(struct bytes plain, struct journal_line *ret)
 }
 
 enum err
-journal_seal(const uint8_t account[SEALED_ID_LEN], uint32_t generation,
-	     const uint8_t public_key[BOX_PUBLIC_LEN], const uint8_t delivery[SEALED_ID_LEN],
-	     const struct journal_line *line, struct buf *ret)
+journal_put_extra(const struct journal_line *line, struct buf *extra)
 {
 	struct buf plain = BUF_INIT(JOURNAL_LINE_MAX);
-	struct buf extra = BUF_INIT(ARRIVAL_EXTRA_MAX);
 	struct wire_writer w;
 	enum err e = journal_encode(line, &plain);
 	if (e == ERR_OK) {
-		wire_writer_init(&w, &extra);
+		wire_writer_init(&w, extra);
 		wire_put_u16(&w, ARRIVAL_EXTRA_JOURNAL);
 		wire_put_bytes(&w, buf_bytes(&plain));
 		e = wire_done(&w);
 	}
+	buf_wipe(&plain);
+	return e;
+}
+
+enum err
+journal_seal(const uint8_t account[SEALED_ID_LEN], uint32_t generation,
+	     const uint8_t public_key[BOX_PUBLIC_LEN], const uint8_t delivery[SEALED_ID_LEN],
+	     const struct journal_line *line, struct buf *ret)
+{
+	struct buf extra = BUF_INIT(ARRIVAL_EXTRA_MAX);
+	enum err e = journal_put_extra(line, &extra);
 	if (e == ERR_OK) {
 		/* There is no blob; a reference must be sound. */
 		struct arrival a = {.blob = {.stored = blob_ladder(1) + BLOB_CHUNK_OVERHEAD, .chunks = 1},
@@ -109,7 +117,6 @@ journal_seal(const uint8_t account[SEALED_ID_LEN], uint32_t generation,
 		memcpy(a.delivery, delivery, SEALED_ID_LEN);
 		e = arrival_seal(account, generation, public_key, &a, ret);
 	}
-	buf_wipe(&plain);
 	buf_wipe(&extra);
 	return e;
 }
@@ -118,9 +125,6 @@ enum err
 journal_of_arrival(const struct arrival *arrival, struct journal_line *ret)
 {
 	struct wire_reader r;
-	if ((arrival->flags & ARRIVAL_JOURNAL) == 0) {
-		return ERR_NOT_FOUND;
-	}
 	wire_reader_init(&r, arrival->extra);
 	while (r.error == ERR_OK && r.rest.len > 0) {
 		uint16_t type = wire_get_u16(&r);
@@ -129,5 +133,5 @@ journal_of_arrival(const struct arrival *arrival, struct journal_line *ret)
 			return journal_decode(value, ret);
 		}
 	}
-	return ERR_FORMAT;
+	return r.error == ERR_OK ? ERR_NOT_FOUND : ERR_FORMAT;
 }

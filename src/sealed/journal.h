@@ -13,7 +13,7 @@
 enum {
 	JOURNAL_TEXT_MAX = 400, /* octets of each text */
 	JOURNAL_LINE_MAX = 2048,
-	ARRIVAL_EXTRA_JOURNAL = 1, /* the TLV's type */
+	ARRIVAL_EXTRA_JOURNAL = 2, /* the TLV's type */
 };
 
 enum journal_event {
@@ -71,7 +71,9 @@ COHUE_MUST_USE enum err journal_seal(const uint8_t account[SEALED_ID_LEN], uint3
 				     const uint8_t public_key[BOX_PUBLIC_LEN],
 				     const uint8_t delivery[SEALED_ID_LEN], const struct journal_line *line,
 				     struct buf *ret);
-/* The line in an arrival that was opened. ERR_NOT_FOUND: it is mail. ERR_FORMAT, ERR_UNSUPPORTED. */
+/* The line as a TLV of an arrival's `extra`: the author's copy of a letter carries one, too. */
+COHUE_MUST_USE enum err journal_put_extra(const struct journal_line *line, struct buf *extra);
+/* The line in an arrival that was opened. ERR_NOT_FOUND: it has none. ERR_FORMAT, ERR_UNSUPPORTED. */
 COHUE_MUST_USE enum err journal_of_arrival(const struct arrival *arrival, struct journal_line *ret);
 
 #endif

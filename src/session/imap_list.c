@@ -52,6 +52,13 @@ has_children(const struct fold *f, struct bytes name)
 	       bytes_equal(bytes_slice(next, 0, name.len), name);
 }
 
+/* The uses that RFC 6154 names. */
+static uint32_t
+imap_uses(const struct fold_mailbox *box)
+{
+	return box->special_use & (IMAP_USE_OTHER - 1);
+}
+
 static void
 write_one(struct listing *l, struct bytes name, const struct fold_mailbox *box, bool subscribed)
 {
@@ -73,9 +80,9 @@ write_one(struct listing *l, struct bytes name, const struct fold_mailbox *box, 
 		    subscribed) {
 			imap_write_text(w, " \\Subscribed");
 		}
-		if (box != NULL && box->special_use != 0) {
+		if (box != NULL && imap_uses(box) != 0) {
 			imap_write_text(w, " ");
-			imap_write_uses(w, box->special_use);
+			imap_write_uses(w, imap_uses(box));
 		}
 	}
 	imap_write_text(w, ") \"/\" ");
@@ -121,7 +128,8 @@ list_mailboxes(struct listing *l)
 		if (!special) {
 			write_ancestors(l, box->name, before, false);
 		}
-		if (matches(l, box->name) && (!special || box->special_use != 0)) {
+		if (matches(l, box->name) && !member_journal_hidden(l->im->member, box) &&
+		    (!special || imap_uses(box) != 0)) {
 			write_one(l, box->name, box, fold_subscribed(f, box->name));
 		}
 		before = box->name;
@@ -142,7 +150,7 @@ list_subscriptions(struct listing *l)
 			write_ancestors(l, name, before, true);
 		}
 		if (matches(l, name) &&
-		    ((l->select & IMAP_LIST_SPECIAL_USE) == 0 || (box != NULL && box->special_use != 0))) {
+		    ((l->select & IMAP_LIST_SPECIAL_USE) == 0 || (box != NULL && imap_uses(box) != 0))) {
 			write_one(l, name, box, true);
 		}
 		before = name;

@@ -84,11 +84,23 @@ new_uidvalidity(void)
 	return v == 0 ? 1 : v;
 }
 
+/* The journal is shown by a subscription, and never deleted: it forgets by itself. */
+static enum err
+show_journal(const struct fold_mailbox *box, bool on, struct member_change *c)
+{
+	struct operation op = {.kind = OPERATION_SUBSCRIBE, .subscribe = {.name = box->name, .on = on}};
+	return operations_add(c->record, &op);
+}
+
 static enum err
 build_create(void *arg, struct member *m, struct member_change *c)
 {
 	const struct naming *n = arg;
-	if (fold_mailbox_by_name(m->fold, n->name) != NULL) {
+	const struct fold_mailbox *present = fold_mailbox_by_name(m->fold, n->name);
+	if (present != NULL && member_journal_hidden(m, present) && n->use == 0) {
+		return show_journal(present, true, c); /* it was there, unseen: now it is hers to see */
+	}
+	if (present != NULL) {
 		return ERR_EXISTS;
 	}
 	if (fold_mailbox_count(m->fold) >= FOLD_MAILBOXES_MAX) {
@@ -130,6 +142,9 @@ build_delete(void *arg, struct member *m, struct member_change *c)
 	const struct fold_mailbox *box = fold_mailbox_by_name(m->fold, n->name);
 	if (box == NULL) {
 		return ERR_NOT_FOUND;
+	}
+	if ((box->special_use & MEMBER_USE_JOURNAL) != 0) {
+		return show_journal(box, false, c);
 	}
 	struct operation op = {.kind = OPERATION_MAILBOX_DELETE, .remove = {.mailbox = box->id}};
 	enum err e = operations_add(c->record, &op);

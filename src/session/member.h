@@ -169,6 +169,15 @@ bool member_owns_address(const struct member *m, const struct mail_mailbox *addr
 /* Bytes that she may have; 0: no limit. */
 uint64_t member_quota(const struct member *m);
 
+/* ---- the journal ---- */
+
+/* special_use of the mailbox that is the journal: beyond the bits of RFC 6154 (enum imap_special_use). */
+enum { MEMBER_USE_JOURNAL = 1 << 16 };
+/* NULL while nothing stands in it. The member is ready. */
+const struct fold_mailbox *member_journal(const struct member *m);
+/* True for the journal as long as she has not subscribed to it: it is not listed. */
+bool member_journal_hidden(const struct member *m, const struct fold_mailbox *box);
+
 /* ---- blobs on their way to the store ---- */
 
 /* Puts chunks, several at a time. From a task. */

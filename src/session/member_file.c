@@ -26,6 +26,7 @@ struct batch {
 	struct buf reply;
 	struct row rows[BATCH];
 	size_t count;
+	uint32_t journal; /* id of its mailbox, once it is known */
 	uint8_t seen[BATCH][SEALED_ID_LEN];
 	size_t seen_count;
 };
@@ -116,6 +117,27 @@ file_sent(const struct member *m, const struct arrival *a, uint64_t n, struct by
 	return e == ERR_OK ? drop(c, n, a->delivery, OPERATION_UNWANTED) : e;
 }
 
+/* A line of the journal, or the first one that comes with the author's copy. It is told, or it is not: no mail depends on it. */
+static enum err
+file_line(struct member *m, struct batch *b, const struct arrival *a, uint64_t n, struct member_change *c)
+{
+	struct journal_line line;
+	bool alone = (a->flags & ARRIVAL_JOURNAL) != 0;
+	enum err e = journal_of_arrival(a, &line);
+	if (e == ERR_OK) {
+		e = member_journal_put(m, &line, alone ? n : 0, a->delivery, c, &b->journal);
+	}
+	if (e == ERR_OK && alone) {
+		memcpy(b->seen[b->seen_count++], a->delivery, SEALED_ID_LEN);
+	} else if (alone && (e == ERR_NOT_FOUND || e == ERR_FORMAT || e == ERR_EXISTS)) {
+		m->worker->seen_damaged++;
+		e = drop(c, n, NULL, OPERATION_DAMAGED);
+	} else if (e == ERR_NOT_FOUND || e == ERR_FORMAT || e == ERR_EXISTS || e == ERR_UNSUPPORTED) {
+		e = ERR_OK;
+	}
+	return e;
+}
+
 static enum err
 file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbox, struct member_change *c)
 {
@@ -133,8 +155,11 @@ file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbo
 	}
 	if (e == ERR_OK && seen_before(m, b, a.delivery)) {
 		e = drop(c, row->n, a.delivery, OPERATION_DUPLICATE);
+	} else if (e == ERR_OK && (a.flags & ARRIVAL_JOURNAL) != 0) {
+		e = file_line(m, b, &a, row->n, c);
 	} else if (e == ERR_OK && member_sent_marked(m, &a, sent_key)) {
-		e = file_sent(m, &a, row->n, buf_bytes(&card_bytes), sent_key, c);
+		e = file_line(m, b, &a, row->n, c);
+		e = e == ERR_OK ? file_sent(m, &a, row->n, buf_bytes(&card_bytes), sent_key, c) : e;
 		if (e == ERR_OK) {
 			memcpy(b->seen[b->seen_count++], a.delivery, SEALED_ID_LEN);
 		}
@@ -174,6 +199,7 @@ build_filing(void *arg, struct member *m, struct member_change *c)
 	buf_wipe(&b->reply);
 	b->count = 0;
 	b->seen_count = 0;
+	b->journal = 0;
 	b->stuck = 0;
 	if (inbox == NULL) {
 		return ERR_STATE;

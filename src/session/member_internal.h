@@ -2,6 +2,7 @@
 #ifndef COHUE_SESSION_MEMBER_INTERNAL_H
 #define COHUE_SESSION_MEMBER_INTERNAL_H
 
+#include "sealed/journal.h"
 #include "sealed/record.h"
 #include "session/member.h"
 
@@ -24,6 +25,15 @@ COHUE_MUST_USE enum err member_append_locked(struct member *m, const struct conn
 					     void *arg, uint64_t *ret_n);
 /* Under the lock: files what is pending. */
 COHUE_MUST_USE enum err member_file_pending(struct member *m);
+/*
+ * From a member_build_fn: a line of the journal, as a message in its mailbox; filed, with the arrival and its delivery id, or
+ * appended (arrival 0). *journal: the mailbox's id, 0 at first in a record; made where there is none.
+ */
+COHUE_MUST_USE enum err member_journal_put(struct member *m, const struct journal_line *line,
+					   uint64_t arrival, const uint8_t *delivery, struct member_change *c,
+					   uint32_t *journal);
+/* Under the lock: forgets the lines that are too old. */
+COHUE_MUST_USE enum err member_journal_expire(struct member *m);
 /* Under the lock: OPEN, and the first mailboxes of a new account. */
 COHUE_MUST_USE enum err member_found(struct member *m);
 /* Under the lock: takes the snapshot that there is. ERR_NOT_FOUND: none. */

@@ -220,6 +220,7 @@ member_ready(struct member *m)
 			member_unload(m);
 		} else {
 			e = member_file_pending(m);
+			e = e == ERR_OK ? member_journal_expire(m) : e;
 			m->changed = m->changed || e != ERR_OK;
 		}
 	}

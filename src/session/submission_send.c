@@ -272,13 +272,37 @@ write_sent_copy(struct sending *s, struct buf *out)
 	return e;
 }
 
+static struct submission_lane
+how_it_waits(const struct sending *s)
+{
+	return submission_lane(&s->envelope->wish, buf_bytes(&s->envelope->message), LAW_NORMAL);
+}
+
+static void
+journal_first(const struct sending *s, struct journal_line *ret)
+{
+	struct submission_lane wait = how_it_waits(s);
+	*ret = (struct journal_line){.event = JOURNAL_SUBMITTED,
+				     .time = (uint64_t)s->now,
+				     .lane = (uint8_t)wait.lane,
+				     .hold = (uint64_t)(wait.hold / MSEC_SECOND),
+				     .reference = bytes_str(s->ref),
+				     .message_id = bytes_slice(buf_bytes(&s->id), 0, JOURNAL_TEXT_MAX),
+				     .size_class =
+					 (uint8_t)law_size_class(delivery_wire_size(buf_bytes(&s->leaving))),
+				     .recipients = (uint32_t)s->envelope->recipient_count};
+	memcpy(ret->unit, s->unit, sizeof(ret->unit));
+}
+
 static void
 add_copy(struct sending *s)
 {
 	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
 	s->sent = SUBMISSION_SENT_AFTER;
 	if (write_sent_copy(s, &copy) == ERR_OK) {
-		s->sent = submission_add_sent(s->member, buf_bytes(&copy), s->now, &s->upload, &s->parts);
+		struct journal_line line;
+		journal_first(s, &line);
+		s->sent = submission_add_sent(s->member, buf_bytes(&copy), &line, &s->upload, &s->parts);
 	}
 	buf_wipe(&copy);
 }
@@ -290,7 +314,7 @@ put_unit(struct sending *s)
 {
 	const struct envelope *v = s->envelope;
 	const struct directory_account *profile = &s->member->profile;
-	struct submission_lane wait = submission_lane(&v->wish, buf_bytes(&v->message), LAW_NORMAL);
+	struct submission_lane wait = how_it_waits(s);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
 				.size = delivery_wire_size(buf_bytes(&s->leaving)),
 				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),

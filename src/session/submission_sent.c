@@ -6,11 +6,11 @@
 #include "crypto/crypto.h"
 #include "delivery/delivery.h"
 
-enum { MARK_MAX = 256 };
+enum { MARK_MAX = 256 + JOURNAL_LINE_MAX };
 
 static enum err
-add_part(struct member *m, struct bytes copy, int64_t now, const uint8_t key[OPERATION_KEY_LEN],
-	 struct upload *u, struct buf *parts)
+add_part(struct member *m, struct bytes copy, const struct journal_line *line,
+	 const uint8_t key[OPERATION_KEY_LEN], struct upload *u, struct buf *parts)
 {
 	const struct directory_account *profile = &m->profile;
 	struct delivery d;
@@ -19,6 +19,7 @@ add_part(struct member *m, struct bytes copy, int64_t now, const uint8_t key[OPE
 	memset(&d, 0, sizeof(d));
 	crypto_random_bytes(delivery, sizeof(delivery));
 	enum err e = member_sent_mark(m, delivery, key, &mark);
+	e = e == ERR_OK ? journal_put_extra(line, &mark) : e;
 	e = e == ERR_OK ? delivery_init(&d, m->worker->codec, copy) : e;
 	/* The store is told no quota: a full mailbox must not keep a message from leaving. */
 	if (e == ERR_OK && member_quota(m) != 0 && m->used + d.frame.len > member_quota(m)) {
@@ -29,7 +30,7 @@ add_part(struct member *m, struct bytes copy, int64_t now, const uint8_t key[OPE
 		    .generation = profile->generation, .sent = delivery, .extra = buf_bytes(&mark)};
 		memcpy(target.account, m->account, SEALED_ID_LEN);
 		memcpy(target.public_key, profile->public_key, BOX_PUBLIC_LEN);
-		d.received = (uint64_t)now;
+		d.received = line->time;
 		d.flags = ARRIVAL_LOCAL;
 		e = delivery_add_arrival(&d, &target, upload_chunk, u, parts);
 	}
@@ -39,7 +40,8 @@ add_part(struct member *m, struct bytes copy, int64_t now, const uint8_t key[OPE
 }
 
 enum submission_sent
-submission_add_sent(struct member *m, struct bytes copy, int64_t now, struct upload *u, struct buf *parts)
+submission_add_sent(struct member *m, struct bytes copy, const struct journal_line *line, struct upload *u,
+		    struct buf *parts)
 {
 	uint8_t key[OPERATION_KEY_LEN];
 	uint32_t mailbox = 0;
@@ -50,7 +52,7 @@ submission_add_sent(struct member *m, struct bytes copy, int64_t now, struct upl
 	if (fold_sent_copy(m->fold, key, &mailbox, &uid) == ERR_OK) {
 		return SUBMISSION_SENT_BEFORE;
 	}
-	enum err e = add_part(m, copy, now, key, u, parts);
+	enum err e = add_part(m, copy, line, key, u, parts);
 	return e == ERR_OK      ? SUBMISSION_SENT_WITH_UNIT
 	       : e == ERR_QUOTA ? SUBMISSION_SENT_FULL
 				: SUBMISSION_SENT_AFTER;

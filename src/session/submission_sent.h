@@ -2,6 +2,7 @@
 #ifndef COHUE_SESSION_SUBMISSION_SENT_H
 #define COHUE_SESSION_SUBMISSION_SENT_H
 
+#include "sealed/journal.h"
 #include "session/member.h"
 
 /* The author's copy of what she sends, on disk with the unit or not at all: no crash leaves one without the other. */
@@ -14,10 +15,10 @@ enum submission_sent {
 };
 
 /*
- * Adds the copy (complete, as it is to be kept) to the parts, after all others. now: seconds since 1970. From a task. Never fails:
- * what a copy lacks must not keep a message from leaving.
+ * Adds the copy (complete, as it is to be kept) to the parts, after all others, with the first line of the letter's journal, whose time
+ * is the copy's. From a task. Never fails: what a copy lacks must not keep a message from leaving.
  */
-enum submission_sent submission_add_sent(struct member *m, struct bytes copy, int64_t now, struct upload *u,
-					 struct buf *parts);
+enum submission_sent submission_add_sent(struct member *m, struct bytes copy, const struct journal_line *line,
+					 struct upload *u, struct buf *parts);
 
 #endif
