@@ -100,6 +100,31 @@ class Submission(unittest.TestCase):
                     d.say(base64.b64encode(self.alice.password.encode()), 235)
                 d.say("QUIT", 221)
 
+    def test_the_journal_is_hers_and_unlisted_until_she_wants_it(self) -> None:
+        with self.cohue.smtp(self.alice) as server:
+            server.sendmail(self.alice.address, [self.bert.address], letter(self.alice.address, self.bert.address, "noted"))
+        client = self.cohue.imap(self.alice)
+        try:
+            names = lambda: [line.decode().split('"/" ')[1].strip('"') for line in client.list()[1]]
+            self.assertNotIn("Journal", names())
+            self.assertEqual(client.select("Journal", readonly=True)[0], "OK")
+            _, found = client.search(None, "SUBJECT", '"Waits"', "SEEN")
+            self.assertGreaterEqual(len(found[0].split()), 1)
+            _, parts = client.fetch(found[0].split()[-1], "(BODY.PEEK[])")
+            line = email.message_from_bytes(parts[0][1], policy=email.policy.default)
+            self.assertEqual(line["Cohue-Event"], "submitted")
+            self.assertIn("64 KiB", line.get_content())
+            self.assertNotIn(self.bert.address, parts[0][1].decode())
+            client.unselect()
+            self.assertEqual(client.create("Journal")[0], "OK")
+            self.assertIn("Journal", names())
+            self.assertEqual(client.create("Journal")[0], "NO")
+            self.assertEqual(client.delete("Journal")[0], "OK")
+            self.assertNotIn("Journal", names())
+            self.assertEqual(client.select("Journal", readonly=True)[0], "OK")
+        finally:
+            client.logout()
+
     def test_nobody_logs_in_as_another(self) -> None:
         with Dialogue(self.cohue.port(465), tls=True) as d:
             d.hear()
