@@ -94,6 +94,10 @@ connection_free(struct connection *c)
 	struct member_gate *g = c->gate;
 	pipe_leave(c);
 	login_free(c);
+	if (c->stream != NULL) {
+		g->sent_payload += stream_bytes_out(c->stream);
+		g->sent_padding += stream_bytes_padding(c->stream);
+	}
 	stream_destroy(&c->stream);
 	*c->link = c->next;
 	if (c->next != NULL) {

@@ -59,7 +59,9 @@ struct member_gate {
 	uint64_t seen_refused;
 	uint64_t seen_deferred;
 	uint64_t seen_unpadded; /* logged in over TLS 1.2: nothing can be padded */
-	uint64_t seen_crowded;  /* turned away: too many from one source */
+	uint64_t sent_payload;  /* bytes, of connections that have ended after a login */
+	uint64_t sent_padding;
+	uint64_t seen_crowded; /* turned away: too many from one source */
 };
 
 /* All that a connection holds while it idles after login: this and its stream. */

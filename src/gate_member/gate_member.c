@@ -132,11 +132,13 @@ status(struct role_host *h, struct buf *out)
 	return buf_printf(
 	    out,
 	    "connections_open %zu\nlogged_in %zu\nconnections %llu\nlogins %llu\n"
-	    "logins_refused %llu\nlogins_deferred %llu\nlogins_unpadded %llu\ncrowded_out %llu\n",
+	    "logins_refused %llu\nlogins_deferred %llu\nlogins_unpadded %llu\ncrowded_out %llu\n"
+	    "sent_mib %llu\npadding_mib %llu\n",
 	    g->connections, g->piped, (unsigned long long)g->seen_connections,
 	    (unsigned long long)g->seen_logins, (unsigned long long)g->seen_refused,
 	    (unsigned long long)g->seen_deferred, (unsigned long long)g->seen_unpadded,
-	    (unsigned long long)g->seen_crowded);
+	    (unsigned long long)g->seen_crowded, (unsigned long long)(g->sent_payload >> 20),
+	    (unsigned long long)(g->sent_padding >> 20));
 }
 
 static void
