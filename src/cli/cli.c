@@ -71,6 +71,8 @@ static const struct command {
     {NULL, "check", "[--member NAME]",
      "verify what is stored, with the service stopped; with a member's password, her mail too",
      O_MEMBER | O_JSON, 0, 0, cli_check},
+    {NULL, "journal", "NAME", "what became of a member's letters, for her password", O_JSON, 1, 1,
+     cli_journal},
     {NULL, "config", "[--man]", "all keys of the configuration with their meaning", O_MAN, 0, 0,
      cli_config_show},
     {"member", "add", "NAME [--quota SIZE] [--password]",

@@ -79,7 +79,7 @@ COHUE_MUST_USE enum err cli_read_size(const char *text, uint64_t *ret);
 
 /* ---- the commands ---- */
 
-cli_fn cli_init, cli_dns, cli_status, cli_stop, cli_check, cli_config_show;
+cli_fn cli_init, cli_dns, cli_status, cli_stop, cli_check, cli_config_show, cli_journal;
 cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_password, cli_member_app_list,
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
     cli_member_quota;

@@ -124,6 +124,12 @@ class Submission(unittest.TestCase):
             self.assertEqual(client.select("Journal", readonly=True)[0], "OK")
         finally:
             client.logout()
+        lines = self.cohue.cli_json("journal", "alice", stdin=self.alice.password + "\n")
+        self.assertIn("submitted", [l["event"] for l in lines])
+        self.assertIn("Waits", self.cohue.cli("journal", "alice", stdin=self.alice.password + "\n").stdout)
+        refused = self.cohue.cli("journal", "alice", stdin=self.bert.password + "\n", check=False)
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+        self.assertIn("wrong name or password", refused.stderr)
 
     def test_nobody_logs_in_as_another(self) -> None:
         with Dialogue(self.cohue.port(465), tls=True) as d:
