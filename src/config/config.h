@@ -27,6 +27,7 @@ enum {
 };
 
 enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };
+enum config_date { CONFIG_DATE_RELEASE = 0, CONFIG_DATE_DAY = 1, CONFIG_DATE_KEEP = 2 };
 enum config_outbound { CONFIG_OUTBOUND_REQUIRE = 0, CONFIG_OUTBOUND_PREFER = 1 };
 enum config_pad { CONFIG_PAD_LADDER = 0, CONFIG_PAD_NONE = 1 };
 enum config_tls_minimum { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
@@ -56,6 +57,8 @@ struct config {
 
 	struct law_config leave;
 	struct law_config arrive;
+
+	enum config_date date; /* that recipients see */
 
 	char resolver_trust_anchor
 	    [CONFIG_PATH_MAX]; /* a file's path (begins with '/') or a DS or DNSKEY text; "": root */

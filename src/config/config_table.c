@@ -8,6 +8,8 @@ static const struct config_choice outbound[] = {
     {"require", CONFIG_OUTBOUND_REQUIRE}, {"prefer", CONFIG_OUTBOUND_PREFER}, {NULL, 0}};
 static const struct config_choice inbound_clear[] = {
     {"accept", CONFIG_CLEAR_ACCEPT}, {"refuse", CONFIG_CLEAR_REFUSE}, {NULL, 0}};
+static const struct config_choice date[] = {
+    {"release", CONFIG_DATE_RELEASE}, {"day", CONFIG_DATE_DAY}, {"keep", CONFIG_DATE_KEEP}, {NULL, 0}};
 
 static const struct config_choice padding[] = {
     {"ladder", CONFIG_PAD_LADDER}, {"none", CONFIG_PAD_NONE}, {NULL, 0}};
@@ -120,6 +122,16 @@ const struct config_key config_keys[] = {
      .max = (uint64_t)30 * 24 * 3600 * 1000,
      .standard = "4 m",
      .help = "What has waited this long is delivered, crowd or none."},
+
+    {.name = "date",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(date),
+     .choices = date,
+     .standard = "release",
+     .group = "What leaves with a message",
+     .help =
+	 "The Date that recipients see, always in UTC: release (when it left first), day (the day of that, "
+	 "without the hour), or keep (when it was written, unless that is three days off or more)."},
 
     {.name = "pad",
      .type = CONFIG_TYPE_CHOICE,

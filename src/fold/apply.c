@@ -468,6 +468,12 @@ apply_operation(const struct applying *a, const struct operation *op)
 		return ERR_OK;
 	case OPERATION_SWEPT:
 		return apply_swept(a, op->swept.upto);
+	case OPERATION_RENAMED: {
+		struct renamed one;
+		memcpy(one.key, op->renamed.key, sizeof(one.key));
+		memcpy(one.token, op->renamed.token, sizeof(one.token));
+		return renamed_add(f, &one);
+	}
 	case OPERATION__END:
 	default:
 		panic("fold: an operation that was not checked");

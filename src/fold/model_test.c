@@ -74,6 +74,7 @@ struct model {
 	bool seen[256]; /* delivery ids are one byte in the model */
 	uint32_t sent_box[256], sent_uid[256];
 	uint32_t settings[4];
+	uint8_t renamed[256]; /* the token, 0: none */
 };
 
 static struct model model;
@@ -402,6 +403,12 @@ m_apply(const struct operation *op, uint16_t index)
 		return;
 	case OPERATION_NOTE:
 		return;
+	case OPERATION_RENAMED:
+		/* The first one stands. */
+		if (model.renamed[op->renamed.key[0]] == 0) {
+			model.renamed[op->renamed.key[0]] = op->renamed.token[0];
+		}
+		return;
 	case OPERATION__END:
 	default:
 		fail();
@@ -575,6 +582,11 @@ some_operation(struct scratch *s)
 		op.open.revision = model.revision - (model.revision > 0 ? below(2) : 0) + below(3);
 		op.open.slots_hash[0] = (uint8_t)below(3);
 		break;
+	case OPERATION_RENAMED:
+		op.renamed.key[0] = (uint8_t)below(256);
+		op.renamed.token[0] = (uint8_t)(1 + below(255));
+		op.renamed.original = name;
+		break;
 	case OPERATION_NOTE:
 	case OPERATION__END:
 	default:
@@ -732,6 +744,12 @@ compare(const struct fold *f)
 			assert_int_equal(box, model.sent_box[i]);
 			assert_int_equal(uid, model.sent_uid[i]);
 		}
+	}
+	for (unsigned i = 0; i < 256; i++) {
+		uint8_t id[16] = {(uint8_t)i};
+		uint8_t token[OPERATION_TOKEN_LEN] = {0};
+		assert_int_equal(fold_renamed(f, id, token), model.renamed[i] == 0 ? ERR_NOT_FOUND : ERR_OK);
+		assert_int_equal(token[0], model.renamed[i]);
 	}
 	for (unsigned i = 0; i < 4; i++) {
 		char name[2] = {(char)('a' + i), '\0'};

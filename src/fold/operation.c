@@ -115,6 +115,12 @@ message_valid(const struct operation_message *m)
 	       m->date >= -OPERATION_DATE_MAX && m->date <= OPERATION_DATE_MAX;
 }
 
+uint8_t
+operation_version(enum operation_kind kind)
+{
+	return kind >= OPERATION_RENAMED ? 3 : 1;
+}
+
 bool
 operation_valid(const struct operation *op)
 {
@@ -147,6 +153,8 @@ operation_valid(const struct operation *op)
 		       op->setting.value.len <= OPERATION_SETTING_VALUE_MAX;
 	case OPERATION_NOTE:
 		return op->note.data.len <= OPERATION_NOTE_MAX;
+	case OPERATION_RENAMED:
+		return op->renamed.original.len <= OPERATION_IDENTIFIER_MAX;
 	case OPERATION_OPEN:
 	case OPERATION_MAILBOX_DELETE:
 	case OPERATION_GENERATION:
@@ -278,6 +286,11 @@ put_body(struct wire_writer *w, const struct operation *op)
 	case OPERATION_SWEPT:
 		wire_put_u64(w, op->swept.upto);
 		break;
+	case OPERATION_RENAMED:
+		wire_put_fixed(w, op->renamed.key, OPERATION_KEY_LEN);
+		wire_put_fixed(w, op->renamed.token, OPERATION_TOKEN_LEN);
+		wire_put_bytes(w, op->renamed.original);
+		break;
 	case OPERATION__END:
 	default:
 		panic("fold: unknown operation");
@@ -290,7 +303,7 @@ operations_begin(struct buf *record)
 	if (record->len != 0) {
 		return ERR_STATE;
 	}
-	const uint8_t head[OPERATION_HEAD_LEN] = {OPERATION_VERSION, 0, 0};
+	const uint8_t head[OPERATION_HEAD_LEN] = {2, 0, 0};
 	return buf_append(record, bytes_of(head, sizeof(head)));
 }
 
@@ -328,5 +341,8 @@ operations_add(struct buf *record, const struct operation *op)
 	}
 	record->ptr[1] = (uint8_t)((count + 1) >> 8);
 	record->ptr[2] = (uint8_t)(count + 1);
+	if (record->ptr[0] < operation_version(op->kind)) {
+		record->ptr[0] = operation_version(op->kind);
+	}
 	return ERR_OK;
 }

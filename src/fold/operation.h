@@ -15,7 +15,8 @@
  */
 
 enum {
-	OPERATION_VERSION = 2,             /* 1: OPEN had no revision */
+	/* 1: OPEN had no revision. A record is written as 2 where no RENAMED is in it. */
+	OPERATION_VERSION = 3,
 	OPERATION_RECORD_MAX = 480 * 1024, /* bytes of one record's plaintext */
 	OPERATION_COUNT_MAX = 4096,        /* operations in one record */
 	OPERATION_NAME_MAX = 1024,         /* octets of a mailbox name */
@@ -29,7 +30,10 @@ enum {
 	OPERATION_NOTE_MAX = 64 * 1024,
 	OPERATION_DELIVERY_LEN = 16, /* a delivery id */
 	OPERATION_KEY_LEN = 16,      /* the key under which a Sent copy is found again */
-	OPERATION_SLOTS_HASH_LEN = 32
+	OPERATION_SLOTS_HASH_LEN = 32,
+	OPERATION_TOKEN_LEN =
+	    16, /* what stands before the '@' of an identifier of ours, in hexadecimal digits */
+	OPERATION_IDENTIFIER_MAX = 998
 };
 
 enum operation_kind {
@@ -50,6 +54,8 @@ enum operation_kind {
 	OPERATION_GENERATION = 15,
 	OPERATION_NOTE = 16,  /* opaque: not folded */
 	OPERATION_SWEPT = 17, /* what was released up to record n has been deleted: forget it */
+	OPERATION_RENAMED =
+	    18, /* version 3: a message left under another Message-ID than its author's program gave it */
 	OPERATION__END
 };
 
@@ -175,6 +181,11 @@ struct operation {
 		struct {
 			uint64_t upto; /* n of the snapshot after which was swept */
 		} swept;
+		struct {
+			uint8_t key[OPERATION_KEY_LEN];     /* by which the original is found again */
+			uint8_t token[OPERATION_TOKEN_LEN]; /* of the identifier that left */
+			struct bytes original;              /* at most OPERATION_IDENTIFIER_MAX */
+		} renamed;
 	};
 };
 

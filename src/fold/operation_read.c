@@ -170,6 +170,11 @@ get_body(struct decoder *d, struct operation *op)
 	case OPERATION_SWEPT:
 		op->swept.upto = wire_get_u64(r);
 		break;
+	case OPERATION_RENAMED:
+		wire_get_fixed(r, op->renamed.key, OPERATION_KEY_LEN);
+		wire_get_fixed(r, op->renamed.token, OPERATION_TOKEN_LEN);
+		op->renamed.original = wire_get_bytes(r, OPERATION_IDENTIFIER_MAX);
+		break;
 	case OPERATION__END:
 	default:
 		wire_fail(r, ERR_FORMAT);
@@ -232,7 +237,7 @@ operations_decode(struct arena *a, struct bytes record, const struct operation *
 		if (e != ERR_OK) {
 			return e;
 		}
-		if (!operation_valid(&ops[i])) {
+		if (!operation_valid(&ops[i]) || operation_version(ops[i].kind) > record.ptr[0]) {
 			return ERR_FORMAT;
 		}
 	}

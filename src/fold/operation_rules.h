@@ -12,6 +12,8 @@ enum { OPERATION_HEAD_LEN = 3 };               /* version, count of operations (
 enum { OPERATION_ZONE_MAX = 1439 };            /* minutes */
 
 bool operation_setting_name_valid(struct bytes name);
+/* The version of the record in which an operation of this kind came to be: it stands in no older one. */
+uint8_t operation_version(enum operation_kind kind);
 /* All rules of operation.h that concern one operation's values. */
 bool operation_valid(const struct operation *op);
 

@@ -127,7 +127,29 @@ what_is_cut_longer_newer_or_empty_is_refused(void **state)
 	b.ptr[0] = 0;
 	assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
 	b.ptr[0] = OPERATION_VERSION;
+	assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
 	b.ptr[3] = OPERATION__END;
+	assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
+	buf_clear(&b);
+}
+
+static void
+test_a_record_is_as_new_as_the_newest_operation_in_it(void **state)
+{
+	const struct operation old = {.kind = OPERATION_GENERATION, .generation = {.number = 1}};
+	const struct operation new = {.kind = OPERATION_RENAMED,
+				      .renamed = {.key = {1}, .token = {2}, .original = BYTES_LIT("<a@b>")}};
+	struct buf b = BUF_INIT(OPERATION_RECORD_MAX);
+	(void)state;
+	assert_int_equal(operations_begin(&b), ERR_OK);
+	assert_int_equal(operations_add(&b, &old), ERR_OK);
+	assert_int_equal(b.ptr[0], 2);
+	assert_int_equal(operations_add(&b, &new), ERR_OK);
+	assert_int_equal(operations_add(&b, &old), ERR_OK);
+	assert_int_equal(b.ptr[0], 3);
+	assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
+	/* An older program would have to stop at it: so it stands in no record that claims to be older. */
+	b.ptr[0] = 2;
 	assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
 	buf_clear(&b);
 }
@@ -214,6 +236,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_a_record_is_as_new_as_the_newest_operation_in_it),
 	    cmocka_unit_test(a_record_is_read_as_it_was_written_and_its_cards_are_found),
 	    cmocka_unit_test(what_is_cut_longer_newer_or_empty_is_refused),
 	    cmocka_unit_test(operations_that_break_a_rule_are_not_written),

@@ -138,6 +138,12 @@ struct sent_copy {
 	uint32_t uid;
 };
 
+/* A Message-ID that left as another one. */
+struct renamed {
+	uint8_t key[OPERATION_KEY_LEN];
+	uint8_t token[OPERATION_TOKEN_LEN];
+};
+
 struct setting {
 	struct bytes name;
 	struct bytes value;
@@ -190,6 +196,11 @@ struct fold {
 	struct sent_copy *sent; /* oldest first */
 	size_t sent_count;
 	size_t sent_cap;
+
+	struct renamed *renamed; /* a ring once it is full */
+	size_t renamed_count;
+	size_t renamed_cap;
+	size_t renamed_oldest; /* 0 until full */
 
 	struct fold_released *released;
 	size_t released_count;
@@ -260,6 +271,13 @@ bool pending_find(const struct fold *f, uint64_t n, size_t *ret_index);
 COHUE_MUST_USE enum err pending_add(struct fold *f, uint64_t n);
 void pending_remove(struct fold *f, size_t index);
 COHUE_MUST_USE enum err sent_add(struct fold *f, const struct sent_copy *copy);
+/* One whose key was there before changes nothing; the oldest goes when there are too many. ERR_MEMORY. */
+COHUE_MUST_USE enum err renamed_add(struct fold *f, const struct renamed *one);
+/* The same, of one whose key is known not to be there. */
+COHUE_MUST_USE enum err renamed_put(struct fold *f, const struct renamed *one);
+/* NULL where there is none. O(n). */
+const struct renamed *renamed_find(const struct fold *f, const uint8_t key[OPERATION_KEY_LEN]);
+const struct renamed *renamed_at(const struct fold *f, size_t i); /* 0 is the oldest */
 
 /* Settings (apply.c) */
 bool setting_find(const struct fold *f, struct bytes name, size_t *ret_index);

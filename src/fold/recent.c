@@ -152,3 +152,41 @@ sent_add(struct fold *f, const struct sent_copy *copy)
 	f->sent[f->sent_count++] = *copy;
 	return ERR_OK;
 }
+
+const struct renamed *
+renamed_at(const struct fold *f, size_t i)
+{
+	return &f->renamed[(f->renamed_oldest + i) % FOLD_RENAMED_MAX];
+}
+
+const struct renamed *
+renamed_find(const struct fold *f, const uint8_t key[OPERATION_KEY_LEN])
+{
+	for (size_t i = 0; i < f->renamed_count; i++) {
+		if (memcmp(f->renamed[i].key, key, OPERATION_KEY_LEN) == 0) {
+			return &f->renamed[i];
+		}
+	}
+	return NULL;
+}
+
+enum err
+renamed_put(struct fold *f, const struct renamed *one)
+{
+	if (f->renamed_count == FOLD_RENAMED_MAX) {
+		f->renamed[f->renamed_oldest] = *one;
+		f->renamed_oldest = (f->renamed_oldest + 1) % FOLD_RENAMED_MAX;
+		return ERR_OK;
+	}
+	enum err e = parts_grow(&f->renamed, &f->renamed_cap, f->renamed_count + 1, sizeof(*f->renamed));
+	if (e == ERR_OK) {
+		f->renamed[f->renamed_count++] = *one;
+	}
+	return e;
+}
+
+enum err
+renamed_add(struct fold *f, const struct renamed *one)
+{
+	return renamed_find(f, one->key) != NULL ? ERR_OK : renamed_put(f, one);
+}

@@ -22,6 +22,7 @@
  *   pending: count, distances (the first from 0)
  *   deliveries: count, 16 bytes each, oldest first
  *   sent: count, then key (16 bytes) mailbox uid, oldest first
+ *   renamed (from version 3 on): count, then key (16 bytes) token (16 bytes), oldest first
  *   released: count, then distance of n, record, op
  *   mailboxes: count, then by id: distance of id, [name] uidvalidity uidnext special-use
  *     highest-modseq tombstone-floor
@@ -147,6 +148,11 @@ put_lists(struct out *o, const struct fold *f)
 		put_fixed(o, f->sent[i].key, OPERATION_KEY_LEN);
 		put(o, f->sent[i].mailbox);
 		put(o, f->sent[i].uid);
+	}
+	put(o, f->renamed_count);
+	for (size_t i = 0; i < f->renamed_count; i++) {
+		put_fixed(o, renamed_at(f, i)->key, OPERATION_KEY_LEN);
+		put_fixed(o, renamed_at(f, i)->token, OPERATION_TOKEN_LEN);
 	}
 	put(o, f->released_count);
 	before = 0;

@@ -11,8 +11,8 @@
 
 struct in {
 	struct varint_reader r;
-	uint8_t version;
 	struct fold *f;
+	uint8_t version;
 	uint16_t *sets; /* keyset by number in the snapshot; 0 is 0 */
 	size_t set_count;
 	size_t sets_used; /* the order of first use is checked */
@@ -210,6 +210,16 @@ get_recent(struct in *in)
 			return ERR_DAMAGED;
 		}
 		enum err e = sent_add(f, &s);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	count = in->version < 3 ? 0 : get_count(in, FOLD_RENAMED_MAX, sizeof(struct renamed));
+	for (size_t i = 0; i < count; i++) {
+		struct renamed one;
+		get_fixed(in, one.key, sizeof(one.key));
+		get_fixed(in, one.token, sizeof(one.token));
+		enum err e = renamed_put(f, &one);
 		if (e != ERR_OK) {
 			return e;
 		}

@@ -44,6 +44,7 @@ fold_destroy(struct fold **fp)
 	deliveries_clear(&f->deliveries);
 	free(f->pending);
 	free(f->sent);
+	free(f->renamed);
 	free(f->released);
 	free(f->changes);
 	free(f->ranges);
@@ -249,7 +250,8 @@ fold_memory(const struct fold *f)
 	sum += keywords_memory(&f->keywords);
 	sum += f->cards.slot_count * sizeof(*f->cards.slots);
 	sum += f->deliveries.cap * OPERATION_DELIVERY_LEN + f->deliveries.order_cap * sizeof(uint16_t);
-	sum += f->pending_cap * sizeof(*f->pending) + f->sent_cap * sizeof(*f->sent);
+	sum += f->pending_cap * sizeof(*f->pending) + f->sent_cap * sizeof(*f->sent) +
+	       f->renamed_cap * sizeof(*f->renamed);
 	sum += f->released_cap * sizeof(*f->released);
 	sum += f->change_cap * sizeof(*f->changes) + f->range_cap * sizeof(*f->ranges);
 	return sum;
@@ -400,6 +402,18 @@ fold_sent_copy(const struct fold *f, const uint8_t key[OPERATION_KEY_LEN], uint3
 		}
 	}
 	return ERR_NOT_FOUND;
+}
+
+enum err
+fold_renamed(const struct fold *f, const uint8_t key[OPERATION_KEY_LEN],
+	     uint8_t ret_token[OPERATION_TOKEN_LEN])
+{
+	const struct renamed *one = renamed_find(f, key);
+	if (one == NULL) {
+		return ERR_NOT_FOUND;
+	}
+	memcpy(ret_token, one->token, OPERATION_TOKEN_LEN);
+	return ERR_OK;
 }
 
 size_t

@@ -28,6 +28,7 @@ enum {
 	FOLD_TOMBSTONES_MAX = 100000, /* runs of expunged UIDs remembered per mailbox */
 	FOLD_DELIVERIES_MAX = 65536,  /* delivery ids remembered */
 	FOLD_SENT_MAX = 1000,         /* Sent copies remembered */
+	FOLD_RENAMED_MAX = 16384,     /* identifiers remembered that left as others */
 	FOLD_SETTINGS_MAX = 256,
 	FOLD_SETTINGS_BYTES_MAX = 1024 * 1024 /* all names and values */
 };
@@ -188,6 +189,13 @@ bool fold_delivery_seen(const struct fold *f, const uint8_t delivery[OPERATION_D
 /* Where the Sent copy with this key was put, if it is still there. ERR_NOT_FOUND. */
 COHUE_MUST_USE enum err fold_sent_copy(const struct fold *f, const uint8_t key[OPERATION_KEY_LEN],
 				       uint32_t *ret_mailbox, uint32_t *ret_uid);
+
+/*
+ * The token of the identifier as which a message left whose author's program had given it the one with this key, if it is among
+ * the last FOLD_RENAMED_MAX. ERR_NOT_FOUND.
+ */
+COHUE_MUST_USE enum err fold_renamed(const struct fold *f, const uint8_t key[OPERATION_KEY_LEN],
+				     uint8_t ret_token[OPERATION_TOKEN_LEN]);
 
 /* Settings in the order of their names. An empty view where there is none. */
 size_t fold_setting_count(const struct fold *f);

@@ -556,6 +556,13 @@ records_and_snapshots_of_version_1_are_read(void **state)
 	assert_int_equal(fold_snapshot_write(f, &b), ERR_OK);
 	/* version n ignored damaged generation opened: six octets; the hash; then the revision, which was not there. */
 	assert_int_equal(b.ptr[6 + 32], 0);
+	/* Behind it stand counts alone, all of them 0; version 2 has one less, since it knows nothing of what was renamed. */
+	assert_int_equal(b.ptr[b.len - 1], 0);
+	buf_truncate(&b, b.len - 1);
+	b.ptr[0] = 2;
+	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
+	assert_int_equal(fold_generation(back), 2);
+	fold_destroy(&back);
 	memmove(b.ptr + 38, b.ptr + 39, b.len - 39);
 	buf_truncate(&b, b.len - 1);
 	b.ptr[0] = 1;
