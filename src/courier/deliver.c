@@ -212,7 +212,8 @@ prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
 	struct message_trace trace = {.hostname = w->courier->host->config.hostname,
 				      .reference = w->reference,
 				      .now = clock_wall() / MSEC_SECOND,
-				      .first_release = (int64_t)w->part.first_release};
+				      .first_release = (int64_t)w->part.first_release,
+				      .date = (enum mail_privacy_date)w->courier->host->config.date};
 	buf_init(&s->released, w->message.len + HEADER_ROOM);
 	enum err e = message_release(buf_bytes(&w->message), &trace, &s->released);
 	if (e != ERR_OK) {

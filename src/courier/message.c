@@ -46,24 +46,25 @@ write_received(const struct message_trace *trace, struct buf *fields)
 enum err
 message_release(struct bytes message, const struct message_trace *trace, struct buf *out)
 {
+	static const char *const date[] = {"Date", NULL};
 	struct buf fields = BUF_INIT(TRACE_MAX);
-	struct buf date = BUF_INIT(64);
-	struct mail_field found;
+	struct buf undated = BUF_INIT(message.len);
 	if (!message_is_clean(message)) {
 		return ERR_FORMAT;
 	}
 	enum err e = write_received(trace, &fields);
-	if (e == ERR_OK && !mail_field_find(message, "Date", &found)) {
-		e = mail_write_date(&date, trace->first_release);
-		if (e == ERR_OK) {
-			e = mail_write_field(&fields, "Date", buf_bytes(&date));
-		}
+	if (e == ERR_OK && mail_privacy_date_is_odd(message, trace->first_release)) {
+		e = mail_strip_fields(message, date, &undated);
+		message = buf_bytes(&undated);
+	}
+	if (e == ERR_OK) {
+		e = mail_privacy_put_dates(message, trace->date, trace->first_release, &fields);
 	}
 	if (e == ERR_OK) {
 		e = mail_insert_top(message, buf_bytes(&fields), out);
 	}
 	buf_clear(&fields);
-	buf_clear(&date);
+	buf_wipe(&undated);
 	return e;
 }
 

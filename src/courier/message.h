@@ -2,7 +2,7 @@
 #ifndef COHUE_COURIER_MESSAGE_H
 #define COHUE_COURIER_MESSAGE_H
 
-#include "base/bytes.h"
+#include "mail/privacy.h"
 
 /*
  * The message as it leaves: a trace field of the house that says nothing of its author, and whatever a
@@ -13,7 +13,8 @@ struct message_trace {
 	const char *hostname;
 	const char *reference; /* opaque */
 	int64_t now;           /* seconds since 1970 */
-	int64_t first_release; /* the Date, where the message has none */
+	int64_t first_release; /* what the Date is made of */
+	enum mail_privacy_date date;
 };
 
 /* Octets above 127 and where. */
@@ -25,7 +26,10 @@ struct message_needs {
 /* True if every CR and LF is part of a CRLF, and there is no NUL: what SMTP can carry (RFC 5321 section 2.3.8). */
 bool message_is_clean(struct bytes message);
 
-/* Appends trace fields and the message. ERR_FORMAT: it is not clean; ERR_LIMIT, ERR_MEMORY. */
+/*
+ * Appends trace fields, Date and Resent-Date where they are missing, and the message; a kept Date that has become odd while the
+ * message waited is replaced. ERR_FORMAT: it is not clean; ERR_LIMIT, ERR_MEMORY.
+ */
 COHUE_MUST_USE enum err message_release(struct bytes message, const struct message_trace *trace,
 					struct buf *out);
 

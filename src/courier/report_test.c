@@ -256,16 +256,33 @@ a_released_message_has_one_line_of_the_house_and_keeps_its_octets(void **state)
 	struct message_trace trace = {
 	    .hostname = "mail.house.test", .reference = "0123abcd", .now = 7200, .first_release = 3600};
 	struct buf out = BUF_INIT(65536);
-	assert_int_equal(message_release(BYTES_LIT("Date: x\r\n" MESSAGE), &trace, &out), ERR_OK);
+	assert_int_equal(
+	    message_release(BYTES_LIT("Date: Sat, 03 Jan 1970 01:00:00 +0000\r\n" MESSAGE), &trace, &out),
+	    ERR_OK);
 	assert_true(bytes_equal(
 	    buf_bytes(&out),
 	    BYTES_LIT("Received: by mail.house.test (Cohue) id 0123abcd; Thu, 01 Jan 1970 02:00:00\r\n"
-		      " +0000\r\nDate: x\r\n" MESSAGE)));
+		      " +0000\r\nDate: Sat, 03 Jan 1970 01:00:00 +0000\r\n" MESSAGE)));
 	buf_clear(&out);
 	/* Without a date it gets that of its first release, at each attempt the same. */
 	assert_int_equal(message_release(BYTES_LIT(MESSAGE), &trace, &out), ERR_OK);
 	assert_true(bytes_search(buf_bytes(&out),
 				 BYTES_LIT("\r\nDate: Thu, 01 Jan 1970 01:00:00 +0000\r\nFrom:")) > 0);
+	buf_clear(&out);
+	trace.date = MAIL_DATE_DAY;
+	assert_int_equal(message_release(BYTES_LIT(MESSAGE), &trace, &out), ERR_OK);
+	assert_true(bytes_search(buf_bytes(&out),
+				 BYTES_LIT("\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\nFrom:")) > 0);
+	buf_clear(&out);
+	/* One that was kept, and then waited for so long that providers would refuse it. */
+	trace.date = MAIL_DATE_KEEP;
+	trace.first_release += 5 * 86400;
+	assert_int_equal(
+	    message_release(BYTES_LIT("Date: Sat, 03 Jan 1970 01:00:00 +0000\r\n" MESSAGE), &trace, &out),
+	    ERR_OK);
+	assert_true(bytes_search(buf_bytes(&out), BYTES_LIT("Date: Sat, 03 Jan")) < 0);
+	assert_true(bytes_search(buf_bytes(&out),
+				 BYTES_LIT("\r\nDate: Tue, 06 Jan 1970 01:00:00 +0000\r\nFrom:")) > 0);
 	buf_clear(&out);
 	assert_int_equal(message_release(BYTES_LIT("From: a\n"), &trace, &out), ERR_FORMAT);
 }

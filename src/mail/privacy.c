@@ -129,6 +129,16 @@ is_crypto(const struct mail_part *p)
 	       is_type(p, "application", "pkcs7-mime") || is_type(p, "application", "x-pkcs7-mime");
 }
 
+/* As much of the message as says what its parts are: a text has none. */
+static struct bytes
+parts_of(struct bytes message)
+{
+	struct mail_field f;
+	bool single = !mail_field_find(message, "Content-Type", &f) ||
+		      bytes_starts_with_nocase(bytes_trim(f.value), "text/");
+	return single ? bytes_slice(message, 0, mail_header_length(message)) : message;
+}
+
 static struct bytes
 one_id(struct arena *arena, struct bytes value)
 {
@@ -147,7 +157,7 @@ mail_privacy_look(struct arena *arena, struct bytes message, struct mail_privacy
 	struct mail_privacy_look look = {.is_signed = false};
 	struct mail_structure s;
 	struct mail_field f;
-	enum err e = mail_parse(arena, message, &s);
+	enum err e = mail_parse(arena, parts_of(message), &s);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -385,10 +395,8 @@ take_header(struct edits *x, struct bytes message, const struct mail_privacy *p)
 	while (x->error == ERR_OK && next_field(x, &it, 0, &f)) {
 		if (bytes_starts_with_nocase(f.name, "Resent-")) {
 			take_resent(x, &f, p, &met);
-		} else if (!p->foreign) {
+		} else {
 			take_own(x, &f, p, &met);
-		} else if (!privacy_foreign_leaves(f.name)) {
-			cut(x, f.offset, f.whole.len);
 		}
 	}
 }
@@ -586,7 +594,7 @@ take_parts(struct edits *x, struct bytes message, const struct mail_privacy *p)
 	struct mail_structure s;
 	bool *closed = NULL;
 	arena_init(&arena, MAIL_PARSE_MEMORY + MAIL_MAX_PARTS);
-	enum err e = mail_parse(&arena, message, &s);
+	enum err e = mail_parse(&arena, parts_of(message), &s);
 	if (e == ERR_OK) {
 		closed = arena_array(&arena, s.count, sizeof(*closed));
 		e = closed == NULL ? ERR_MEMORY : ERR_OK;
@@ -609,8 +617,7 @@ static enum err
 put_missing_id(struct bytes message, const struct mail_privacy *p, struct buf *out)
 {
 	struct mail_field f;
-	if (p->foreign || mail_field_find(message, "Message-ID", &f) ||
-	    mail_field_find(message, "Resent-From", &f)) {
+	if (mail_field_find(message, "Message-ID", &f) || mail_field_find(message, "Resent-From", &f)) {
 		return ERR_OK;
 	}
 	enum err e = mail_write_field(out, "Message-ID", p->id);
@@ -639,9 +646,7 @@ mail_privacy_leave(struct bytes message, const struct mail_privacy *p, struct bu
 	struct edits x;
 	edits_init(&x);
 	take_header(&x, message, p);
-	if (!p->foreign) {
-		take_parts(&x, message, p);
-	}
+	take_parts(&x, message, p);
 	return finish(&x, message, p, out);
 }
 
@@ -658,8 +663,7 @@ mail_privacy_keep(struct bytes message, const struct mail_privacy *p, struct buf
 	while (x.error == ERR_OK && mail_fields_next(&it, &f)) {
 		if (bytes_is_nocase(f.name, met.resent ? "Resent-Message-ID" : "Message-ID")) {
 			take_id(&x, &f, met.resent ? "Resent-Message-ID" : "Message-ID", p, &met.id);
-		} else if (!p->foreign && (bytes_is_nocase(f.name, "In-Reply-To") ||
-					   bytes_is_nocase(f.name, "References"))) {
+		} else if (bytes_is_nocase(f.name, "In-Reply-To") || bytes_is_nocase(f.name, "References")) {
 			map_ids(&x, &f, p);
 		}
 	}

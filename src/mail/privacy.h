@@ -45,8 +45,6 @@ bool mail_id_is_opaque(struct bytes id, struct bytes domain);
 typedef enum err (*mail_privacy_map_fn)(void *arg, struct bytes id, struct buf *out);
 
 struct mail_privacy {
-	/* Another one's message, handed on (RFC 5322 section 3.6.6): only its Resent- fields are the member's. */
-	bool foreign;
 	struct bytes id;         /* Message-ID (resent: Resent-Message-ID) that leaves, brackets included */
 	mail_privacy_map_fn map; /* for In-Reply-To and References; may be NULL */
 	void *map_arg;

@@ -180,10 +180,6 @@ static const char *const hidden_beginnings[] = {
     "X-Zimbra",
 };
 
-static const char *const foreign_hidden[] = {
-    "Bcc",      "Fcc",   "Return-Path", "X-Mozilla-Status", "X-Mozilla-Status2", "X-Mozilla-Keys", "Status",
-    "X-Status", "X-UID", "X-TUID"};
-
 /* RFC 5322 section 3.6.6, Reply-To being that of its section 4.5.6. */
 static const char *const resent[] = {"Resent-From",     "Resent-Sender", "Resent-To",        "Resent-Cc",
 				     "Resent-Reply-To", "Resent-Date",   "Resent-Message-ID"};
@@ -218,12 +214,6 @@ privacy_field_leaves(struct bytes name)
 		}
 	}
 	return true;
-}
-
-bool
-privacy_foreign_leaves(struct bytes name)
-{
-	return !is_in(name, foreign_hidden, COUNT(foreign_hidden));
 }
 
 bool

@@ -8,8 +8,6 @@
 
 /* Of a message that the member wrote, and of the parts in it. */
 bool privacy_field_leaves(struct bytes name);
-/* Of a message of another's that she hands on, Resent- fields aside. */
-bool privacy_foreign_leaves(struct bytes name);
 /* Of a name that begins with "Resent-". */
 bool privacy_resent_leaves(struct bytes name);
 /* Of Content-Type and Content-Disposition. */

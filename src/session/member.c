@@ -358,12 +358,25 @@ member_sent_key(const struct member *m, struct bytes message, uint8_t ret[OPERAT
 	return true;
 }
 
-/* What stands in arrival.extra (docs/store-format.md). */
-enum { EXTRA_SENT = 1, SENT_MAC_LEN = CRYPTO_HASH_LEN, SENT_MARK_LEN = OPERATION_KEY_LEN + SENT_MAC_LEN };
+bool
+member_sent_copy_key(const struct member *m, struct bytes copy, struct bytes submitted,
+		     uint8_t ret[OPERATION_KEY_LEN])
+{
+	return member_sent_key(m, submitted, ret) || member_sent_key(m, copy, ret);
+}
 
+/* What stands in arrival.extra (docs/store-format.md). */
+enum {
+	EXTRA_SENT = 1,
+	SENT_MAC_LEN = CRYPTO_HASH_LEN,
+	SENT_MARK_LEN = OPERATION_KEY_LEN + SENT_MAC_LEN,
+	RENAMED_LEN = OPERATION_KEY_LEN + OPERATION_TOKEN_LEN, /* and the original */
+};
+
+/* renamed: as it stands behind the MAC, or empty. */
 static bool
 sent_mac(const struct member *m, const uint8_t delivery[SEALED_ID_LEN], const uint8_t key[OPERATION_KEY_LEN],
-	 uint8_t ret[SENT_MAC_LEN])
+	 struct bytes renamed, uint8_t ret[SENT_MAC_LEN])
 {
 	const struct member_key *first = member_keys_find(&m->keys, 1);
 	uint8_t secret[CRYPTO_KEY_LEN];
@@ -375,6 +388,7 @@ sent_mac(const struct member *m, const uint8_t delivery[SEALED_ID_LEN], const ui
 	crypto_hasher_init(&h, secret);
 	crypto_hasher_update(&h, bytes_of(delivery, SEALED_ID_LEN));
 	crypto_hasher_update(&h, bytes_of(key, OPERATION_KEY_LEN));
+	crypto_hasher_update(&h, renamed);
 	crypto_hasher_final(&h, ret);
 	secret_wipe(secret, sizeof(secret));
 	return true;
@@ -382,34 +396,62 @@ sent_mac(const struct member *m, const uint8_t delivery[SEALED_ID_LEN], const ui
 
 enum err
 member_sent_mark(const struct member *m, const uint8_t delivery[SEALED_ID_LEN],
-		 const uint8_t key[OPERATION_KEY_LEN], struct buf *ret_extra)
+		 const uint8_t key[OPERATION_KEY_LEN], const struct operation *renamed, struct buf *ret_extra)
 {
 	uint8_t mac[SENT_MAC_LEN];
+	struct buf behind = BUF_INIT(RENAMED_LEN + OPERATION_IDENTIFIER_MAX);
 	struct wire_writer w;
-	if (!sent_mac(m, delivery, key, mac)) {
-		return ERR_NOT_FOUND;
+	enum err e = ERR_OK;
+	if (renamed != NULL) {
+		e = buf_append(&behind, bytes_of(renamed->renamed.key, OPERATION_KEY_LEN));
+		e = e == ERR_OK ? buf_append(&behind, bytes_of(renamed->renamed.token, OPERATION_TOKEN_LEN))
+				: e;
+		e = e == ERR_OK ? buf_append(&behind, renamed->renamed.original) : e;
 	}
-	wire_writer_init(&w, ret_extra);
-	wire_put_u16(&w, EXTRA_SENT);
-	wire_put_u32(&w, SENT_MARK_LEN);
-	wire_put_fixed(&w, key, OPERATION_KEY_LEN);
-	wire_put_fixed(&w, mac, sizeof(mac));
-	return wire_done(&w);
+	if (e == ERR_OK && !sent_mac(m, delivery, key, buf_bytes(&behind), mac)) {
+		e = ERR_NOT_FOUND;
+	}
+	if (e == ERR_OK) {
+		wire_writer_init(&w, ret_extra);
+		wire_put_u16(&w, EXTRA_SENT);
+		wire_put_u32(&w, (uint32_t)(SENT_MARK_LEN + behind.len));
+		wire_put_fixed(&w, key, OPERATION_KEY_LEN);
+		wire_put_fixed(&w, mac, sizeof(mac));
+		wire_put_fixed(&w, behind.ptr, behind.len);
+		e = wire_done(&w);
+	}
+	buf_wipe(&behind);
+	return e;
+}
+
+static void
+read_renamed(struct bytes behind, struct operation *ret)
+{
+	*ret = (struct operation){.kind = 0};
+	if (behind.len > RENAMED_LEN) {
+		ret->kind = OPERATION_RENAMED;
+		memcpy(ret->renamed.key, behind.ptr, OPERATION_KEY_LEN);
+		memcpy(ret->renamed.token, behind.ptr + OPERATION_KEY_LEN, OPERATION_TOKEN_LEN);
+		ret->renamed.original = bytes_from(behind, RENAMED_LEN);
+	}
 }
 
 bool
-member_sent_marked(const struct member *m, const struct arrival *a, uint8_t ret_key[OPERATION_KEY_LEN])
+member_sent_marked(const struct member *m, const struct arrival *a, uint8_t ret_key[OPERATION_KEY_LEN],
+		   struct operation *ret_renamed)
 {
 	struct wire_reader r;
 	wire_reader_init(&r, a->extra);
 	while (r.rest.len > 0 && r.error == ERR_OK) {
 		uint16_t type = wire_get_u16(&r);
 		struct bytes value = wire_get_bytes(&r, ARRIVAL_EXTRA_MAX);
+		struct bytes behind = bytes_from(value, SENT_MARK_LEN);
 		uint8_t mac[SENT_MAC_LEN];
-		if (r.error == ERR_OK && type == EXTRA_SENT && value.len == SENT_MARK_LEN &&
-		    sent_mac(m, a->delivery, value.ptr, mac) &&
+		if (r.error == ERR_OK && type == EXTRA_SENT && value.len >= SENT_MARK_LEN &&
+		    sent_mac(m, a->delivery, value.ptr, behind, mac) &&
 		    secret_equal(mac, value.ptr + OPERATION_KEY_LEN, sizeof(mac))) {
 			memcpy(ret_key, value.ptr, OPERATION_KEY_LEN);
+			read_renamed(behind, ret_renamed);
 			return true;
 		}
 	}

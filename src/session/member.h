@@ -133,6 +133,7 @@ struct member_new_message {
 	int16_t zone; /* minutes */
 	bool sent;    /* our own Sent copy: found again by key */
 	uint8_t key[OPERATION_KEY_LEN];
+	const struct operation *also; /* goes into the same record; may be NULL */
 };
 /*
  * Stores a message and appends it to a mailbox. ERR_NOT_FOUND: the mailbox has gone. ERR_QUOTA, ERR_LIMIT (too large or too
@@ -143,22 +144,32 @@ COHUE_MUST_USE enum err member_append_message(struct member *m, const struct con
 					      uint32_t *ret_uidvalidity, uint32_t *ret_uid);
 /*
  * The Sent copy of a submitted message, into the mailbox with \Sent (INBOX's sibling "Sent" where there is none). Bcc is
- * expected in the message already.
+ * expected in the message already. submitted: as her program gave it, by which its own copy of it will be known. also (may be NULL)
+ * goes into the same record.
  */
-COHUE_MUST_USE enum err member_file_sent(struct member *m, struct bytes message, int64_t date);
+COHUE_MUST_USE enum err member_file_sent(struct member *m, struct bytes message, struct bytes submitted,
+					 int64_t date, const struct operation *also);
+/* A record with this operation alone. */
+COHUE_MUST_USE enum err member_append_operation(struct member *m, const struct operation *op);
 /*
  * The key under which a Sent copy is found again: BLAKE2b over Message-ID, From and the body, keyed with the
  * member's first key. false: no Message-ID.
  */
 bool member_sent_key(const struct member *m, struct bytes message, uint8_t ret[OPERATION_KEY_LEN]);
+/* The same of a copy that we made of what was submitted: her program knows it as that, unless it gave it no Message-ID at all. */
+bool member_sent_copy_key(const struct member *m, struct bytes copy, struct bytes submitted,
+			  uint8_t ret[OPERATION_KEY_LEN]);
 /*
  * The author's copy travels with the unit, as an arrival of hers whose `extra` says so: the key under which it is found again,
- * and a MAC of hers over it and the delivery id, so that nobody else can put anything among what she sent.
+ * and a MAC of hers over it and the delivery id, so that nobody else can put anything among what she sent. renamed: an
+ * OPERATION_RENAMED that enters the log with it, under the same MAC; may be NULL.
  */
 COHUE_MUST_USE enum err member_sent_mark(const struct member *m, const uint8_t delivery[SEALED_ID_LEN],
-					 const uint8_t key[OPERATION_KEY_LEN], struct buf *ret_extra);
-/* True for such an arrival of this member's. */
-bool member_sent_marked(const struct member *m, const struct arrival *a, uint8_t ret_key[OPERATION_KEY_LEN]);
+					 const uint8_t key[OPERATION_KEY_LEN],
+					 const struct operation *renamed, struct buf *ret_extra);
+/* True for such an arrival of this member's. ret_renamed borrows from it; its kind is 0 where there is none. */
+bool member_sent_marked(const struct member *m, const struct arrival *a, uint8_t ret_key[OPERATION_KEY_LEN],
+			struct operation *ret_renamed);
 /* Where Sent copies go; NULL without any mailbox. */
 const struct fold_mailbox *member_sent_mailbox(const struct member *m);
 /* Reads and files what the log has, without waiting for the store's notice of it. */

@@ -102,7 +102,7 @@ drop(struct member_change *c, uint64_t n, const uint8_t *delivery, enum operatio
  */
 static enum err
 file_sent(const struct member *m, const struct arrival *a, uint64_t n, struct bytes card,
-	  const uint8_t key[OPERATION_KEY_LEN], struct member_change *c)
+	  const uint8_t key[OPERATION_KEY_LEN], const struct operation *renamed, struct member_change *c)
 {
 	const struct fold_mailbox *box = member_sent_mailbox(m);
 	struct operation op = {.kind = OPERATION_APPEND,
@@ -114,6 +114,9 @@ file_sent(const struct member *m, const struct arrival *a, uint64_t n, struct by
 						      .card = card}}};
 	memcpy(op.append.key, key, sizeof(op.append.key));
 	enum err e = operations_add(c->record, &op);
+	if (e == ERR_OK && renamed->kind == OPERATION_RENAMED) {
+		e = operations_add(c->record, renamed);
+	}
 	return e == ERR_OK ? drop(c, n, a->delivery, OPERATION_UNWANTED) : e;
 }
 
@@ -146,6 +149,7 @@ file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbo
 	struct arrival a;
 	struct card card;
 	uint8_t sent_key[OPERATION_KEY_LEN];
+	struct operation renamed;
 	enum err e = row->kind == RECORD_KIND_ARRIVAL
 			 ? arrival_open(m->account, &m->keys, row->body, &plain, &a)
 			 : ERR_FORMAT;
@@ -157,9 +161,9 @@ file_one(struct member *m, struct batch *b, const struct row *row, uint32_t inbo
 		e = drop(c, row->n, a.delivery, OPERATION_DUPLICATE);
 	} else if (e == ERR_OK && (a.flags & ARRIVAL_JOURNAL) != 0) {
 		e = file_line(m, b, &a, row->n, c);
-	} else if (e == ERR_OK && member_sent_marked(m, &a, sent_key)) {
+	} else if (e == ERR_OK && member_sent_marked(m, &a, sent_key, &renamed)) {
 		e = file_line(m, b, &a, row->n, c);
-		e = e == ERR_OK ? file_sent(m, &a, row->n, buf_bytes(&card_bytes), sent_key, c) : e;
+		e = e == ERR_OK ? file_sent(m, &a, row->n, buf_bytes(&card_bytes), sent_key, &renamed, c) : e;
 		if (e == ERR_OK) {
 			memcpy(b->seen[b->seen_count++], a.delivery, SEALED_ID_LEN);
 		}

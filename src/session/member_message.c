@@ -110,6 +110,9 @@ build_append(void *arg, struct member *m, struct member_change *c)
 						      .card = a->card}}};
 	memcpy(op.append.key, a->message->key, sizeof(op.append.key));
 	enum err e = operations_add(c->record, &op);
+	if (e == ERR_OK && a->message->also != NULL) {
+		e = operations_add(c->record, a->message->also);
+	}
 	if (e == ERR_OK) {
 		e = buf_append(&c->claims, bytes_of(a->ref->name, sizeof(a->ref->name)));
 	}
@@ -194,16 +197,32 @@ member_sent_mailbox(const struct member *m)
 }
 
 enum err
-member_file_sent(struct member *m, struct bytes message, int64_t date)
+member_file_sent(struct member *m, struct bytes message, struct bytes submitted, int64_t date,
+		 const struct operation *also)
 {
 	enum err e = member_ready(m);
 	const struct fold_mailbox *box = e == ERR_OK ? member_sent_mailbox(m) : NULL;
 	if (box == NULL) {
 		return e == ERR_OK ? ERR_NOT_FOUND : e;
 	}
-	struct member_new_message new = {.message = message, .flags = FOLD_SEEN, .date = date, .zone = 0};
-	new.sent = member_sent_key(m, message, new.key);
+	struct member_new_message new = {
+	    .message = message, .flags = FOLD_SEEN, .date = date, .zone = 0, .also = also};
+	new.sent = member_sent_copy_key(m, message, submitted, new.key);
 	return member_append_message(m, NULL, box->id, &new, NULL, NULL);
+}
+
+static enum err
+build_operation(void *arg, struct member *m, struct member_change *c)
+{
+	(void)m;
+	return operations_add(c->record, arg);
+}
+
+enum err
+member_append_operation(struct member *m, const struct operation *op)
+{
+	struct operation copy = *op;
+	return member_append(m, NULL, build_operation, &copy, NULL);
 }
 
 /* ---- letting go ---- */

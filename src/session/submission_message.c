@@ -10,70 +10,9 @@ enum {
 	SHOWN_MAX = 4096, /* addresses of To and Cc that are compared; more only means a Bcc too many */
 	ARENA_MAX = 4 << 20,
 	BCC_MAX = 512 * 1024,
-	ID_MAX = 998,
 };
 
-/* Never for the recipients' eyes. */
-static const char *const not_leaving[] = {
-    "Bcc",
-    "Resent-Bcc",
-    "Return-Path",
-    "User-Agent",
-    "X-Mailer",
-    "X-MimeOLE",
-    "X-Newsreader",
-    "X-Originating-IP",
-    "X-Originating-Client",
-    "X-Originating-Host",
-    "X-Client-IP",
-    "X-Sender-IP",
-    "X-Mozilla-Status",
-    "X-Mozilla-Status2",
-    "X-Mozilla-Keys",
-    "X-Mozilla-Draft-Info",
-    "X-Mozilla-External-Attachment-URL",
-    "X-Mozilla-Cloud-Part",
-    "X-Mozilla-News-Host",
-    "X-Account-Key",
-    "X-Identity-Key",
-    "X-Apple-Base-Url",
-    "X-Apple-Mail-Remote-Attachments",
-    "X-Apple-Windows-Friendly",
-    "X-Uniform-Type-Identifier",
-    "X-Universally-Unique-Identifier",
-    "Fcc",
-    NULL,
-};
 static const char *const not_kept[] = {"Bcc", NULL};
-
-enum err
-submission_missing_fields(struct bytes message, const struct submission_stamp *stamp, struct buf *ret_fields,
-			  struct buf *ret_id)
-{
-	struct mail_field f;
-	struct buf value = BUF_INIT(ID_MAX);
-	enum err e = ERR_OK;
-	if (!mail_field_find(message, "Date", &f)) {
-		e = mail_write_date(&value, stamp->now);
-		e = e == ERR_OK ? mail_write_field(ret_fields, "Date", buf_bytes(&value)) : e;
-		buf_reset(&value);
-	}
-	if (e == ERR_OK && mail_field_find(message, "Message-ID", &f)) {
-		/* Only told to the courier, for reports: one that is too long or folded oddly is left out. */
-		if (mail_unfold(f.value, &value) == ERR_OK) {
-			e = buf_append(ret_id, buf_bytes(&value));
-			e = e == ERR_LIMIT ? ERR_OK : e;
-		}
-	} else if (e == ERR_OK) {
-		e = buf_append_byte(&value, '<');
-		e = e == ERR_OK ? buf_append_hex(&value, bytes_of(stamp->random, sizeof(stamp->random))) : e;
-		e = e == ERR_OK ? buf_printf(&value, "@%s>", stamp->domain) : e;
-		e = e == ERR_OK ? buf_append(ret_id, buf_bytes(&value)) : e;
-		e = e == ERR_OK ? mail_write_field(ret_fields, "Message-ID", buf_bytes(&value)) : e;
-	}
-	buf_wipe(&value);
-	return e;
-}
 
 static enum err
 without(struct bytes message, const char *const *names, struct bytes fields, struct buf *out)
@@ -85,12 +24,6 @@ without(struct bytes message, const char *const *names, struct bytes fields, str
 	}
 	buf_wipe(&stripped);
 	return e;
-}
-
-enum err
-submission_leaving(struct bytes message, struct bytes fields, struct buf *out)
-{
-	return without(message, not_leaving, fields, out);
 }
 
 /* Marks the recipient that this address of the header is. */

@@ -7,8 +7,10 @@
 #include "base/secret.h"
 #include "crypto/crypto.h"
 #include "delivery/delivery.h"
+#include "mail/structure.h"
 #include "mail/write.h"
 #include "process/log.h"
+#include "session/submission_identity.h"
 #include "session/submission_internal.h"
 #include "session/submission_lane.h"
 #include "session/submission_message.h"
@@ -20,6 +22,7 @@ enum {
 	KEY_LIMIT_MS = 20 * 1000,
 	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
 	HEADER_ROOM = 8192,
+	LEAVING_ROOM = 1 << 20, /* boundaries of very many parts */
 	REPORT_ROOM = 256 * 1024,
 	COPIES = 5, /* of a message in memory while it is being sent, besides the one that came */
 	SENT_TRIES = 4,
@@ -48,10 +51,10 @@ struct sending {
 	struct member *member;
 	struct worker *worker;
 	char ref[LOG_REF_LEN + 1];
-	int64_t now;        /* seconds since 1970 */
-	struct buf fields;  /* those that the client left out */
-	struct buf id;      /* Message-ID */
-	struct buf leaving; /* the message as it leaves */
+	int64_t now;   /* seconds since 1970 */
+	int64_t stamp; /* the same for others' eyes */
+	struct identity identity;
+	struct buf leaving; /* the message as it leaves, without Date */
 	struct buf parts;
 	uint32_t part_count;
 	uint8_t unit[IPC_UNIT];
@@ -129,7 +132,7 @@ add_domain(struct sending *s, struct delivery *d, const struct spool_key *key, s
 				    .ret = v->ret,
 				    .envid = envelope_view(v, v->envid),
 				    .flags = courier_flags(s, domain),
-				    .message_id = buf_bytes(&s->id),
+				    .message_id = buf_bytes(&s->identity.id),
 				    .entered = (uint64_t)s->now,
 				    .recipients = list};
 	memcpy(part.account, s->member->account, sizeof(part.account));
@@ -172,6 +175,30 @@ add_remote(struct sending *s)
 
 /* ---- to members ---- */
 
+_Static_assert((int)CONFIG_DATE_RELEASE == (int)MAIL_DATE_RELEASE, "the setting has one form");
+_Static_assert((int)CONFIG_DATE_DAY == (int)MAIL_DATE_DAY, "the setting has one form");
+_Static_assert((int)CONFIG_DATE_KEEP == (int)MAIL_DATE_KEEP, "the setting has one form");
+
+static enum mail_privacy_date
+date_setting(const struct sending *s)
+{
+	return (enum mail_privacy_date)s->worker->host->config.date;
+}
+
+/*
+ * A copy for a member is sealed now, before anybody knows when it will leave: it is dated with the next tick of
+ * the public clock, or, under the other laws, with the minute.
+ */
+static int64_t
+stamp_of(const struct config *config, int64_t wall_ms)
+{
+	enum { MINUTE_MS = 60 * 1000 };
+	const struct law_config *law = &config->leave;
+	int64_t ms = law->kind == LAW_CROWD && law->clock > 0 ? (wall_ms / law->clock + 1) * law->clock
+							      : wall_ms - wall_ms % MINUTE_MS;
+	return ms / MSEC_SECOND;
+}
+
 /* Return-Path and one Received line (RFC 5321 section 4.4): of the house, not of the author's machine. */
 static enum err
 write_trace(const struct sending *s, struct buf *out)
@@ -185,7 +212,7 @@ write_trace(const struct sending *s, struct buf *out)
 		e = buf_printf(&value, "by %s (Cohue) with %s id %s; ", s->worker->host->config.hostname,
 			       s->envelope->utf8 ? "UTF8SMTPSA" : "ESMTPSA", s->ref);
 	}
-	e = e == ERR_OK ? mail_write_date(&value, s->now) : e;
+	e = e == ERR_OK ? mail_write_date(&value, s->stamp) : e;
 	e = e == ERR_OK ? mail_write_field(out, "Received", buf_bytes(&value)) : e;
 	buf_wipe(&value);
 	return e;
@@ -202,9 +229,11 @@ add_local(struct sending *s)
 		return ERR_OK;
 	}
 	enum err e = write_trace(s, &whole);
+	e = e == ERR_OK ? mail_privacy_put_dates(buf_bytes(&s->leaving), date_setting(s), s->stamp, &whole)
+			: e;
 	e = e == ERR_OK ? buf_append(&whole, buf_bytes(&s->leaving)) : e;
 	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&whole)) : e;
-	d.received = (uint64_t)s->now;
+	d.received = (uint64_t)s->stamp;
 	d.sender = envelope_view(v, v->sender);
 	d.flags = ARRIVAL_LOCAL;
 	for (size_t i = 0; i < v->target_count && e == ERR_OK; i++) {
@@ -254,6 +283,18 @@ add_report(struct sending *s)
 
 /* ---- the author's copy ---- */
 
+static struct mail_privacy
+privacy_of(struct sending *s)
+{
+	struct mail_privacy p = {.id = buf_bytes(&s->identity.id),
+				 .map = identity_map,
+				 .map_arg = s->member,
+				 .date = date_setting(s),
+				 .now = s->now};
+	crypto_random_bytes(p.seed, sizeof(p.seed));
+	return p;
+}
+
 static enum err
 write_sent_copy(struct sending *s, struct buf *out)
 {
@@ -266,8 +307,16 @@ write_sent_copy(struct sending *s, struct buf *out)
 		list[i].address = envelope_view(v, v->recipients[i].address);
 		list[i].normal = envelope_view(v, v->recipients[i].normal);
 	}
-	enum err e = submission_sent_copy(buf_bytes(&v->message), buf_bytes(&s->fields), list,
-					  v->recipient_count, out);
+	struct buf kept = BUF_INIT(v->message.len + SUBMISSION_TEXT_MAX);
+	struct buf fields = BUF_INIT(HEADER_ROOM);
+	const struct mail_privacy p = privacy_of(s);
+	enum err e = mail_privacy_keep(buf_bytes(&v->message), &p, &kept);
+	e = e == ERR_OK ? mail_privacy_put_dates(buf_bytes(&kept), MAIL_DATE_RELEASE, s->now, &fields) : e;
+	e = e == ERR_OK
+		? submission_sent_copy(buf_bytes(&kept), buf_bytes(&fields), list, v->recipient_count, out)
+		: e;
+	buf_wipe(&kept);
+	buf_wipe(&fields);
 	free(list);
 	return e;
 }
@@ -282,15 +331,15 @@ static void
 journal_first(const struct sending *s, struct journal_line *ret)
 {
 	struct submission_lane wait = how_it_waits(s);
-	*ret = (struct journal_line){.event = JOURNAL_SUBMITTED,
-				     .time = (uint64_t)s->now,
-				     .lane = (uint8_t)wait.lane,
-				     .hold = (uint64_t)(wait.hold / MSEC_SECOND),
-				     .reference = bytes_str(s->ref),
-				     .message_id = bytes_slice(buf_bytes(&s->id), 0, JOURNAL_TEXT_MAX),
-				     .size_class =
-					 (uint8_t)law_size_class(delivery_wire_size(buf_bytes(&s->leaving))),
-				     .recipients = (uint32_t)s->envelope->recipient_count};
+	*ret = (struct journal_line){
+	    .event = JOURNAL_SUBMITTED,
+	    .time = (uint64_t)s->now,
+	    .lane = (uint8_t)wait.lane,
+	    .hold = (uint64_t)(wait.hold / MSEC_SECOND),
+	    .reference = bytes_str(s->ref),
+	    .message_id = bytes_slice(buf_bytes(&s->identity.id), 0, JOURNAL_TEXT_MAX),
+	    .size_class = (uint8_t)law_size_class(delivery_wire_size(buf_bytes(&s->leaving))),
+	    .recipients = (uint32_t)s->envelope->recipient_count};
 	memcpy(ret->unit, s->unit, sizeof(ret->unit));
 }
 
@@ -300,9 +349,12 @@ add_copy(struct sending *s)
 	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
 	s->sent = SUBMISSION_SENT_AFTER;
 	if (write_sent_copy(s, &copy) == ERR_OK) {
+		struct operation renamed;
+		bool renames = identity_operation(&s->identity, &renamed);
 		struct journal_line line;
 		journal_first(s, &line);
-		s->sent = submission_add_sent(s->member, buf_bytes(&copy), &line, &s->upload, &s->parts);
+		s->sent = submission_add_sent(s->member, buf_bytes(&copy), buf_bytes(&s->envelope->message),
+					      &line, renames ? &renamed : NULL, &s->upload, &s->parts);
 	}
 	buf_wipe(&copy);
 }
@@ -335,10 +387,19 @@ static enum err
 make_texts(struct sending *s)
 {
 	struct bytes message = buf_bytes(&s->envelope->message);
-	struct submission_stamp stamp = {.domain = s->worker->host->config.domain, .now = s->now};
-	crypto_random_bytes(stamp.random, sizeof(stamp.random));
-	enum err e = submission_missing_fields(message, &stamp, &s->fields, &s->id);
-	return e == ERR_OK ? submission_leaving(message, buf_bytes(&s->fields), &s->leaving) : e;
+	struct mail_privacy_look look;
+	struct arena arena;
+	/* Her log knows which identifiers she may refer to. */
+	enum err e = member_ready(s->member);
+	arena_init(&arena, MAIL_PARSE_MEMORY + (1 << 20));
+	e = e == ERR_OK ? mail_privacy_look(&arena, message, &look) : e;
+	e = e == ERR_OK ? identity_make(&s->identity, s->member, &look) : e;
+	arena_clear(&arena);
+	if (e == ERR_OK) {
+		const struct mail_privacy p = privacy_of(s);
+		e = mail_privacy_leave(message, &p, &s->leaving);
+	}
+	return e;
 }
 
 static enum err
@@ -382,12 +443,13 @@ failure(enum err e)
  * twice. What may pass is tried again.
  */
 static enum err
-file_sent(struct sending *s)
+file_sent(struct sending *s, const struct operation *renamed)
 {
 	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
 	enum err e = write_sent_copy(s, &copy);
 	for (int i = 0; e == ERR_OK && i < SENT_TRIES; i++) {
-		e = member_file_sent(s->member, buf_bytes(&copy), s->now);
+		e = member_file_sent(s->member, buf_bytes(&copy), buf_bytes(&s->envelope->message), s->now,
+				     renamed);
 		bool passing = e == ERR_AGAIN || e == ERR_CLOSED || e == ERR_TIMEOUT || e == ERR_MEMORY ||
 			       e == ERR_CONFLICT;
 		if (!passing || i + 1 == SENT_TRIES || task_sleep(SENT_PAUSE_MS) != ERR_OK) {
@@ -402,19 +464,29 @@ file_sent(struct sending *s)
 static enum err
 see_to_copy(struct sending *s)
 {
+	struct operation op;
+	const struct operation *renamed = identity_operation(&s->identity, &op) ? &op : NULL;
+	enum err e = ERR_OK;
 	switch (s->sent) {
 	case SUBMISSION_SENT_WITH_UNIT:
 		/* It is in her log. Filed at once, so that she sees it; if that fails now, it is filed later. */
 		(void)!member_look(s->member);
 		return ERR_OK;
 	case SUBMISSION_SENT_BEFORE:
-		return ERR_OK;
+		break;
 	case SUBMISSION_SENT_FULL:
-		return ERR_QUOTA;
+		e = ERR_QUOTA;
+		break;
 	case SUBMISSION_SENT_AFTER:
+		e = file_sent(s, renamed);
+		renamed = e == ERR_OK ? NULL : renamed;
 		break;
 	}
-	return file_sent(s);
+	if (renamed != NULL) {
+		/* Without a copy, too, she may refer to it later. If not even this goes, nothing else can be done. */
+		(void)!member_append_operation(s->member, renamed);
+	}
+	return e;
 }
 
 static struct submission_reply
@@ -472,19 +544,19 @@ submission_send(struct envelope *v, struct member *m)
 	if (worker_take_bytes(v->worker, room) != ERR_OK) {
 		return say(452, "4.3.1", "Too much mail at once, try again later");
 	}
+	int64_t wall = clock_wall();
 	struct sending s = {.envelope = v,
 			    .member = m,
 			    .worker = v->worker,
-			    .now = clock_wall() / 1000,
-			    .fields = BUF_INIT(HEADER_ROOM),
-			    .id = BUF_INIT(SPOOL_TEXT_MAX),
-			    .leaving = BUF_INIT(v->message.len + HEADER_ROOM),
+			    .now = wall / MSEC_SECOND,
+			    .stamp = stamp_of(&v->worker->host->config, wall),
+			    .leaving = BUF_INIT(v->message.len + LEAVING_ROOM),
 			    .parts = BUF_INIT(IPC_PAYLOAD_MAX - 1024)};
+	identity_init(&s.identity);
 	log_ref(s.ref);
 	crypto_random_bytes(s.unit, sizeof(s.unit));
 	r = run(&s);
-	buf_wipe(&s.fields);
-	buf_wipe(&s.id);
+	identity_clear(&s.identity);
 	buf_wipe(&s.leaving);
 	buf_wipe(&s.parts);
 	worker_give_bytes(v->worker, room);

@@ -6,11 +6,12 @@
 #include "crypto/crypto.h"
 #include "delivery/delivery.h"
 
-enum { MARK_MAX = 256 + JOURNAL_LINE_MAX };
+enum { MARK_MAX = 256 + JOURNAL_LINE_MAX + OPERATION_IDENTIFIER_MAX };
 
 static enum err
 add_part(struct member *m, struct bytes copy, const struct journal_line *line,
-	 const uint8_t key[OPERATION_KEY_LEN], struct upload *u, struct buf *parts)
+	 const uint8_t key[OPERATION_KEY_LEN], const struct operation *renamed, struct upload *u,
+	 struct buf *parts)
 {
 	const struct directory_account *profile = &m->profile;
 	struct delivery d;
@@ -18,7 +19,7 @@ add_part(struct member *m, struct bytes copy, const struct journal_line *line,
 	uint8_t delivery[SEALED_ID_LEN];
 	memset(&d, 0, sizeof(d));
 	crypto_random_bytes(delivery, sizeof(delivery));
-	enum err e = member_sent_mark(m, delivery, key, &mark);
+	enum err e = member_sent_mark(m, delivery, key, renamed, &mark);
 	e = e == ERR_OK ? journal_put_extra(line, &mark) : e;
 	e = e == ERR_OK ? delivery_init(&d, m->worker->codec, copy) : e;
 	/* The store is told no quota: a full mailbox must not keep a message from leaving. */
@@ -40,19 +41,20 @@ add_part(struct member *m, struct bytes copy, const struct journal_line *line,
 }
 
 enum submission_sent
-submission_add_sent(struct member *m, struct bytes copy, const struct journal_line *line, struct upload *u,
+submission_add_sent(struct member *m, struct bytes copy, struct bytes submitted,
+		    const struct journal_line *line, const struct operation *renamed, struct upload *u,
 		    struct buf *parts)
 {
 	uint8_t key[OPERATION_KEY_LEN];
 	uint32_t mailbox = 0;
 	uint32_t uid = 0;
-	if (member_ready(m) != ERR_OK || !member_sent_key(m, copy, key)) {
+	if (member_ready(m) != ERR_OK || !member_sent_copy_key(m, copy, submitted, key)) {
 		return SUBMISSION_SENT_AFTER;
 	}
 	if (fold_sent_copy(m->fold, key, &mailbox, &uid) == ERR_OK) {
 		return SUBMISSION_SENT_BEFORE;
 	}
-	enum err e = add_part(m, copy, line, key, u, parts);
+	enum err e = add_part(m, copy, line, key, renamed, u, parts);
 	return e == ERR_OK      ? SUBMISSION_SENT_WITH_UNIT
 	       : e == ERR_QUOTA ? SUBMISSION_SENT_FULL
 				: SUBMISSION_SENT_AFTER;

@@ -16,9 +16,11 @@ enum submission_sent {
 
 /*
  * Adds the copy (complete, as it is to be kept) to the parts, after all others, with the first line of the letter's journal, whose time
- * is the copy's. From a task. Never fails: what a copy lacks must not keep a message from leaving.
+ * is the copy's. submitted: as her program gave the message. renamed: goes into her log with it; may be NULL. From a task. Never
+ * fails: what a copy lacks must not keep a message from leaving.
  */
-enum submission_sent submission_add_sent(struct member *m, struct bytes copy, const struct journal_line *line,
+enum submission_sent submission_add_sent(struct member *m, struct bytes copy, struct bytes submitted,
+					 const struct journal_line *line, const struct operation *renamed,
 					 struct upload *u, struct buf *parts);
 
 #endif

@@ -106,7 +106,10 @@ her_copy_goes_to_sent_and_nobody_elses(void **state)
 	const struct member *m = conn_find(t.session->state, 0, 0)->member;
 	/* Of a type that this version does not know, before it. */
 	assert_int_equal(buf_append(&mark, bytes_of("\x77\x77\0\0\0\1x", 7)), ERR_OK);
-	assert_int_equal(member_sent_mark(m, delivery, key, &mark), ERR_OK);
+	const struct operation renamed = {
+	    .kind = OPERATION_RENAMED,
+	    .renamed = {.key = {4}, .token = {5}, .original = BYTES_LIT("<x@pc.lan>")}};
+	assert_int_equal(member_sent_mark(m, delivery, key, &renamed, &mark), ERR_OK);
 	t.extra = buf_bytes(&mark);
 	testing_arrive(&t, HELLO, delivery);
 	testing_type(&t, 0, "STATUS Sent (MESSAGES UNSEEN)", "OK");
@@ -115,6 +118,9 @@ her_copy_goes_to_sent_and_nobody_elses(void **state)
 	uint32_t uid = 0;
 	assert_int_equal(fold_sent_copy(m->fold, key, &mailbox, &uid), ERR_OK);
 	assert_int_equal(uid, 1);
+	uint8_t token[OPERATION_TOKEN_LEN] = {0};
+	assert_int_equal(fold_renamed(m->fold, renamed.renamed.key, token), ERR_OK);
+	assert_memory_equal(token, renamed.renamed.token, sizeof(token));
 	/* The same again is there once; with the mark of another delivery it is a stranger's. */
 	testing_arrive(&t, HELLO, delivery);
 	testing_arrive(&t, HELLO, NULL);
