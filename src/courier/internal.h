@@ -70,6 +70,7 @@ struct work {
 	uint32_t epoch;
 	uint64_t age;
 	uint64_t batch;
+	uint64_t left;       /* first release of the message, ms since 1970; 0: unsaid */
 	unsigned size_class; /* that it waited in */
 	bool gathered;       /* its batch is not complete yet */
 	bool warned;

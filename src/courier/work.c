@@ -72,7 +72,8 @@ open_part(struct work *w)
 		e = w->outcomes == NULL ? ERR_MEMORY : ERR_OK;
 	}
 	if (e == ERR_OK && w->part.first_release == 0) {
-		w->part.first_release = (uint64_t)(clock_wall() / MSEC_SECOND);
+		w->part.first_release =
+		    w->left > 0 ? w->left / MSEC_SECOND : (uint64_t)(clock_wall() / MSEC_SECOND);
 	}
 	if (e != ERR_OK) {
 		buf_wipe(&w->plain);
@@ -185,6 +186,7 @@ work_take(struct courier *c, const struct msg_courier_work *m)
 				   .part_number = m->part,
 				   .epoch = m->epoch,
 				   .age = m->age,
+				   .left = m->left,
 				   .batch = m->batch_id,
 				   .size_class = m->size_class,
 				   .warned = m->warned != 0,

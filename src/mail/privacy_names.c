@@ -47,6 +47,7 @@ static const char *const hidden[] = {
     "Autocrypt-Draft-State",
     /* What chose the lane in the waiting room. */
     "Importance",
+    "MT-Priority",
     "Priority",
     /* Marks of a mailbox. */
     "Status",

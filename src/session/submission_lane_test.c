@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "mail/privacy.h"
 #include "session/submission_lane.h"
 
 static enum law_lane
@@ -73,6 +74,24 @@ the_envelope_goes_before_the_header(void **state)
 	assert_int_equal(submission_lane(&mail, low, LAW_NORMAL).hold, MSEC_HOUR);
 }
 
+static void
+what_chose_the_lane_does_not_leave(void **state)
+{
+	(void)state;
+	for (size_t i = 0; submission_lane_fields[i] != NULL; i++) {
+		const struct mail_privacy p = {.id = BYTES_LIT("<a@b>")};
+		struct buf message = BUF_INIT(1024);
+		struct buf out = BUF_INIT(1024);
+		assert_int_equal(
+		    buf_printf(&message, "Message-ID: <a@b>\r\n%s: 1\r\n\r\n", submission_lane_fields[i]),
+		    ERR_OK);
+		assert_int_equal(mail_privacy_leave(buf_bytes(&message), &p, &out), ERR_OK);
+		assert_true(bytes_is(buf_bytes(&out), "Message-ID: <a@b>\r\n\r\n"));
+		buf_clear(&message);
+		buf_clear(&out);
+	}
+}
+
 int
 main(void)
 {
@@ -80,6 +99,7 @@ main(void)
 	    cmocka_unit_test(what_mail_programs_write_chooses_the_lane),
 	    cmocka_unit_test(the_member_s_own_lane_holds_where_nothing_is_said),
 	    cmocka_unit_test(the_envelope_goes_before_the_header),
+	    cmocka_unit_test(what_chose_the_lane_does_not_leave),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

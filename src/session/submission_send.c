@@ -68,6 +68,12 @@ say(unsigned code, const char *enhanced, const char *text)
 	return (struct submission_reply){.code = code, .enhanced = enhanced, .text = text};
 }
 
+static struct submission_lane
+how_it_waits(const struct envelope *v)
+{
+	return submission_lane(&v->wish, buf_bytes(&v->message), LAW_NORMAL);
+}
+
 static bool
 owns(const void *arg, const struct mail_mailbox *mailbox)
 {
@@ -321,16 +327,10 @@ write_sent_copy(struct sending *s, struct buf *out)
 	return e;
 }
 
-static struct submission_lane
-how_it_waits(const struct sending *s)
-{
-	return submission_lane(&s->envelope->wish, buf_bytes(&s->envelope->message), LAW_NORMAL);
-}
-
 static void
 journal_first(const struct sending *s, struct journal_line *ret)
 {
-	struct submission_lane wait = how_it_waits(s);
+	struct submission_lane wait = how_it_waits(s->envelope);
 	*ret = (struct journal_line){
 	    .event = JOURNAL_SUBMITTED,
 	    .time = (uint64_t)s->now,
@@ -366,7 +366,7 @@ put_unit(struct sending *s)
 {
 	const struct envelope *v = s->envelope;
 	const struct directory_account *profile = &s->member->profile;
-	struct submission_lane wait = how_it_waits(s);
+	struct submission_lane wait = how_it_waits(s->envelope);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
 				.size = delivery_wire_size(buf_bytes(&s->leaving)),
 				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),
@@ -549,7 +549,7 @@ submission_send(struct envelope *v, struct member *m)
 			    .member = m,
 			    .worker = v->worker,
 			    .now = wall / MSEC_SECOND,
-			    .stamp = stamp_of(&v->worker->host->config, wall),
+			    .stamp = stamp_of(&v->worker->host->config, wall + how_it_waits(v).hold),
 			    .leaving = BUF_INIT(v->message.len + LEAVING_ROOM),
 			    .parts = BUF_INIT(IPC_PAYLOAD_MAX - 1024)};
 	identity_init(&s.identity);
