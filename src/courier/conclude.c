@@ -7,13 +7,13 @@
 #include "courier/internal.h"
 #include "courier/message.h"
 #include "process/log.h"
+#include "sealed/journal.h"
 
-enum { REPORT_ROOM = 256 * 1024, PAUSE_MS = 1000 };
-
-struct conclusion {
-	struct verdict verdict;
-	struct buf body;
-	struct buf notices;
+enum {
+	REPORT_ROOM = 256 * 1024,
+	REASON_ROOM = 4096,
+	JOURNAL_ROOM = 16 * 1024,
+	PAUSE_MS = 1000,
 };
 
 static void
@@ -84,6 +84,77 @@ add_report(struct work *w, enum report_kind kind, struct buf *notices)
 	return e;
 }
 
+static uint16_t
+tls_version(unsigned tls)
+{
+	return tls == 13 ? 0x0304 : tls == 12 ? 0x0303 : 0;
+}
+
+/* What the server said, or why it was not reached. */
+static enum err
+write_reason(const struct outcome *o, struct buf *out)
+{
+	const struct smtp_result *r = &o->result;
+	enum err e = r->local ? ERR_OK : buf_printf(out, "%u %s ", r->code, r->status);
+	return e == ERR_OK ? buf_append_str(out, r->text) : e;
+}
+
+/* One line of the author's journal for those recipients that fared alike. */
+static enum err
+add_line(const struct work *w, enum outcome_state state, enum journal_event event, struct wire_writer *lines)
+{
+	const struct outcome *o = NULL;
+	struct journal_line line = {.event = event,
+				    .time = (uint64_t)(clock_wall() / MSEC_SECOND),
+				    .domain = bytes_slice(w->part.domain, 0, JOURNAL_TEXT_MAX)};
+	for (size_t i = 0; i < w->part.recipient_count; i++) {
+		if (w->outcomes[i].state == state) {
+			o = o == NULL ? &w->outcomes[i] : o;
+			line.recipients++;
+		}
+	}
+	if (o == NULL) {
+		return ERR_OK;
+	}
+	struct buf reason = BUF_INIT(REASON_ROOM);
+	struct buf sealed = BUF_INIT(ARRIVAL_SEALED_MAX);
+	uint8_t delivery[SEALED_ID_LEN];
+	crypto_random_bytes(delivery, sizeof(delivery));
+	memcpy(line.unit, w->unit, sizeof(line.unit));
+	line.tls = tls_version(o->how.tls);
+	line.verified = o->how.verified;
+	line.padded = o->how.padded;
+	enum err e = write_reason(o, &reason);
+	line.text = bytes_slice(buf_bytes(&reason), 0, JOURNAL_TEXT_MAX);
+	e = e == ERR_OK ? journal_seal(w->part.account, w->part.generation, w->part.public_key, delivery,
+				       &line, &sealed)
+			: e;
+	if (e == ERR_OK) {
+		wire_put_bytes(lines, buf_bytes(&sealed));
+		e = wire_done(lines);
+	}
+	buf_wipe(&reason);
+	buf_clear(&sealed);
+	return e;
+}
+
+/* What became of this attempt, for the author alone. A letter is not kept back for what its journal lacks. */
+static void
+add_journal(const struct work *w, struct buf *journal)
+{
+	struct wire_writer lines;
+	wire_writer_init(&lines, journal);
+	if (w->part.generation == 0) {
+		return; /* the house's own mail */
+	}
+	enum err e = add_line(w, OUTCOME_DONE, JOURNAL_DELIVERED, &lines);
+	e = e == ERR_OK ? add_line(w, OUTCOME_TEMPORARY, JOURNAL_DEFERRED, &lines) : e;
+	e = e == ERR_OK ? add_line(w, OUTCOME_FAILED, JOURNAL_FAILED, &lines) : e;
+	if (e != ERR_OK) {
+		buf_reset(journal);
+	}
+}
+
 /* The part with the recipients that stay open. */
 static enum err
 seal_rest(struct work *w, const struct verdict *v, struct buf *body)
@@ -138,7 +209,9 @@ tell(struct work *w, const struct verdict *v)
 	struct courier *c = w->courier;
 	struct buf body = BUF_INIT(SPOOL_PART_MAX);
 	struct buf notices = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct buf journal = BUF_INIT(JOURNAL_ROOM);
 	enum err e = add_reports(w, v, &notices);
+	add_journal(w, &journal);
 	if (e == ERR_OK && v->again) {
 		e = seal_rest(w, v, &body);
 	}
@@ -147,7 +220,8 @@ tell(struct work *w, const struct verdict *v)
 						.again = v->again,
 						.warned = w->warned || v->warn,
 						.body = buf_bytes(&body),
-						.notices = buf_bytes(&notices)};
+						.notices = buf_bytes(&notices),
+						.journal = buf_bytes(&journal)};
 		memcpy(m.unit, w->unit, sizeof(m.unit));
 		/* From now on, being handed over again means that this was not heard. */
 		w->handed_again = false;
@@ -156,6 +230,7 @@ tell(struct work *w, const struct verdict *v)
 	}
 	buf_wipe(&body);
 	buf_wipe(&notices);
+	buf_clear(&journal);
 	return e;
 }
 

@@ -267,7 +267,7 @@ enum ipc_stage {
 /*
  * again 0: the part is finished; 1: recipients stay open: body replaces the part's (empty: as it was), it is retried.
  * notices: parts as in MIX_PUT (arrivals to the sender: bounce, delay warning, success report), put in the same transaction.
- * journal: parts likewise, that enter her log at once: what became of this attempt.
+ * journal: list of bytes, each a line sealed to the author (sealed/journal.h), that enters her log at once.
  */
 #define MSG_COURIER_VERDICT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
 	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) BYTES(body) BYTES(notices) BYTES(journal)

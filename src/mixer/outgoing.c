@@ -299,6 +299,23 @@ struct notice {
 	struct spool_state state;
 };
 
+enum { JOURNAL_LINES_MAX = 8 };
+
+/* Into the author's log, and nobody else's. */
+static enum err
+write_journal(const uint8_t account[IPC_ACCOUNT], struct bytes lines, struct wire_writer *w)
+{
+	struct wire_reader r;
+	enum err e = ERR_OK;
+	wire_reader_init(&r, lines);
+	for (unsigned i = 0; r.rest.len > 0 && e == ERR_OK; i++) {
+		struct bytes sealed = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
+		e = r.error != ERR_OK || i >= JOURNAL_LINES_MAX ? ERR_FORMAT
+								: mixer_journal_op(account, sealed, w);
+	}
+	return e;
+}
+
 static enum err
 write_verdict(struct mixer *m, const struct msg_courier_verdict *v, const struct unit *u,
 	      struct spool_part *after, struct arena *arena, struct wire_writer *w, struct notice *ret_notice)
@@ -307,6 +324,9 @@ write_verdict(struct mixer *m, const struct msg_courier_verdict *v, const struct
 	struct buf sealed = BUF_INIT(SPOOL_STATE_MAX);
 	if (v->notices.len > 0) {
 		e = mixer_notice_op(m, v->notices, arena, ret_notice->id, &ret_notice->state, w);
+	}
+	if (e == ERR_OK && u->state.sender_kind == SPOOL_SENDER_ACCOUNT) {
+		e = write_journal(u->state.sender, v->journal, w);
 	}
 	bool last = u->state.part_count == 1;
 	if (e == ERR_OK && v->again == 0) {

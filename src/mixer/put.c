@@ -431,3 +431,33 @@ mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena, uint
 	buf_clear(&sealed);
 	return e;
 }
+
+enum err
+mixer_journal_op(const uint8_t account[IPC_ACCOUNT], struct bytes sealed, struct wire_writer *ops)
+{
+	uint8_t unit[IPC_UNIT];
+	struct buf parts = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct wire_writer w;
+	wire_writer_init(&w, &parts);
+	wire_put_bytes(&w, sealed);
+	enum err e = wire_done(&w);
+	if (e == ERR_OK) {
+		/* Put and released in one transaction: a unit that nobody ever sees. */
+		crypto_random_bytes(unit, sizeof(unit));
+		wire_put_u8(ops, SPOOL_OP_PUT);
+		wire_put_fixed(ops, unit, IPC_UNIT);
+		wire_put_bytes(ops, BYTES_LIT("-"));
+		wire_put_bytes(ops, buf_bytes(&parts));
+		wire_put_bytes(ops, BYTES_EMPTY);
+		wire_put_bytes(ops, BYTES_EMPTY);
+		wire_put_u8(ops, SPOOL_OP_RELEASE);
+		wire_put_fixed(ops, unit, IPC_UNIT);
+		wire_put_u32(ops, 0);
+		wire_put_fixed(ops, account, IPC_ACCOUNT);
+		wire_put_u8(ops, SPOOL_OP_DELETE);
+		wire_put_fixed(ops, unit, IPC_UNIT);
+		e = wire_done(ops);
+	}
+	buf_clear(&parts);
+	return e;
+}

@@ -158,6 +158,12 @@ void put_lists_clear(struct put_lists *l);
 COHUE_MUST_USE enum err mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena,
 					uint8_t ret_id[IPC_UNIT], struct spool_state *ret_state,
 					struct wire_writer *ops);
+/*
+ * A line of a member's journal, sealed to her: enters her log at once, as operations of a batch. ERR_LIMIT, ERR_MEMORY: a batch goes on
+ * without it.
+ */
+COHUE_MUST_USE enum err mixer_journal_op(const uint8_t account[IPC_ACCOUNT], struct bytes sealed,
+					 struct wire_writer *ops);
 COHUE_MUST_USE enum err room_enter(struct mixer *m, const uint8_t id[IPC_UNIT],
 				   const struct spool_state *state);
 

@@ -231,6 +231,20 @@ class Peers(Outbound):
         wait_until(lambda: self.courier()["deferred"] > before["deferred"], 20, "deferred")
         self.assertEqual(self.courier()["failed"], before["failed"])
 
+    def test_the_journal_tells_its_author_what_became_of_each_letter(self) -> None:
+        def lines(subject: str) -> list[dict[str, str]]:
+            return [line for line in self.house.cli_json("journal", "alice", stdin=self.alice.password + "\n")
+                    if subject in line["text"]]
+        self.send(["bob@exim.test"], message("bob@exim.test", "noted"))
+        done = wait_until(lambda: lines("Delivered to exim.test"), 20, "delivered")[-1]
+        self.assertEqual((done["event"], done["protected"]), ("delivered", "yes"))
+        of_it = [line["event"] for line in lines("") if line["letter"] == done["letter"]]
+        self.assertEqual(of_it[0], "submitted")
+        self.send(["grey@postfix.test"], message("grey@postfix.test", "grey again"))
+        wait_until(lambda: lines("Not yet taken by postfix.test"), 20, "deferred")
+        self.send(["nobody-here@postfix.test"], message("nobody-here@postfix.test", "nobody"))
+        wait_until(lambda: lines("Refused by postfix.test"), 20, "failed")
+
     def test_success_is_reported_where_it_was_asked_for(self) -> None:
         self.send(["dave@narrow.test"], message("dave@narrow.test", "receipt"), rcpt_options=("NOTIFY=SUCCESS",))
         self.assertIn("Action: relayed", self.report("receipt").as_string())
