@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "crowd/live.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	size_t offset;
+} fields[] = {
+    {"letters", offsetof(struct live_sums, letters)},
+    {"deliveries", offsetof(struct live_sums, deliveries)},
+    {"void", offsetof(struct live_sums, void_letters)},
+    {"urgent", offsetof(struct live_sums, urgent)},
+    {"wait", offsetof(struct live_sums, wait)},
+    {"crowd", offsetof(struct live_sums, crowd)},
+    {"guess", offsetof(struct live_sums, guess)},
+    {"ticks", offsetof(struct live_sums, ticks)},
+    {"bytes", offsetof(struct live_sums, bytes)},
+    {"padded", offsetof(struct live_sums, padded)},
+};
+
+static const struct {
+	const char *name;
+	size_t offset;
+} facts[] = {
+    {"crowd.members", offsetof(struct live, members)},
+    {"crowd.counting", offsetof(struct live, counting)},
+    {"crowd.clock", offsetof(struct live, clock)},
+    {"crowd.k", offsetof(struct live, k)},
+};
+
+enum { FIELDS = sizeof(fields) / sizeof(fields[0]), FACTS = sizeof(facts) / sizeof(facts[0]) };
+
+static uint64_t
+get(const void *of, size_t offset)
+{
+	uint64_t v = 0;
+	memcpy(&v, (const char *)of + offset, sizeof(v));
+	return v;
+}
+
+static void
+set(void *of, size_t offset, uint64_t v)
+{
+	memcpy((char *)of + offset, &v, sizeof(v));
+}
+
+static void
+add_sums(struct live_sums *to, const struct live_sums *what)
+{
+	for (size_t i = 0; i < FIELDS; i++) {
+		uint64_t a = get(to, fields[i].offset);
+		uint64_t b = get(what, fields[i].offset);
+		set(to, fields[i].offset, a > UINT64_MAX - b ? UINT64_MAX : a + b);
+	}
+}
+
+/* The period of that number at the end; older ones than `max` periods go. */
+static struct live_period *
+period_of(struct live_period *periods, size_t *count, size_t max, uint64_t number)
+{
+	if (*count > 0 && periods[*count - 1].number >= number) {
+		return &periods[*count - 1];
+	}
+	size_t old = 0;
+	while (old < *count && periods[old].number + max <= number) {
+		old++;
+	}
+	if (*count - old == max) {
+		old++;
+	}
+	memmove(periods, periods + old, (*count - old) * sizeof(periods[0]));
+	*count -= old;
+	periods[*count] = (struct live_period){.number = number};
+	return &periods[(*count)++];
+}
+
+void
+live_add(struct live *l, msec wall, const struct live_sums *sums)
+{
+	uint64_t hour = wall < 0 ? 0 : (uint64_t)(wall / MSEC_HOUR);
+	add_sums(&period_of(l->hours, &l->hour_count, LIVE_HOURS, hour)->sums, sums);
+	add_sums(&period_of(l->days, &l->day_count, LIVE_DAYS, hour / 24)->sums, sums);
+}
+
+static enum err
+write_periods(const char *kind, const struct live_period *periods, size_t count, struct buf *out)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < count; i++) {
+		e = buf_printf(out, "crowd.%s.%llu", kind, (unsigned long long)periods[i].number);
+		for (size_t k = 0; e == ERR_OK && k < FIELDS; k++) {
+			e = buf_printf(out, " %s=%llu", fields[k].name,
+				       (unsigned long long)get(&periods[i].sums, fields[k].offset));
+		}
+		e = e == ERR_OK ? buf_append_byte(out, '\n') : e;
+	}
+	return e;
+}
+
+enum err
+live_write(const struct live *l, struct buf *out)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < FACTS; i++) {
+		e = buf_printf(out, "%s %llu\n", facts[i].name, (unsigned long long)get(l, facts[i].offset));
+	}
+	e = e == ERR_OK ? write_periods("hour", l->hours, l->hour_count, out) : e;
+	return e == ERR_OK ? write_periods("day", l->days, l->day_count, out) : e;
+}
+
+static struct bytes
+cut(struct bytes *rest, uint8_t at)
+{
+	ptrdiff_t end = bytes_find(*rest, at);
+	struct bytes part = end < 0 ? *rest : bytes_slice(*rest, 0, (size_t)end);
+	*rest = bytes_from(*rest, end < 0 ? rest->len : (size_t)end + 1);
+	return part;
+}
+
+static enum err
+read_sums(struct bytes text, struct live_sums *ret)
+{
+	while (text.len > 0) {
+		struct bytes value = cut(&text, ' ');
+		struct bytes name = cut(&value, '=');
+		uint64_t n = 0;
+		if (bytes_to_u64(value, UINT64_MAX, &n) != ERR_OK) {
+			return ERR_FORMAT;
+		}
+		for (size_t i = 0; i < FIELDS; i++) {
+			if (bytes_is(name, fields[i].name)) {
+				set(ret, fields[i].offset, n);
+			}
+		}
+	}
+	return ERR_OK;
+}
+
+static enum err
+read_period(struct bytes number, struct bytes sums, struct live_period *periods, size_t *count, size_t max)
+{
+	struct live_period p = {.number = 0};
+	if (*count == max || bytes_to_u64(number, UINT64_MAX >> 8, &p.number) != ERR_OK ||
+	    (*count > 0 && periods[*count - 1].number >= p.number)) {
+		return ERR_FORMAT;
+	}
+	enum err e = read_sums(sums, &p.sums);
+	if (e == ERR_OK) {
+		periods[(*count)++] = p;
+	}
+	return e;
+}
+
+static enum err
+read_line(struct bytes line, struct live *l)
+{
+	static const char hour[] = "crowd.hour.";
+	static const char day[] = "crowd.day.";
+	struct bytes name = cut(&line, ' ');
+	if (bytes_starts_with(name, hour)) {
+		return read_period(bytes_from(name, sizeof(hour) - 1), line, l->hours, &l->hour_count,
+				   LIVE_HOURS);
+	}
+	if (bytes_starts_with(name, day)) {
+		return read_period(bytes_from(name, sizeof(day) - 1), line, l->days, &l->day_count,
+				   LIVE_DAYS);
+	}
+	for (size_t i = 0; i < FACTS; i++) {
+		uint64_t n = 0;
+		if (bytes_is(name, facts[i].name)) {
+			if (bytes_to_u64(line, UINT64_MAX, &n) != ERR_OK) {
+				return ERR_FORMAT;
+			}
+			set(l, facts[i].offset, n);
+		}
+	}
+	return ERR_OK;
+}
+
+enum err
+live_read(struct bytes text, struct live *ret)
+{
+	struct live l = {.hour_count = 0};
+	while (text.len > 0) {
+		enum err e = read_line(cut(&text, '\n'), &l);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	*ret = l;
+	return ERR_OK;
+}
+
+struct live_sums
+live_total(const struct live_period *periods, size_t count)
+{
+	struct live_sums sums = {.letters = 0};
+	for (size_t i = 0; i < count; i++) {
+		add_sums(&sums, &periods[i].sums);
+	}
+	return sums;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_CROWD_LIVE_H
+#define COHUE_CROWD_LIVE_H
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+/*
+ * How well the running service hid, in sums by the hour (the last day) and by the day (the last 30): all that may leave the
+ * machine. The mixer adds what each tick released and writes the lines into its status; `cohue crowd live` reads
+ * them back. Nothing in it is of one member or of one letter, beyond what an observer of the line counts himself.
+ *
+ * Lines "name value", among others that the reader passes over:
+ *     crowd.hour.N letters=12 deliveries=15 …     N: hours since 1970
+ *     crowd.day.N  letters=…                      N: days since 1970
+ *     crowd.members N, crowd.counting N           as the house last said
+ *     crowd.clock N, crowd.k N                    the law's T in seconds, and k
+ * Unknown keys of a line are passed over; missing ones are 0.
+ */
+
+enum {
+	LIVE_HOURS = 24,
+	LIVE_DAYS = 30,
+	LIVE_TEXT_MAX = 32 * 1024,
+};
+#define LIVE_MILLION 1000000U
+
+/* Sums over the letters that left (leaving room, first attempts alone: retries and the house's own notices count for nothing). */
+struct live_sums {
+	uint64_t letters;    /* units */
+	uint64_t deliveries; /* their weights */
+	uint64_t void_letters;
+	uint64_t urgent; /* of the void ones: in the urgent lane */
+	uint64_t wait;   /* seconds, over letters */
+	uint64_t crowd;  /* law_release.crowd, over letters */
+	uint64_t guess;  /* largest share of a member in its class's batch, in millionths, over deliveries */
+	uint64_t ticks;  /* that released at least one letter */
+	uint64_t bytes;  /* wire sizes, over deliveries */
+	uint64_t padded; /* the same, padded to their classes */
+};
+
+struct live_period {
+	uint64_t number; /* of the hour or day */
+	struct live_sums sums;
+};
+
+/* Oldest first. */
+struct live {
+	struct live_period hours[LIVE_HOURS];
+	size_t hour_count;
+	struct live_period days[LIVE_DAYS];
+	size_t day_count;
+	uint64_t members;
+	uint64_t counting;
+	uint64_t clock; /* seconds */
+	uint64_t k;
+};
+
+/* Adds to the hour and day of `wall`; forgets what is too old. A clock that went back adds to the latest. */
+void live_add(struct live *l, msec wall, const struct live_sums *sums);
+COHUE_MUST_USE enum err live_write(const struct live *l, struct buf *out);
+/* ERR_FORMAT for a line that begins with "crowd." and is not as above, or for more periods than there can be. */
+COHUE_MUST_USE enum err live_read(struct bytes text, struct live *ret);
+/* The sum of all periods. */
+struct live_sums live_total(const struct live_period *periods, size_t count);
+
+#endif
