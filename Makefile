@@ -2,7 +2,7 @@
 # Short names for what is built and run elsewhere.
 FUZZ_SECONDS ?= 60
 
-.PHONY: all check run bench demo fuzz format clean
+.PHONY: all check run bench demo fuzz crowd-report format clean
 all:
 	. dist/packages.sh && need_packages $$build_packages && build_tree build gcc
 check:
@@ -22,6 +22,10 @@ fuzz:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages && \
 	build_tree build-fuzz clang -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
 	python3 test/harness/fuzz.py build-fuzz $(FUZZ_SECONDS) $(FUZZ)
+# docs/crowd.md and its plots, measured anew; TRACE names a file of lines `sender recipient time` for the real trace's row.
+crowd-report:
+	. dist/packages.sh && need_packages $$build_packages && build_tree build-release gcc -Dbuildtype=release
+	build-release/src/cohue crowd report --out docs $(if $(TRACE),--trace $(TRACE))
 format:
 	find src test bench -name '*.[ch]' -exec clang-format -i {} +
 clean:

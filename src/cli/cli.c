@@ -29,6 +29,7 @@ enum option {
 	O_YES = 1 << 9,
 	O_JSON = 1 << 10,
 	O_HOME = 1 << 11,
+	O_OWN = 1 << 12, /* all but --home and --json are words: the command reads its own options */
 };
 
 static const struct {
@@ -96,6 +97,20 @@ static const struct command {
      cli_alias_set},
     {"alias", "remove", "ADDRESS", "end of an alias", 0, 1, 1, cli_alias_remove},
     {"alias", "list", "", "all aliases", O_JSON, 0, 0, cli_alias_list},
+    {"crowd", "table",
+     "[--members LIST] [--rates LIST] [--clocks LIST] [--crowd K] [--format text|csv|json|svg]",
+     "how well any law can hide, from theory", O_OWN | O_JSON, 0, CLI_WORDS_MAX, cli_crowd_table},
+    {"crowd", "simulate",
+     "--trace FILE | --members N [--rate R] [--days D] [--law L] [--clock T] [--crowd K] ...",
+     "the server's own law in virtual time, against the best observer", O_OWN | O_JSON, 0, CLI_WORDS_MAX,
+     cli_crowd_simulate},
+    {"crowd", "advise", "--members N [--rate R] [--wait MINUTES] [--alliance HOUSES] | --live",
+     "which clock and crowd; what size hides, and when it draws attention", O_OWN | O_JSON, 0, CLI_WORDS_MAX,
+     cli_crowd_advise},
+    {"crowd", "live", "", "how well the running service hid, in coarse sums", O_OWN | O_JSON, 0,
+     CLI_WORDS_MAX, cli_crowd_live},
+    {"crowd", "report", "[--out DIR] [--trace FILE]", "all of it as one page with plots: DIR/crowd.md", O_OWN,
+     0, CLI_WORDS_MAX, cli_crowd_report},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]), OPTIONS = sizeof(options) / sizeof(options[0]) };
@@ -185,6 +200,14 @@ read_words(const struct command *k, int argc, char **argv, struct cli *c)
 			continue;
 		}
 		size_t o = option_of(argv[i], &value);
+		if ((k->options & O_OWN) != 0 &&
+		    (o == OPTIONS || (options[o].option & (O_HOME | O_JSON)) == 0)) {
+			if (c->word_count == k->words_max) {
+				return usage_of(k, "too many words", argv[i]);
+			}
+			c->words[c->word_count++] = argv[i];
+			continue;
+		}
 		if (o == OPTIONS || (options[o].option != O_HOME && (k->options & options[o].option) == 0)) {
 			return usage_of(k, "unknown option", argv[i]);
 		}

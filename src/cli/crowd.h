@@ -17,19 +17,20 @@ struct crowd_args {
 	const char *trace; /* NULL: made-up members */
 	double members;
 	double rate;
-	double days;       /* of made-up members; 0: as many as the figures need. Of a trace: the first so many; 0: all */
-	double large;      /* share with attachments: --sizes */
-	bool weights;      /* a letter to n recipients has weight n */
-	bool single;       /* only the attacker of single letters */
+	double
+	    days; /* of made-up members; 0: as many as the figures need. Of a trace: the first so many; 0: all */
+	double large; /* share with attachments: --sizes */
+	bool weights; /* a letter to n recipients has weight n */
+	bool single;  /* only the attacker of single letters */
 	double flooders;
 	double flood_rate;
 	double weekly;
 	double seed;
 	struct law_config law;
 	/* advise */
-	double wait;       /* minutes */
-	double guess;      /* hides, from so low a guess on */
-	double houses;     /* of an alliance */
+	double wait;   /* minutes */
+	double guess;  /* hides, from so low a guess on */
+	double houses; /* of an alliance */
 	struct attention attention;
 	bool live;
 	/* table: lists */

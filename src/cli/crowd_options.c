@@ -14,7 +14,8 @@ enum command { TABLE = 1, SIMULATE = 2, ADVISE = 4, LIVE = 8, REPORT = 16 };
 static const struct {
 	const char *name;
 	unsigned commands;
-} commands[] = {{"table", TABLE}, {"simulate", SIMULATE}, {"advise", ADVISE}, {"live", LIVE}, {"report", REPORT}};
+} commands[] = {
+    {"table", TABLE}, {"simulate", SIMULATE}, {"advise", ADVISE}, {"live", LIVE}, {"report", REPORT}};
 
 enum kind {
 	TEXT,
@@ -59,7 +60,7 @@ static const struct option {
     {"--attention-half", NUMBER, ADVISE, offsetof(struct crowd_args, attention.half), 1, 1e9, NULL},
     {"--attention-steep", NUMBER, ADVISE, offsetof(struct crowd_args, attention.steep), 0.1, 10, NULL},
     {"--live", FLAG, ADVISE, offsetof(struct crowd_args, live), 0, 0, NULL},
-    {"--sizes-of", TEXT, TABLE, offsetof(struct crowd_args, sizes_list), 0, 0, NULL},
+    {"--members", TEXT, TABLE, offsetof(struct crowd_args, sizes_list), 0, 0, NULL},
     {"--rates", TEXT, TABLE, offsetof(struct crowd_args, rates_list), 0, 0, NULL},
     {"--clocks", TEXT, TABLE, offsetof(struct crowd_args, clocks_list), 0, 0, NULL},
     {"--out", TEXT, REPORT, offsetof(struct crowd_args, out), 0, 0, NULL},
@@ -70,7 +71,8 @@ enum { OPTIONS = sizeof(options) / sizeof(options[0]), COMMANDS = sizeof(command
 static int
 usage(const char *what, const char *which)
 {
-	(void)fprintf(stderr, "cohue: crowd: %s: %s. Remedy: cohue-crowd(1) lists the options\n", what, which);
+	(void)fprintf(stderr, "cohue: crowd: %s: %s. Remedy: cohue-crowd(1) lists the options\n", what,
+		      which);
 	return CLI_USAGE;
 }
 
@@ -292,12 +294,14 @@ crowd_failed(enum err e)
 {
 	switch ((int)e) {
 	case ERR_LIMIT:
-		return cli_fail("crowd: more than %d letters wait at once. Remedy: a shorter clock or mean, fewer "
-				"members or days",
-				LAW_UNITS_MAX);
+		return cli_fail(
+		    "crowd: more than %d letters wait at once. Remedy: a shorter clock or mean, fewer "
+		    "members or days",
+		    LAW_UNITS_MAX);
 	case ERR_FORMAT:
-		return cli_fail("crowd: the law's settings are impossible. Remedy: a clock, crowd and deadline (or mean) "
-				"above zero, the deadline not below the clock");
+		return cli_fail(
+		    "crowd: the law's settings are impossible. Remedy: a clock, crowd and deadline (or mean) "
+		    "above zero, the deadline not below the clock");
 	case ERR_STATE:
 		return cli_fail("crowd: a letter never left. Remedy: report this: the law forgets one");
 	default:

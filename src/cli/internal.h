@@ -84,6 +84,7 @@ cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_passwo
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
     cli_member_quota;
 cli_fn cli_alias_set, cli_alias_remove, cli_alias_list;
+cli_fn cli_crowd_table, cli_crowd_simulate, cli_crowd_advise, cli_crowd_live, cli_crowd_report;
 
 /* dns.c: the records to publish, for people or as JSON; the certificate of HOME gives the TLSA record. */
 COHUE_MUST_USE enum err cli_dns_records(const struct config *config, const char *certificate, bool json,

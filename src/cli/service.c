@@ -50,6 +50,10 @@ print_status(struct bytes text, bool json, struct buf *out, bool *ret_ready)
 		struct bytes i = next_word(&line);
 		struct bytes name = next_word(&line);
 		bool same = any && bytes_equal(r, role) && bytes_equal(i, index);
+		if (bytes_starts_with(name, "crowd.")) {
+			/* `cohue crowd live` reads these. */
+			continue;
+		}
 		if (bytes_is(name, "state") && !bytes_is(line, "ready")) {
 			*ret_ready = false;
 		}

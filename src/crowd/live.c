@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "crowd/live.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -81,6 +82,82 @@ live_add(struct live *l, msec wall, const struct live_sums *sums)
 	uint64_t hour = wall < 0 ? 0 : (uint64_t)(wall / MSEC_HOUR);
 	add_sums(&period_of(l->hours, &l->hour_count, LIVE_HOURS, hour)->sums, sums);
 	add_sums(&period_of(l->days, &l->day_count, LIVE_DAYS, hour / 24)->sums, sums);
+}
+
+/* Ascending by class, then member. */
+static int
+by_batch(const void *a, const void *b)
+{
+	const struct law_release *const *x = a;
+	const struct law_release *const *y = b;
+	const struct law_unit *u = &(*x)->unit;
+	const struct law_unit *v = &(*y)->unit;
+	if (u->size_class != v->size_class) {
+		return u->size_class < v->size_class ? -1 : 1;
+	}
+	return (u->member > v->member) - (u->member < v->member);
+}
+
+/* One class's batch, sorted by member: its largest share, over its deliveries. */
+static uint64_t
+guess_of(const struct law_release *const *releases, size_t count, uint64_t *ret_deliveries)
+{
+	uint64_t deliveries = 0;
+	uint64_t own = 0;
+	uint64_t most = 0;
+	for (size_t i = 0; i < count; i++) {
+		bool same = i > 0 && releases[i]->unit.member == releases[i - 1]->unit.member;
+		own = (same ? own : 0) + releases[i]->unit.weight;
+		most = own > most ? own : most;
+		deliveries += releases[i]->unit.weight;
+	}
+	*ret_deliveries = deliveries;
+	/* most / deliveries, for each of the deliveries. */
+	return releases[0]->crowd > 0 ? most * LIVE_MILLION : 0;
+}
+
+static void
+add_letter(struct live_sums *s, const struct law_release *r, msec age)
+{
+	msec wait = age > r->unit.entered ? age - r->unit.entered : 0;
+	s->letters++;
+	s->void_letters += r->is_void;
+	s->urgent += r->is_void && r->unit.lane == LAW_URGENT;
+	s->wait += (uint64_t)(wait / MSEC_SECOND);
+	s->crowd += r->crowd;
+	s->padded += law_class_bytes(r->unit.size_class) * r->unit.weight;
+}
+
+enum err
+live_of_decision(const struct law_decision *d, msec age, struct live_sums *ret)
+{
+	struct live_sums s = {.letters = 0};
+	const struct law_release **sorted = calloc(d->release_count + 1, sizeof(const struct law_release *));
+	size_t count = 0;
+	if (sorted == NULL) {
+		return ERR_MEMORY;
+	}
+	for (size_t i = 0; i < d->release_count; i++) {
+		if (d->releases[i].unit.lane != LAW_DUE) {
+			sorted[count++] = &d->releases[i];
+			add_letter(&s, &d->releases[i], age);
+		}
+	}
+	qsort(sorted, count, sizeof(const struct law_release *), by_batch);
+	for (size_t i = 0; i < count;) {
+		size_t end = i + 1;
+		uint64_t deliveries = 0;
+		while (end < count && sorted[end]->unit.size_class == sorted[i]->unit.size_class) {
+			end++;
+		}
+		s.guess += guess_of(sorted + i, end - i, &deliveries);
+		s.deliveries += deliveries;
+		i = end;
+	}
+	s.ticks = count > 0;
+	free(sorted);
+	*ret = s;
+	return ERR_OK;
 }
 
 static enum err

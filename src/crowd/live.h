@@ -2,8 +2,7 @@
 #ifndef COHUE_CROWD_LIVE_H
 #define COHUE_CROWD_LIVE_H
 
-#include "base/bytes.h"
-#include "base/clock.h"
+#include "law/law.h"
 
 /*
  * How well the running service hid, in sums by the hour (the last day) and by the day (the last 30): all that may leave the
@@ -56,6 +55,12 @@ struct live {
 	uint64_t k;
 };
 
+/*
+ * The sums of one decision of the leaving law: all but `bytes`, which the law does not know. `age` as the decision's. Units in
+ * LAW_DUE count for nothing. `guess` only where the law says who was in a batch (crowd). ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err live_of_decision(const struct law_decision *decision, msec age,
+					 struct live_sums *ret);
 /* Adds to the hour and day of `wall`; forgets what is too old. A clock that went back adds to the latest. */
 void live_add(struct live *l, msec wall, const struct live_sums *sums);
 COHUE_MUST_USE enum err live_write(const struct live *l, struct buf *out);

@@ -250,6 +250,10 @@ play_all(struct trial *t, const struct test *tests, uint32_t count, uint32_t day
 		letters[i] = t->bayes_letters;
 		f.letters += (double)t->to_server / count;
 		msec start = t->record->count == 0 ? 0 : t->record->letters[0].when;
+		for (int k = 0; k < REGULAR_CURVE; k++) {
+			f.curve[k] += (t->bayes_when <= start + (msec)k * REGULAR_CURVE_DAYS * MSEC_DAY) /
+				      (double)count;
+		}
 		for (int k = 0; k < REGULAR_MARKS; k++) {
 			msec end = start + (msec)regular_marks[k] * MSEC_DAY;
 			f.bayes[k] += (t->bayes_when <= end) / (double)count;
@@ -265,6 +269,11 @@ play_all(struct trial *t, const struct test *tests, uint32_t count, uint32_t day
 			if (regular_marks[k] > days || count == 0) {
 				f.bayes[k] = (double)NAN;
 				f.disclosure[k] = (double)NAN;
+			}
+		}
+		for (uint32_t k = 0; k < REGULAR_CURVE; k++) {
+			if (k * REGULAR_CURVE_DAYS > days) {
+				f.curve[k] = (double)NAN;
 			}
 		}
 		*ret = f;

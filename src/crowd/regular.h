@@ -32,7 +32,11 @@ struct regular_setup {
 	uint64_t seed;
 };
 
-enum { REGULAR_MARKS = 3 };
+enum {
+	REGULAR_MARKS = 3,
+	REGULAR_CURVE = 14, /* points of the curve, four weeks apart, from 0 */
+	REGULAR_CURVE_DAYS = 28,
+};
 extern const uint32_t regular_marks[REGULAR_MARKS]; /* days: 30, 90, 365 */
 
 struct regular_figures {
@@ -41,6 +45,7 @@ struct regular_figures {
 	/* After so many days (NAN beyond the run): the share found out. */
 	double bayes[REGULAR_MARKS];
 	double disclosure[REGULAR_MARKS];
+	double curve[REGULAR_CURVE]; /* found out by Bayes */
 	/* Letters until Bayes is certain, of all tests (NAN: not reached by so many). */
 	double letters_tenth;
 	double letters_half;

@@ -11,9 +11,9 @@ const struct size_model size_model_default = {
     .large = 0.2,
     .text_median = 5000,
     .text_spread = 1.0,
-    .large_median = 400e3,
+    .large_median = 250e3,
     .large_spread = 1.5,
-    .max = 18e6,
+    .max = 16e6,
 };
 
 struct source {

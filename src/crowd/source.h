@@ -23,8 +23,9 @@ enum { SOURCE_HOURS = 24 };
 extern const double source_day[SOURCE_HOURS];
 
 /*
- * The model of sizes. Four letters of five are text: lognormal, median 5 kB. One of five carries attachments: lognormal,
- * median 400 kB, up to 18 MB. Base64 and header fields are included. With `large` 0 all letters are of one class.
+ * The model of sizes. Four letters of five are text: lognormal, median 5 kB, deviation of the logarithm 1, within the first class. One
+ * of five carries attachments: lognormal, median 250 kB, deviation 1.5, at most 16 MB (a tenth above 1.7 MB).
+ * To each 4096 octets of header fields are added. Base64 is included. With `large` 0 all letters are of one class.
  */
 struct size_model {
 	double large; /* the share with attachments; 0.2 is our "one fifth" */

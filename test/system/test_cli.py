@@ -23,7 +23,7 @@ class Help(unittest.TestCase):
 
     def test_each_command_and_group_tells_its_usage(self) -> None:
         everything = self.run_cohue("help").stdout
-        commands = re.findall(r"^  cohue ((?:member |alias )?[a-z-]+)", everything, re.M)
+        commands = re.findall(r"^  cohue ((?:member |alias |crowd )?[a-z-]+)", everything, re.M)
         self.assertIn("member app-password", commands)
         self.assertIn("run", commands)
         for command in commands:
