@@ -211,7 +211,7 @@ crowd_options(struct cli *c, const char *command, struct crowd_args *ret)
 	    .format = c->json ? CROWD_JSON : CROWD_TEXT,
 	    .rate = 5,
 	    .flood_rate = 240,
-	    .weekly = 1,
+	    .weekly = 2,
 	    .seed = 1,
 	    .wait = 45,
 	    .guess = 10,

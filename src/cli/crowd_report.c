@@ -331,40 +331,53 @@ say_sizes(struct page *p)
 			   "An observer sees sizes. Letters are padded to 64 KiB, 256 KiB, 1 MiB and so on, "
 			   "and each of these classes has a gate of its own: "
 			   "a letter with a photograph needs three members with photographs. One letter in "
-			   "five carries attachments (the model is below); T = 60 min.\n\n"
+			   "five carries attachments (the model is below).\n\n"
 			   "| 100 members | guess | above 1/2 | mean wait | 99 of 100 | void | bytes sent "
 			   "|\n|---|---|---|---|---|---|---|\n");
-	for (double rate = 5; rate > 0; rate -= 4) {
-		for (int large = 0; large <= 1; large++) {
-			struct crowd_args a = args_of(p, 100, rate);
-			a.law.clock = 60 * MSEC_MINUTE;
-			a.large = large ? size_model_default.large : 0;
-			struct crowd_measured m = measure(p, &a, NULL, false);
-			char bytes[32] = "-";
-			if (large) {
-				(void)snprintf(bytes, sizeof(bytes), "%.1f times", run_overhead(&m.here));
-			}
-			crowd_say(
-			    &p->out,
-			    "| %.0f a day, %s | %.3g %% | %.2g %% | %.0f min | %.0f min | %.2g %% | %s |\n",
-			    rate, large ? "a fifth large" : "all of one class", 100 * run_guess(&m.here),
-			    100 * run_above_half(&m.here), mean_min(&m.here), p99_min(&m.here),
-			    100 * run_void(&m.here), bytes);
-			crowd_measured_clear(&m);
+	static const struct {
+		double rate;
+		bool large;
+		msec minutes;
+	} rows[] = {{5, false, 60}, {5, true, 60}, {5, true, 63},
+		    {1, false, 60}, {1, true, 60}, {1, true, 66}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct crowd_args a = args_of(p, 100, rows[i].rate);
+		char bytes[32] = "-";
+		a.law.clock = rows[i].minutes * MSEC_MINUTE;
+		a.large = rows[i].large ? size_model_default.large : 0;
+		struct crowd_measured m = measure(p, &a, NULL, false);
+		if (rows[i].large) {
+			(void)snprintf(bytes, sizeof(bytes), "%.1f times", run_overhead(&m.here));
 		}
+		crowd_say(&p->out,
+			  "| %.0f a day, %s | %lld min | %.3g %% | %.2g %% | %.0f min | %.0f min | %.2g %% | "
+			  "%s |\n",
+			  rows[i].rate, rows[i].large ? "a fifth large" : "all of one class",
+			  (long long)rows[i].minutes, 100 * run_guess(&m.here), 100 * run_above_half(&m.here),
+			  mean_min(&m.here), p99_min(&m.here), 100 * run_void(&m.here), bytes);
+		crowd_measured_clear(&m);
 	}
+	crowd_say(&p->out, "\nThe law's derivation, with its own model of sizes: guess 11 %%, void 0.2 %%, "
+			   "mean 43 min, 2.4 times the bytes at 5 a day; 21 %%, 1.2 %% and "
+			   "96 min at 1.\n");
 }
 
+/* The exponential law (period 0) with the crowd's mean wait, and the crowd's lanes. */
 static struct regular_figures
 regular(struct page *p, uint32_t members, double rate, bool patient, msec period)
 {
 	struct crowd_args a = args_of(p, members, rate);
+	if (period == 0) {
+		a.law.kind = LAW_EXPONENTIAL;
+		a.law.mean = a.law.clock / 2;
+		period = a.law.patient;
+	}
 	struct regular_setup setup = {.law = a.law,
 				      .patient = patient,
 				      .members = members,
 				      .rate = rate,
 				      .days = 365,
-				      .weekly = 1,
+				      .weekly = 2,
 				      .tests = 60,
 				      .certain = 0.95,
 				      .seed = p->seed};
@@ -386,19 +399,23 @@ say_letters(struct page *p, double letters)
 	}
 }
 
+enum { LANES = 4 };
+
 static void
 say_regular(struct page *p)
 {
 	static const uint32_t members[] = {30, 100, 300};
-	static const char *const lanes[] = {"normal", "patient, 48 h", "patient, 7 days"};
-	static struct regular_figures shown[3];
+	static const char *const lanes[] = {"random wait, 15 min", "normal", "patient, 48 h",
+					    "patient, 7 days"};
+	static const msec periods[] = {0, 2 * MSEC_DAY, 2 * MSEC_DAY, 7 * MSEC_DAY};
+	static struct regular_figures shown[LANES];
 	static double weeks[REGULAR_CURVE];
-	struct plot plot = {.title = "A letter a week to one small server, 100 members, 5 a day each",
+	struct plot plot = {.title = "Two letters a week to one small server, 100 members, 5 a day each",
 			    .x_label = "weeks",
 			    .y_label = "found out (exact Bayes, 95 %)",
 			    .percent_y = true};
 	crowd_say(&p->out, "\n## Regular correspondence: when it is found out, and what cures it\n\n"
-			   "She writes one letter a week to a small server that nobody else here writes to. "
+			   "She writes two letters a week to a small server that nobody else here writes to. "
 			   "Each of them tells the observer who was *not* in its batch. "
 			   "He is counted as successful once exact Bayes gives her 95 %%; in brackets, once "
 			   "statistical disclosure puts her first for good.\n\n"
@@ -406,9 +423,8 @@ say_regular(struct page *p)
 			   "ten | found in 30 days | 90 days | 365 days |\n"
 			   "|---|---|---|---|---|---|---|---|\n");
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-		for (size_t k = 0; k < 3; k++) {
-			struct regular_figures f =
-			    regular(p, members[i], 5, k > 0, k == 2 ? 7 * MSEC_DAY : 2 * MSEC_DAY);
+		for (size_t k = 0; k < LANES; k++) {
+			struct regular_figures f = regular(p, members[i], 5, k > 1, periods[k]);
 			if (members[i] == 100) {
 				shown[k] = f;
 			}
@@ -426,7 +442,7 @@ say_regular(struct page *p)
 	for (size_t w = 0; w < REGULAR_CURVE; w++) {
 		weeks[w] = (double)w * REGULAR_CURVE_DAYS / 7;
 	}
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < LANES; k++) {
 		plot.series[plot.series_count++] = (struct plot_series){
 		    .name = lanes[k], .x = weeks, .y = shown[k].curve, .count = REGULAR_CURVE};
 	}

@@ -133,11 +133,12 @@ measure_regular(const struct crowd_args *a, const struct subject *s, struct long
 	if (s->trace != NULL) {
 		setup.days = s->days >= regular_marks[1] ? regular_marks[1] : (uint32_t)s->days;
 	}
-	if (a->law.kind != LAW_CROWD || setup.days < regular_marks[0] || daily * setup.days > LETTERS_ALL ||
+	if (a->law.kind == LAW_NONE || setup.days < regular_marks[0] || daily * setup.days > LETTERS_ALL ||
 	    a->weekly > 7 * a->rate) {
 		return ERR_OK;
 	}
-	for (size_t i = 0; e == ERR_OK && i < sizeof(lanes) / sizeof(lanes[0]); i++) {
+	size_t count = a->law.kind == LAW_CROWD ? sizeof(lanes) / sizeof(lanes[0]) : 1;
+	for (size_t i = 0; e == ERR_OK && i < count; i++) {
 		setup.patient = lanes[i].patient;
 		setup.law.patient = lanes[i].period;
 		e = s->trace != NULL ? regular_trace(&setup, s->trace, lanes[i].figures)
@@ -388,6 +389,8 @@ say_text(struct crowd_out *o, const struct crowd_args *a, const struct report *r
 			  "  %-22s%16s%16s%16s\n",
 			  n->tests, n->letters, r->regular.days, "", "30 days", "90 days", "365 days");
 		say_regular(o, "normal lane", n);
+	}
+	if (r->regular.done && a->law.kind == LAW_CROWD) {
 		say_regular(o, "patient lane", &r->regular.patient);
 		say_regular(o, "patient lane, 7 days", &r->regular.week);
 	}
@@ -456,8 +459,10 @@ say_json(struct crowd_out *o, const struct crowd_args *a, const struct report *r
 	if (r->regular.done) {
 		crowd_say(o, ",\n \"regular\": {\"days\": %u", r->regular.days);
 		json_regular(o, "normal", &r->regular.normal);
-		json_regular(o, "patient", &r->regular.patient);
-		json_regular(o, "patient_week", &r->regular.week);
+		if (a->law.kind == LAW_CROWD) {
+			json_regular(o, "patient", &r->regular.patient);
+			json_regular(o, "patient_week", &r->regular.week);
+		}
 		crowd_say(o, "}");
 	}
 	crowd_say(o, ",\n \"blocked\": [");

@@ -69,14 +69,29 @@ each(struct crowd_out *o, const struct lists *l, row_fn *row)
 	}
 }
 
+/* Two digits, without powers of ten. */
+static void
+say_share(struct crowd_out *o, double share)
+{
+	double percent = 100 * share;
+	if (percent > 0 && percent < 0.001) {
+		crowd_say(o, " %7s %%", "<0.001");
+	} else {
+		crowd_say(o, percent >= 10 ? " %7.0f %%" : " %7.2g %%", percent);
+	}
+}
+
 static void
 text_row(struct crowd_out *o, const struct theory_cell *c, bool first)
 {
 	(void)first;
-	crowd_say(o, "%8.3g %9u %6.3g %9.3g %7.2g %% %7.2g %% %7.2g %% %8.2g %% %8.2g %% %7.3g %7.3g\n",
-		  (double)c->period / (double)MSEC_MINUTE, c->members, c->rate, c->b, 100 * c->any,
-		  100 * c->exponential, 100 * c->batch, 100 * c->alone, 100 * c->shut, c->bits_any,
-		  c->bits_exponential);
+	const double shares[] = {c->any, c->exponential, c->batch, c->alone, c->shut};
+	crowd_say(o, "%8.4g %9u %6.3g %9.3g ", (double)c->period / (double)MSEC_MINUTE, c->members, c->rate,
+		  c->b);
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+		say_share(o, shares[i]);
+	}
+	crowd_say(o, " %7.3g %7.3g\n", c->bits_any, c->bits_exponential);
 }
 
 static void
@@ -156,8 +171,8 @@ cli_crowd_table(struct cli *c)
 			  "then the chance to leave a plain batch "
 			  "alone,\nand that the gate (k = %u) is shut at the first tick; bits: any law at "
 			  "most, exponential.\n\n"
-			  "   clock   members   rate         b   any law    expon.     batch      alone      "
-			  " shut    bits   exp.\n",
+			  "   clock   members   rate         b    any law    expon.     batch     alone      "
+			  "shut    bits    exp.\n",
 			  l.k);
 		each(&o, &l, text_row);
 		break;

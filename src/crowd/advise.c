@@ -80,10 +80,35 @@ choose_gate(const struct advise_setup *setup, msec period, struct advise_choice 
 	return ERR_OK;
 }
 
+/* Where nothing fits, a wait of a quarter more than the shortest is bearable as well. */
+static bool
+is_bearable(const struct advise_choice *c, bool any_fits, msec shortest)
+{
+	return any_fits ? c->fits : c->mean <= shortest + shortest / 4;
+}
+
+static size_t
+best_of(const struct advise_choice choices[ADVISE_CHOICES])
+{
+	bool any_fits = false;
+	msec shortest = LAW_NEVER;
+	size_t best = ADVISE_CHOICES;
+	for (size_t i = 0; i < ADVISE_CHOICES; i++) {
+		any_fits = any_fits || choices[i].fits;
+		shortest = choices[i].mean < shortest ? choices[i].mean : shortest;
+	}
+	for (size_t i = 0; i < ADVISE_CHOICES; i++) {
+		if (is_bearable(&choices[i], any_fits, shortest) &&
+		    (best == ADVISE_CHOICES || choices[i].guess < choices[best].guess)) {
+			best = i;
+		}
+	}
+	return best;
+}
+
 enum err
 advise_choose(const struct advise_setup *setup, struct advise_choice ret[ADVISE_CHOICES], size_t *ret_best)
 {
-	size_t best = 0;
 	if (setup->members < gates[0]) {
 		return ERR_NOT_FOUND;
 	}
@@ -92,14 +117,8 @@ advise_choose(const struct advise_setup *setup, struct advise_choice ret[ADVISE_
 		if (e != ERR_OK) {
 			return e;
 		}
-		const struct advise_choice *b = &ret[best];
-		const struct advise_choice *c = &ret[i];
-		bool better = c->fits != b->fits ? c->fits
-			      : c->fits          ? c->guess < b->guess
-						 : c->void_share < b->void_share;
-		best = better ? i : best;
 	}
-	*ret_best = best;
+	*ret_best = best_of(ret);
 	return ERR_OK;
 }
 

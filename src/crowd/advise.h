@@ -33,8 +33,8 @@ enum { ADVISE_CHOICES = 9 };
 
 /*
  * One choice a period (5 min to 4 h): with the largest k of 3, 5, 8, 12, 20 that keeps within the limits (else k = 3). The best
- * is the one of least guess among those that fit; where none fits, the one with the fewest void, *ret_best all
- * the same. ERR_NOT_FOUND: fewer than 3 members, no crowd.
+ * is the one of least guess among those that fit; where none fits, among those that wait little longer than
+ * the quickest. ERR_NOT_FOUND: fewer than 3 members, no crowd.
  */
 COHUE_MUST_USE enum err advise_choose(const struct advise_setup *setup,
 				      struct advise_choice ret[ADVISE_CHOICES], size_t *ret_best);

@@ -295,6 +295,15 @@ a_regular_correspondent_is_found_after_a_few_letters_unless_patient(void **state
 	assert_true(f.letters_half >= 2 && f.letters_half <= 7);
 	assert_true(f.bayes[1] > 0.9 && f.disclosure[1] > 0.8);
 	assert_true(isnan(f.bayes[2]));
+	struct regular_setup stream = setup;
+	stream.law = (struct law_config){.kind = LAW_EXPONENTIAL, .mean = MSEC_HOUR / 2};
+	assert_int_equal(regular_members(&stream, &f), ERR_OK);
+	assert_true(f.letters_half >= 2 && f.letters_half <= 8);
+	assert_true(f.bayes[1] > 0.9 && f.disclosure[1] > 0.8);
+	/* Who waits ten days with everybody else is not found by it. */
+	stream.law.mean = 10 * MSEC_DAY;
+	assert_int_equal(regular_members(&stream, &f), ERR_OK);
+	assert_true(f.bayes[1] < 0.1);
 	setup.patient = true;
 	assert_int_equal(regular_members(&setup, &f), ERR_OK);
 	near(f.bayes[1], 0, 0.03);
@@ -397,6 +406,12 @@ advice_keeps_within_its_limits(void **state)
 	struct attention none = {.floor = 0.1, .half = 1e15, .steep = 1};
 	assert_int_equal(advise_sizes(&setup, &choices[best].law, &none, sizes), ERR_OK);
 	assert_int_equal(advise_turn(sizes), ADVISE_SIZES);
+	/* Too few letters for any limit: then no wait that is much longer than it must be. */
+	setup.members = 60;
+	setup.rate = 1;
+	assert_int_equal(advise_choose(&setup, choices, &best), ERR_OK);
+	assert_false(choices[best].fits);
+	assert_true(best > 0 && choices[best].mean <= choices[0].mean + choices[0].mean / 4);
 	setup.members = 2;
 	assert_int_equal(advise_choose(&setup, choices, &best), ERR_NOT_FOUND);
 }

@@ -4,21 +4,19 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "crowd/attack.h"
+
 const uint32_t regular_marks[REGULAR_MARKS] = {30, 90, 365};
+
+enum { VIEWS_MAX = 256 * 1024 * 1024 / sizeof(float) };
+#define NO_VIEW SIZE_MAX
 
 struct letter {
 	uint64_t batch;
 	uint32_t member;
 	uint32_t number; /* of the unit: of a trace, for its recipients */
 	msec when;
-};
-
-struct record {
-	struct letter *letters; /* in the order of leaving */
-	size_t count;
-	size_t cap;
-	uint32_t members;
-	enum err error;
+	size_t view; /* exponential, if it goes to a server under test: its place in record.views */
 };
 
 /* One correspondence under test. */
@@ -27,13 +25,32 @@ struct test {
 	uint32_t recipient; /* of a trace */
 };
 
+/* Which letters go to the server under test. */
+struct subject {
+	const struct trace *trace; /* NULL: drawn, by a number of each letter's own */
+	double share;
+	uint64_t seed;
+	struct test *tests;
+	uint32_t count;
+};
+
+struct record {
+	const struct subject *subject;
+	struct letter *letters; /* in the order of leaving */
+	size_t count;
+	size_t cap;
+	uint32_t members;
+	bool exponential;
+	float *views; /* of each such letter: the probability of each member */
+	size_t view_count;
+	size_t view_cap;
+	enum err error;
+};
+
 struct trial {
 	const struct record *record;
-	const struct trace *trace; /* NULL: letters are drawn */
 	const struct test *test;
-	double share; /* of her letters that go there, when drawn */
 	double certain;
-	struct chance chance;
 	/* Per member. */
 	double *fits; /* sum of the logarithms of the binomials; -inf: excluded */
 	uint32_t *letters;
@@ -50,42 +67,90 @@ struct trial {
 	msec disclosure_since; /* LAW_NEVER: not the first now */
 };
 
-static void
-keep(void *arg, uint64_t batch, msec when, const struct law_unit *unit, bool is_void)
-{
-	struct record *r = arg;
-	(void)is_void;
-	if (r->count == r->cap) {
-		size_t more = r->cap == 0 ? 65536 : 2 * r->cap;
-		struct letter *letters = reallocarray(r->letters, more, sizeof(*letters));
-		if (letters == NULL) {
-			r->error = ERR_MEMORY;
-			return;
-		}
-		r->letters = letters;
-		r->cap = more;
-	}
-	/* Ids count up with the source's units. */
-	r->letters[r->count++] = (struct letter){
-	    .batch = batch, .member = (uint32_t)unit->member, .number = (uint32_t)unit->id, .when = when};
-}
-
 static bool
-goes_there(struct trial *t, const struct letter *letter)
+goes_there(const struct subject *s, const struct test *test, uint32_t member, uint32_t number)
 {
-	if (letter->member != t->test->member) {
+	if (member != test->member) {
 		return false;
 	}
-	if (t->trace == NULL) {
-		return chance_unit(&t->chance) < t->share;
+	if (s->trace == NULL) {
+		struct chance own;
+		chance_init(&own, s->seed + number * 0x9e3779b97f4a7c15U);
+		return chance_unit(&own) < s->share;
 	}
-	const struct trace_unit *u = &t->trace->units[letter->number];
+	const struct trace_unit *u = &s->trace->units[number];
 	for (uint32_t i = 0; i < u->rows; i++) {
-		if (t->trace->rows[u->first + i].recipient == t->test->recipient) {
+		if (s->trace->rows[u->first + i].recipient == test->recipient) {
 			return true;
 		}
 	}
 	return false;
+}
+
+static bool
+is_under_test(const struct subject *s, uint32_t member, uint32_t number)
+{
+	for (uint32_t i = 0; i < s->count; i++) {
+		if (goes_there(s, &s->tests[i], member, number)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Room for one more, doubled where it is full. */
+static void *
+room(void *array, size_t *cap, size_t wanted, size_t size)
+{
+	size_t more = *cap == 0 ? 65536 : *cap;
+	while (more < wanted) {
+		more *= 2;
+	}
+	void *bigger = more == *cap ? array : reallocarray(array, more, size);
+	*cap = bigger != NULL ? more : *cap;
+	return bigger;
+}
+
+static void
+keep_view(struct record *r, const struct stream_attack *stream, struct letter *letter)
+{
+	if (r->view_count > VIEWS_MAX - r->members) {
+		r->error = ERR_LIMIT;
+		return;
+	}
+	float *views = room(r->views, &r->view_cap, r->view_count + r->members, sizeof(*views));
+	if (views == NULL) {
+		r->error = ERR_MEMORY;
+		return;
+	}
+	r->views = views;
+	for (uint32_t m = 0; m < r->members; m++) {
+		views[r->view_count + m] = (float)stream_attack_of(stream, m);
+	}
+	letter->view = r->view_count;
+	r->view_count += r->members;
+}
+
+static void
+keep(void *arg, uint64_t batch, msec when, const struct law_unit *unit, const struct stream_attack *stream)
+{
+	struct record *r = arg;
+	/* Ids count up with the source's units. */
+	struct letter letter = {.batch = batch,
+				.member = (uint32_t)unit->member,
+				.number = (uint32_t)unit->id,
+				.when = when,
+				.view = NO_VIEW};
+	struct letter *letters = room(r->letters, &r->cap, r->count + 1, sizeof(*letters));
+	if (letters == NULL) {
+		r->error = ERR_MEMORY;
+		return;
+	}
+	r->letters = letters;
+	if (stream != NULL && r->error == ERR_OK && is_under_test(r->subject, letter.member, letter.number)) {
+		keep_view(r, stream, &letter);
+	}
+	r->letters[r->count++] = letter;
 }
 
 static double
@@ -133,24 +198,11 @@ is_first(const struct trial *t)
 	return true;
 }
 
-/* One batch: letters [from, to) of the record. */
+/* One batch: letters [from, to) of the record, `there` of which went to the server. */
 static void
-look(struct trial *t, size_t from, size_t to)
+look_at_batch(struct trial *t, size_t from, size_t to, uint32_t present, uint32_t there)
 {
-	const struct letter *l = t->record->letters;
-	uint32_t present = 0;
-	uint32_t there = 0;
-	for (size_t i = from; i < to; i++) {
-		uint32_t m = l[i].member;
-		if (t->in_batch[m]++ == 0) {
-			t->present[present++] = m;
-		}
-		there += goes_there(t, &l[i]);
-	}
 	double size = (double)(to - from);
-	t->batches++;
-	t->to_server += there;
-	t->hits += there > 0;
 	/* Whoever is not in this batch is not the one. */
 	for (uint32_t m = 0; there > 0 && m < t->record->members; m++) {
 		if (t->in_batch[m] < there) {
@@ -160,18 +212,28 @@ look(struct trial *t, size_t from, size_t to)
 	for (uint32_t i = 0; i < present; i++) {
 		uint32_t m = t->present[i];
 		uint32_t n = t->in_batch[m];
-		t->letters[m] += n;
 		t->usual[m] += n / size;
 		if (there > 0) {
 			t->score[m] += n / size;
 			t->fits[m] += n >= there ? log_choose(n, there) : 0;
 		}
-		t->in_batch[m] = 0;
 	}
-	if (there == 0) {
-		return;
+}
+
+/* A letter to the server under the exponential law: each member may be its sender with a probability of her own. */
+static void
+look_at_view(struct trial *t, const float *view)
+{
+	for (uint32_t m = 0; m < t->record->members; m++) {
+		double p = (double)view[m];
+		t->fits[m] += p > 0 ? log(p) : -(double)INFINITY;
+		t->score[m] += p;
 	}
-	msec when = l[from].when;
+}
+
+static void
+judge(struct trial *t, msec when)
+{
 	if (t->bayes_when == LAW_NEVER && posterior(t) >= t->certain) {
 		t->bayes_when = when;
 		t->bayes_letters = t->to_server;
@@ -180,6 +242,42 @@ look(struct trial *t, size_t from, size_t to)
 		t->disclosure_since = LAW_NEVER;
 	} else if (t->disclosure_since == LAW_NEVER) {
 		t->disclosure_since = when;
+	}
+}
+
+static void
+look(struct trial *t, size_t from, size_t to)
+{
+	const struct letter *l = t->record->letters;
+	uint32_t present = 0;
+	uint32_t there = 0;
+	bool stream = t->record->exponential;
+	for (size_t i = from; i < to; i++) {
+		uint32_t m = l[i].member;
+		bool goes = goes_there(t->record->subject, t->test, m, l[i].number);
+		if (t->in_batch[m]++ == 0) {
+			t->present[present++] = m;
+		}
+		there += goes;
+		if (stream && goes) {
+			look_at_view(t, t->record->views + l[i].view);
+		}
+	}
+	t->batches++;
+	t->to_server += there;
+	t->hits += there > 0;
+	if (!stream) {
+		look_at_batch(t, from, to, present, there);
+	}
+	for (uint32_t i = 0; i < present; i++) {
+		uint32_t m = t->present[i];
+		t->letters[m] += t->in_batch[m];
+		/* On average over departures the probabilities are the shares of letters. */
+		t->usual[m] += stream ? (double)t->in_batch[m] / (double)(to - from) : 0;
+		t->in_batch[m] = 0;
+	}
+	if (there > 0) {
+		judge(t, l[from].when);
 	}
 }
 
@@ -298,9 +396,23 @@ record(const struct regular_setup *setup, struct source *source, struct record *
 				.seed = setup->seed};
 	struct run_hook hook = {.left = keep, .arg = ret};
 	ret->members = source_people(source);
+	ret->exponential = setup->law.kind == LAW_EXPONENTIAL;
 	enum err e = run_law(&run, source, &hook, &f);
 	run_figures_clear(&f);
 	return e == ERR_OK ? ret->error : e;
+}
+
+static enum err
+record_and_play(const struct regular_setup *setup, const struct subject *subject, struct source *source,
+		struct regular_figures *ret)
+{
+	struct record r = {.subject = subject};
+	struct trial t = {.record = &r, .certain = setup->certain};
+	enum err e = setup->law.kind == LAW_NONE ? ERR_UNSUPPORTED : record(setup, source, &r);
+	e = e == ERR_OK ? play_all(&t, subject->tests, subject->count, setup->days, ret) : e;
+	free(r.letters);
+	free(r.views);
+	return e;
 }
 
 enum err
@@ -308,24 +420,20 @@ regular_members(const struct regular_setup *setup, struct regular_figures *ret)
 {
 	struct source_members model = {
 	    .members = setup->members, .rate = setup->rate, .days = setup->days, .seed = setup->seed};
-	struct record r = {.letters = NULL};
 	struct source *source = NULL;
 	uint32_t count = setup->tests < setup->members ? setup->tests : setup->members;
 	struct test *tests = calloc((size_t)count + 1, sizeof(*tests));
+	struct subject subject = {.share = setup->weekly / 7 / setup->rate,
+				  .seed = setup->seed + 1,
+				  .tests = tests,
+				  .count = count};
 	enum err e = tests == NULL ? ERR_MEMORY : source_of_members(&model, &source);
-	e = e == ERR_OK ? record(setup, source, &r) : e;
-	if (e == ERR_OK) {
-		struct trial t = {
-		    .record = &r, .share = setup->weekly / 7 / setup->rate, .certain = setup->certain};
-		/* Members are alike: the first ones do. */
-		for (uint32_t i = 0; i < count; i++) {
-			tests[i].member = i;
-		}
-		chance_init(&t.chance, setup->seed + 1);
-		e = play_all(&t, tests, count, setup->days, ret);
+	/* Members are alike: the first ones do. */
+	for (uint32_t i = 0; e == ERR_OK && i < count; i++) {
+		tests[i].member = i;
 	}
+	e = e == ERR_OK ? record_and_play(setup, &subject, source, ret) : e;
 	free(tests);
-	free(r.letters);
 	source_destroy(&source);
 	return e;
 }
@@ -371,7 +479,6 @@ frequent(struct test *pairs, size_t count, size_t least, uint64_t seed)
 enum err
 regular_trace(const struct regular_setup *setup, const struct trace *trace, struct regular_figures *ret)
 {
-	struct record r = {.letters = NULL};
 	struct source *source = NULL;
 	struct trace part = *trace;
 	msec end = trace->units[0].time + (msec)setup->days * MSEC_DAY;
@@ -383,18 +490,17 @@ regular_trace(const struct regular_setup *setup, const struct trace *trace, stru
 	}
 	struct test *pairs = calloc(part.row_count + 1, sizeof(*pairs));
 	enum err e = pairs == NULL ? ERR_MEMORY : source_of_trace(&part, 0, false, setup->seed, &source);
-	e = e == ERR_OK ? record(setup, source, &r) : e;
 	if (e == ERR_OK) {
-		struct trial t = {.record = &r, .trace = &part, .certain = setup->certain};
 		for (size_t i = 0; i < part.row_count; i++) {
 			pairs[i] =
 			    (struct test){.member = part.rows[i].sender, .recipient = part.rows[i].recipient};
 		}
 		uint32_t found = frequent(pairs, part.row_count, setup->days / 7, setup->seed);
-		e = play_all(&t, pairs, found < setup->tests ? found : setup->tests, setup->days, ret);
+		struct subject subject = {
+		    .trace = &part, .tests = pairs, .count = found < setup->tests ? found : setup->tests};
+		e = record_and_play(setup, &subject, source, ret);
 	}
 	free(pairs);
-	free(r.letters);
 	source_destroy(&source);
 	return e;
 }

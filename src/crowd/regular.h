@@ -13,6 +13,10 @@
  *     P(all | m) = Beta(V + 1, R - V + 1) * product of binomials C(r_b, v_b),   V, R the sums.
  * All members equally likely before. Found out: she has a probability of at least `certain`.
  *
+ * Under the exponential law there are no batches: at a departure to that server each member has a probability p_m (attack.h), which
+ * takes the binomials' place. Each departure is judged by itself, as if the others told nothing of it, so that this is
+ * the best observer but for what little they do.
+ *
  * Statistical disclosure (Danezis 2003): the mean share of each member in the batches with letters to that server, less
  * her share in all batches. Found out: she is the first and stays it.
  *
@@ -21,8 +25,8 @@
  */
 
 struct regular_setup {
-	struct law_config law; /* crowd */
-	bool patient;
+	struct law_config law; /* crowd or exponential */
+	bool patient;          /* crowd only */
 	uint32_t members;
 	double rate;
 	uint32_t days;

@@ -56,7 +56,7 @@ count_letter(struct run *r, msec when, const struct law_release *release)
 {
 	const struct law_unit *u = &release->unit;
 	if (r->hook != NULL) {
-		r->hook->left(r->hook->arg, r->batches, when, u, release->is_void);
+		r->hook->left(r->hook->arg, r->batches, when, u, r->stream[u->size_class]);
 	}
 	if (u->member >= r->setup->honest) {
 		return;

@@ -42,9 +42,15 @@ struct run_figures {
 	uint64_t left_waiting; /* at the end: 0 */
 };
 
-/* Called for each letter that leaves, in order; batch counts up (crowd). May be NULL. */
+struct stream_attack;
+
+/*
+ * Called for each letter that leaves, in order; what leaves in one tick has the same `batch`, which counts up. `stream`: the exponential law's
+ * attacker of its size class just before the departure (NULL for batches). May be NULL.
+ */
 struct run_hook {
-	void (*left)(void *arg, uint64_t batch, msec when, const struct law_unit *unit, bool is_void);
+	void (*left)(void *arg, uint64_t batch, msec when, const struct law_unit *unit,
+		     const struct stream_attack *stream);
 	void *arg;
 };
 
