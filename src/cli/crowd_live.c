@@ -42,6 +42,12 @@ crowd_live_ask(struct cli *c, struct live *ret)
 		    "crowd: the service's sums are not understood. Remedy: use the `cohue` of the same "
 		    "version as the service");
 	}
+	if (e == ERR_OK && ret->clock == 0) {
+		(void)cli_fail(
+		    "crowd: the service keeps no sums of its crowd. Remedy: wait until its mixer is ready "
+		    "(`cohue status`), and use the same version");
+		return false;
+	}
 	return e == ERR_OK;
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The options of `cohue crowd`, and the small things that its commands share. */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/crowd.h"
 
@@ -309,14 +311,33 @@ crowd_failed(enum err e)
 	}
 }
 
+/* A file or a pipe, whole. */
+static enum err
+read_all(const char *path, struct buf *ret)
+{
+	static uint8_t block[256 * 1024];
+	bool given = strcmp(path, "-") == 0;
+	int fd = given ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	enum err e = fd < 0 ? err_from_errno(errno) : ERR_OK;
+	ssize_t n = 0;
+	while (e == ERR_OK && (n = read(fd, block, sizeof(block))) > 0) {
+		e = buf_append(ret, bytes_of(block, (size_t)n));
+	}
+	e = e == ERR_OK && n < 0 ? err_from_errno(errno) : e;
+	if (fd >= 0 && !given) {
+		(void)close(fd);
+	}
+	return e;
+}
+
 bool
 crowd_trace(const struct crowd_args *a, struct trace *ret)
 {
 	struct buf text = BUF_INIT((size_t)4 * 1024 * 1024 * 1024 - 1);
 	struct trace_error error = {.line = 0};
-	const char *path = strcmp(a->trace, "-") == 0 ? "/dev/stdin" : a->trace;
-	enum err e = cli_read_file(path, &text);
+	enum err e = read_all(a->trace, &text);
 	if (e != ERR_OK) {
+		buf_clear(&text);
 		(void)cli_fail("crowd: %s cannot be read: %s. Remedy: name a readable file of lines `sender "
 			       "recipient time`, or - for standard input",
 			       a->trace, err_text(e));

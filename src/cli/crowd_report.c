@@ -327,13 +327,14 @@ say_law(struct page *p, const struct trace *trace)
 static void
 say_sizes(struct page *p)
 {
-	crowd_say(&p->out, "\n## Sizes\n\n"
-			   "An observer sees sizes. Letters are padded to 64 KiB, 256 KiB, 1 MiB and so on, "
-			   "and each of these classes has a gate of its own: "
-			   "a letter with a photograph needs three members with photographs. One letter in "
-			   "five carries attachments (the model is below).\n\n"
-			   "| 100 members | guess | above 1/2 | mean wait | 99 of 100 | void | bytes sent "
-			   "|\n|---|---|---|---|---|---|---|\n");
+	crowd_say(&p->out,
+		  "\n## Sizes\n\n"
+		  "An observer sees sizes. Letters are padded to 64 KiB, 256 KiB, 1 MiB and so on, "
+		  "and each of these classes has a gate of its own: "
+		  "a letter with a photograph needs three members with photographs. One letter in "
+		  "five carries attachments (the model is below).\n\n"
+		  "| 100 members | T | guess | above 1/2 | mean wait | 99 of 100 | void | bytes sent "
+		  "|\n|---|---|---|---|---|---|---|---|\n");
 	static const struct {
 		double rate;
 		bool large;
@@ -576,7 +577,8 @@ say_models(struct page *p)
 		crowd_say(&p->out, " %g", source_day[i]);
 	}
 	crowd_say(&p->out,
-		  ". A weekend is a smaller association.\n\n"
+		  ". A weekend is a smaller association. The last letter of a run has nobody after it, and "
+		  "may be its only void one.\n\n"
 		  "**Sizes.** Where stated, one letter in five carries attachments: lognormal, median %.0f "
 		  "kB, deviation of the logarithm %.1f, at most %.0f MB. The "
 		  "others: lognormal, median %.0f kB, deviation %.1f, within the first class. Header fields "

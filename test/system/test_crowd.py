@@ -6,9 +6,13 @@ import io
 import json
 import pathlib
 import random
+import re
 import resource
+import socket
+import struct
 import subprocess
 import tempfile
+import threading
 import unittest
 import xml.etree.ElementTree
 
@@ -104,6 +108,71 @@ class Crowd(unittest.TestCase):
         text = self.good("advise", "--members", 12, "--rate", "0.5")
         self.assertIn("leave.patient = 168 h", text)
         self.assertIn("a model, not a measurement", text)
+
+    def answered(self, lines: list[str], *words: object) -> subprocess.CompletedProcess:
+        """A command that asks the service, whose status has these lines of the mixer."""
+        status = "".join(f"{line}\n" for line in ["supervisor 0 state ready", "mixer 0 waiting_to_leave 3",
+                                                  *(f"mixer 0 {line}" for line in lines)]).encode()
+        with tempfile.TemporaryDirectory(prefix="cohue-test-") as place, \
+                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.bind(f"{place}/control.sock")
+            door.listen()
+            door.settimeout(20)
+
+            def answer() -> None:
+                peer, _ = door.accept()
+                with peer:
+                    peer.recv(100)
+                    peer.send(b"\0" + struct.pack(">I", 0) + struct.pack(">I", len(status)) + status)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            ran = crowd(*words, "--home", place)
+            thread.join()
+            return ran
+
+    def test_live_tells_the_day_and_the_month_of_the_running_service(self) -> None:
+        facts = ["crowd.members 40", "crowd.counting 31", "crowd.clock 1800", "crowd.k 3"]
+        sums = [f"crowd.hour.{490000 + h} letters=10 deliveries=20 void=1 urgent=1 wait=9000 crowd=55 guess=2000000 ticks=2 "
+                "bytes=100 padded=250" for h in range(24)]
+        days = [f"crowd.day.{20400 + d} letters=124 deliveries=124 wait=111600 crowd=620 guess=12400000" for d in range(30)]
+        ran = self.answered(facts + sums + days, "live", "--json")
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        r = json.loads(ran.stdout)
+        day, month = r["sums"][0]["day"], r["sums"][1]["month"]
+        self.assertEqual((r["members"], r["counting"], r["crowd"], r["clock_s"]), (40, 31, 3, 1800))
+        self.assertEqual((day["letters"], day["deliveries"], day["void"]), (240, 480, 24))
+        self.assertEqual((day["wait_mean_min"], day["crowd_mean"], day["guess"], day["padding"]), (15, 5.5, 0.1, 2.5))
+        self.assertEqual((month["letters"], month["guess"]), (3720, 0.1))
+        ran = self.answered(facts + sums + days, "live")
+        self.assertIn("40 members, of whom 31 count", ran.stdout)
+        self.assertRegex(ran.stdout, r"last 24 hours +240 +15 min +5.5 +10.0 % +10.00 % +2.50")
+        rows = list(csv.DictReader(io.StringIO(self.answered(facts + sums + days, "live", "--format", "csv").stdout)))
+        self.assertEqual(len(rows), 54)
+        # 124 letters a day of 31 who count: 4 a day.
+        advice = json.loads(self.answered(facts + sums + days, "advise", "--live", "--json").stdout)
+        self.assertEqual((advice["members"], advice["rate"]), (31, 4))
+        for lines in (["crowd.hour.7 letters=x"], [], facts[:1]):
+            ran = self.answered(lines, "live")
+            self.assertEqual((ran.returncode, ran.stdout), (1, ""), lines)
+            self.assertIn("Remedy: ", ran.stderr)
+        ran = self.answered(facts, "advise", "--live")
+        self.assertIn("no days to judge by", ran.stderr)
+
+    def test_the_report_is_one_page_with_its_plots(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="cohue-test-") as place:
+            self.good("report", "--out", place)
+            page = (pathlib.Path(place) / "crowd.md").read_text()
+            plots = re.findall(r"\]\((crowd/[a-z-]+\.svg)\)", page)
+            self.assertEqual(len(plots), 4)
+            for plot in plots:
+                xml.etree.ElementTree.parse(pathlib.Path(place) / plot)
+            # Each table's rows have as many cells as its head, and nothing was left out.
+            for table in re.findall(r"(?:^\|.*\n)+", page, re.M):
+                self.assertEqual(len({row.count("|") for row in table.splitlines()}), 1, table)
+            self.assertNotIn("nan", page)
+            self.assertRegex(page, r"\| 1 \| 100 % \| 0\.00 \|")
+            self.refused("report", "--out", pathlib.Path(place) / "none")
 
     def test_large_inputs_take_seconds(self) -> None:
         # The size of the email-Eu trace; generous bounds, since the machine may be busy.
