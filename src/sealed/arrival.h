@@ -50,7 +50,7 @@ COHUE_MUST_USE enum err arrival_seal(const uint8_t account[SEALED_ID_LEN], uint3
  */
 COHUE_MUST_USE enum err arrival_open(const uint8_t account[SEALED_ID_LEN], const struct member_keys *keys,
 				     struct bytes sealed, struct buf *ret_plain, struct arrival *ret);
-/* The plain form (inside the box, without padding), for tests and fuzzing. */
+/* The plain form (inside the box, without padding), as arrival_open gives it. */
 COHUE_MUST_USE enum err arrival_decode(struct bytes plain, struct arrival *ret);
 
 #endif

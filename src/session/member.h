@@ -104,6 +104,7 @@ struct member_change {
 	struct buf claims; /* names of blobs, 16 bytes each */
 	struct buf drops;  /* names of blobs that nothing refers to any more */
 	int64_t used_delta;
+	void (*meanwhile)(void *arg); /* or NULL: work to do while the store writes, with build's arg */
 };
 /*
  * Called under the member's lock with the state that the record will be folded into; again after a conflict. May suspend. What it returns, if

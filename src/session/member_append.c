@@ -4,34 +4,45 @@
 
 #include "base/wire.h"
 #include "session/member_internal.h"
+#include "session/posted.h"
 
 enum { ATTEMPTS_MAX = 8, OPERATIONS_HEAD = 3, DROPS_MAX = 30000 * SEALED_ID_LEN };
 
-/* The request, as it goes to the store. */
+/* The request, as it goes to the store; what is to be done meanwhile is done. */
 static enum err
-send(struct member *m, const struct member_change *c, struct bytes sealed, struct msg_log_append_reply *ret)
+send(struct member *m, const struct member_change *c, void *arg, struct bytes sealed,
+     struct msg_log_append_reply *ret)
 {
 	struct buf bodies = BUF_INIT(SEALED_RECORD_MAX + 64);
-	struct buf reply = BUF_INIT(IPC_SMALL);
 	struct wire_writer w;
 	wire_writer_init(&w, &bodies);
 	wire_put_bytes(&w, sealed);
 	enum err e = wire_done(&w);
 	if (e == ERR_OK) {
+		struct channel *store = worker_store(m->worker);
+		struct posted answer;
 		struct msg_log_append q = {.used_delta = (uint64_t)c->used_delta,
 					   .bodies = buf_bytes(&bodies),
 					   .claims = buf_bytes(&c->claims),
 					   .drops = buf_bytes(&c->drops)};
 		memcpy(q.account, m->account, sizeof(q.account));
 		memcpy(q.expected, m->head, sizeof(q.expected));
-		e = channel_call(worker_store(m->worker), LOG_APPEND, log_append, &q,
-				 worker_deadline(m->worker), &reply);
-	}
-	if (e == ERR_OK) {
-		e = msg_log_append_reply_decode(buf_bytes(&reply), ret);
+		posted_init(&answer, m->worker);
+		posted_begin(&answer);
+		posted_sent(&answer, store == NULL ? ERR_CLOSED
+						   : channel_request(store, LOG_APPEND, log_append, &q,
+								     worker_deadline(m->worker),
+								     posted_answer, &answer));
+		if (c->meanwhile != NULL) {
+			c->meanwhile(arg);
+		}
+		e = posted_wait(&answer);
+		if (e == ERR_OK) {
+			e = msg_log_append_reply_decode(buf_bytes(&answer.reply), ret);
+		}
+		posted_clear(&answer);
 	}
 	buf_clear(&bodies);
-	buf_clear(&reply);
 	return e;
 }
 
@@ -89,7 +100,7 @@ look_again(struct member *m, const struct conn *author, uint64_t n, const uint8_
 }
 
 static enum err
-attempt(struct member *m, const struct conn *author, struct member_change *c, uint64_t *ret_n,
+attempt(struct member *m, const struct conn *author, struct member_change *c, void *arg, uint64_t *ret_n,
 	bool *ret_again)
 {
 	struct buf sealed = BUF_INIT(SEALED_RECORD_MAX);
@@ -98,7 +109,7 @@ attempt(struct member *m, const struct conn *author, struct member_change *c, ui
 	uint64_t n = fold_n(m->fold) + 1;
 	enum err e = seal(m, buf_bytes(c->record), &sealed, head);
 	if (e == ERR_OK) {
-		e = send(m, c, buf_bytes(&sealed), &r);
+		e = send(m, c, arg, buf_bytes(&sealed), &r);
 		if (e == ERR_OK) {
 			e = fold_own(m, author, &r, buf_bytes(c->record), head, sealed.len);
 		} else if (e == ERR_CONFLICT) {
@@ -133,14 +144,15 @@ member_append_locked(struct member *m, const struct conn *author, member_build_f
 		struct member_change c = {.record = &record,
 					  .claims = BUF_INIT(DROPS_MAX),
 					  .drops = BUF_INIT(DROPS_MAX),
-					  .used_delta = 0};
+					  .used_delta = 0,
+					  .meanwhile = NULL};
 		again = false;
 		e = operations_begin(&record);
 		if (e == ERR_OK) {
 			e = fn(arg, m, &c);
 		}
 		if (e == ERR_OK && record.len > OPERATIONS_HEAD) {
-			e = attempt(m, author, &c, &n, &again);
+			e = attempt(m, author, &c, arg, &n, &again);
 		}
 		buf_wipe(&record);
 		buf_clear(&c.claims);

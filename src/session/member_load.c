@@ -6,6 +6,7 @@
 #include "crypto/crypto.h"
 #include "process/log.h"
 #include "session/member_internal.h"
+#include "session/posted.h"
 
 enum { PAGE_BYTES = 512 * 1024, SLICE_MS = 10 };
 
@@ -127,24 +128,64 @@ read_head(struct member *m, struct msg_log_head_reply *ret)
 	return e;
 }
 
-static enum err
-fetch_rows(struct member *m, bool *ret_any, bool *ret_more)
+static void
+ask_rows(struct member *m, struct posted *p, uint64_t from)
 {
-	struct msg_log_read q = {.from = fold_n(m->fold) + 1, .max_bytes = PAGE_BYTES};
-	struct msg_log_read_reply page;
-	struct buf reply = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct msg_log_read q = {.from = from, .max_bytes = PAGE_BYTES};
+	struct channel *store = worker_store(m->worker);
 	memcpy(q.account, m->account, sizeof(q.account));
-	enum err e =
-	    channel_call(worker_store(m->worker), LOG_READ, log_read, &q, worker_deadline(m->worker), &reply);
-	if (e == ERR_OK) {
-		e = msg_log_read_reply_decode(buf_bytes(&reply), &page);
+	posted_begin(p);
+	posted_sent(p, store == NULL ? ERR_CLOSED
+				     : channel_request(store, LOG_READ, log_read, &q,
+						       worker_deadline(m->worker), posted_answer, p));
+}
+
+/* The n of the page's last row, as the store gives it: fold_page sees whether it may be believed. */
+static uint64_t
+last_of(struct bytes rows)
+{
+	uint64_t n = 0;
+	uint8_t before[SEALED_HASH_LEN];
+	struct wire_reader r;
+	wire_reader_init(&r, rows);
+	while (r.rest.len > 0) {
+		n = wire_get_u64(&r);
+		wire_get_fixed(&r, before, sizeof(before));
+		(void)wire_get_u8(&r);
+		(void)wire_get_bytes(&r, IPC_PAYLOAD_MAX);
 	}
-	if (e == ERR_OK) {
-		*ret_any = page.rows.len > 0;
-		*ret_more = page.more != 0 && page.rows.len > 0;
-		e = fold_page(m, page.rows);
+	return n;
+}
+
+/* All that there is beyond what we know; the store reads the next page while one is folded. */
+static enum err
+fetch_rows(struct member *m)
+{
+	struct posted pages[2];
+	unsigned at = 0;
+	bool more = true;
+	enum err e = ERR_OK;
+	posted_init(&pages[0], m->worker);
+	posted_init(&pages[1], m->worker);
+	ask_rows(m, &pages[0], fold_n(m->fold) + 1);
+	while (more && e == ERR_OK) {
+		struct msg_log_read_reply page;
+		struct posted *p = &pages[at];
+		at ^= 1;
+		e = posted_wait(p);
+		if (e == ERR_OK) {
+			e = msg_log_read_reply_decode(buf_bytes(&p->reply), &page);
+		}
+		if (e == ERR_OK) {
+			more = page.more != 0 && page.rows.len > 0;
+			if (more) {
+				ask_rows(m, &pages[at], last_of(page.rows) + 1);
+			}
+			e = fold_page(m, page.rows);
+		}
 	}
-	buf_clear(&reply);
+	posted_clear(&pages[0]);
+	posted_clear(&pages[1]);
 	return e;
 }
 
@@ -153,17 +194,11 @@ member_fetch(struct member *m)
 {
 	/* Another gate's release may come in between; a store that says so for ever is stopped. */
 	for (unsigned round = 0; round < 1000; round++) {
-		bool more = true;
-		while (more) {
-			bool any = false;
-			more = false;
-			enum err e = fetch_rows(m, &any, &more);
-			if (e != ERR_OK) {
-				return e;
-			}
-		}
 		struct msg_log_head_reply head;
-		enum err e = read_head(m, &head);
+		enum err e = fetch_rows(m);
+		if (e == ERR_OK) {
+			e = read_head(m, &head);
+		}
 		if (e != ERR_OK) {
 			return e;
 		}

@@ -423,6 +423,7 @@ an_append_of_unknown_outcome_is_found_in_the_log(void **state)
 
 /* An arrival comes in between head and append: the record is built anew behind it. */
 static struct testing *interrupted;
+static struct testing unsteady;
 
 static enum err
 interrupting_append(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
@@ -458,6 +459,71 @@ a_conflict_is_folded_and_tried_again(void **state)
 	forget();
 }
 
+static unsigned appends;
+
+/* Of five appends one meets a new arrival, and one is done without an answer that says so. */
+static enum err
+unsteady_append(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], const uint8_t expected[HEAD_LEN],
+		const struct bytes *bodies, size_t count, int64_t used_delta,
+		const uint8_t (*claims)[BLOB_NAME_LEN], size_t claim_count, struct storage_head *ret)
+{
+	appends++;
+	if (appends % 5 == 2) {
+		interrupted = &unsteady;
+	}
+	silences = appends % 5 == 4 ? 1 : 0;
+	enum err e =
+	    interrupting_append(s, account, expected, bodies, count, used_delta, claims, claim_count, ret);
+	return e == ERR_OK && silences > 0 ? ERR_TIMEOUT : e;
+}
+
+static void
+a_long_absence_is_filed_once_and_in_order_whatever_comes_in_between(void **state)
+{
+	enum { COUNT = 400, AGAIN = 150 };
+	struct testing *t = &unsteady;
+	uint8_t delivery[SEALED_ID_LEN] = {1};
+	(void)state;
+	testing_up(t);
+	capture(t);
+	appends = 0;
+	for (unsigned i = 0; i < COUNT; i++) {
+		char letter[64];
+		(void)snprintf(letter, sizeof(letter), "Subject: <%u>\r\n\r\nhello\r\n", i);
+		/* One of the first batch comes again in another one. */
+		testing_arrive_silently(t, letter, i == 10 || i == AGAIN ? delivery : NULL);
+	}
+	lying = *honest;
+	lying.log_append = unsteady_append;
+	testing_open(t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(t, 0, "* 399 EXISTS"));
+	assert_true(appends > 8);
+	lying.log_append = honest->log_append;
+	for (unsigned round = 0; round < 2; round++) {
+		testing_type(t, 0, "FETCH 1:* BODY.PEEK[HEADER.FIELDS (Subject)]", "OK");
+		struct bytes out = buf_bytes(&t->conns[0].output);
+		for (unsigned i = 0; i < COUNT; i++) {
+			char subject[32];
+			if (i == AGAIN) {
+				continue;
+			}
+			(void)snprintf(subject, sizeof(subject), "Subject: <%u>\r\n", i);
+			ptrdiff_t at = bytes_search(bytes_slice(out, 0, 200), bytes_str(subject));
+			assert_true(at >= 0);
+			out = bytes_from(out, (size_t)at + strlen(subject));
+		}
+		/* And so it is in the log. */
+		testing_session_down(t);
+		testing_session_up(t);
+		testing_open(t, 0, IPC_PROTOCOL_IMAP);
+		testing_type(t, 0, "SELECT INBOX", "OK");
+		assert_true(testing_told(t, 0, "* 399 EXISTS"));
+	}
+	testing_down(t);
+	forget();
+}
+
 int
 main(void)
 {
@@ -468,6 +534,7 @@ main(void)
 	    cmocka_unit_test(an_older_slot_list_is_found_out_by_her_log),
 	    cmocka_unit_test(an_append_of_unknown_outcome_is_found_in_the_log),
 	    cmocka_unit_test(a_conflict_is_folded_and_tried_again),
+	    cmocka_unit_test(a_long_absence_is_filed_once_and_in_order_whatever_comes_in_between),
 	};
 	return cmocka_run_group_tests(tests, testing_setup, NULL);
 }
