@@ -36,8 +36,21 @@ delivery_wire_size(struct bytes message)
 	return size;
 }
 
+/* Of a unit of 8 MiB (ipc/messages.h), a quarter is for the parts to other providers and what stands around. */
+enum {
+	ARRIVALS_ROOM = 6 << 20,
+	ARRIVAL_AROUND = 4 * 1024 /* addresses, a step of padding, the part's head */
+};
+
+static size_t
+summary_room(size_t copies)
+{
+	size_t each = copies == 0 ? ARRIVALS_ROOM : ARRIVALS_ROOM / copies;
+	return each > ARRIVAL_AROUND ? each - ARRIVAL_AROUND : 0;
+}
+
 enum err
-delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message)
+delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message, size_t copies)
 {
 	memset(d, 0, sizeof(*d));
 	d->codec = codec;
@@ -49,7 +62,7 @@ delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message
 	arena_init(&arena, MAIL_PARSE_MEMORY);
 	enum err e = mail_parse(&arena, message, &structure);
 	if (e == ERR_OK) {
-		e = mail_summary_encode(&structure, &d->summary);
+		e = mail_summary_encode_within(&structure, summary_room(copies), &d->summary);
 	}
 	arena_clear(&arena);
 	return e == ERR_OK ? blob_compress(codec, message, &d->frame) : e;

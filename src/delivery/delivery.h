@@ -33,8 +33,13 @@ struct delivery_target {
 	struct bytes extra;
 };
 
-/* Parses and compresses. ERR_LIMIT (size), ERR_MEMORY. The message and the codec outlive it. */
-COHUE_MUST_USE enum err delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message);
+/*
+ * Parses and compresses. ERR_LIMIT (size), ERR_MEMORY. The message and the codec outlive it. It is to be sealed for `copies`
+ * accounts: where they are very many and so are its parts, the last of these are left out of the summaries, so
+ * that all fit into one unit.
+ */
+COHUE_MUST_USE enum err delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message,
+				      size_t copies);
 /* Wipes. Safe after a failed init, and twice. */
 void delivery_clear(struct delivery *d);
 

@@ -14,6 +14,7 @@ enum {
 	PUT_LIMIT_MS = 60 * 1000,
 	RECEIVED_MAX = 50, /* hops: more is a loop (RFC 5321 section 6.3) */
 	HEADER_ROOM = 4096,
+	UNIT_AROUND = 128 * 1024, /* what the mixer adds to the parts on their way to the store */
 };
 
 static void
@@ -148,7 +149,7 @@ mx_deliver(struct mx_connection *c)
 	}
 	log_ref(ref);
 	struct buf whole = BUF_INIT(c->message.len + HEADER_ROOM * 2);
-	struct buf parts = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct buf parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND);
 	struct delivery d;
 	memset(&d, 0, sizeof(d));
 	enum err e = write_trace(c, ref, wall, &whole);
@@ -156,7 +157,7 @@ mx_deliver(struct mx_connection *c)
 		e = buf_append(&whole, buf_bytes(&c->message));
 	}
 	if (e == ERR_OK) {
-		e = delivery_init(&d, mx->codec, buf_bytes(&whole));
+		e = delivery_init(&d, mx->codec, buf_bytes(&whole), c->target_count);
 	}
 	if (e == ERR_OK) {
 		d.received = (uint64_t)(wall / 1000);
@@ -167,7 +168,10 @@ mx_deliver(struct mx_connection *c)
 		e = e == ERR_OK && c->gone ? ERR_CLOSED : e;
 	}
 	if (e == ERR_OK) {
+		/* Of many copies it may be much more than the message. */
+		mx->held_bytes += parts.cap;
 		e = put_unit(c, buf_bytes(&parts));
+		mx->held_bytes -= parts.cap;
 	}
 	delivery_clear(&d);
 	buf_wipe(&whole);

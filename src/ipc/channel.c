@@ -285,7 +285,7 @@ channel_create(struct loop *loop, int fd, enum role self, enum role peer, unsign
 	ch->peer_index = peer_index;
 	ch->events = events;
 	ch->arg = arg;
-	buf_init(&ch->in, CHANNEL_HEADER + IPC_PAYLOAD_MAX + CHANNEL_BATCH);
+	buf_init(&ch->in, CHANNEL_HEADER + IPC_UNIT_MAX + CHANNEL_BATCH);
 	buf_init(&ch->out, CHANNEL_QUEUE_MAX);
 	watch_init(&ch->watch, on_watch, ch);
 	defer_init(&ch->flush, channel_on_flush, ch);

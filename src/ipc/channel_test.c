@@ -88,7 +88,7 @@ end_init(struct end *e)
 {
 	memset(e, 0, sizeof(*e));
 	e->fd = -1;
-	buf_init(&e->payload, IPC_PAYLOAD_MAX);
+	buf_init(&e->payload, IPC_UNIT_MAX);
 }
 
 static void
@@ -580,15 +580,15 @@ large_payloads_pass_though_the_peer_is_slow(void **state)
 	struct end store;
 	open_both(&mixer, &store);
 	store.hold = true;
-	uint8_t *big = malloc(IPC_PAYLOAD_MAX);
+	uint8_t *big = malloc(IPC_UNIT_MAX);
 	assert_non_null(big);
-	memset(big, 'x', IPC_PAYLOAD_MAX);
-	struct msg_spool_batch q = {.ops = bytes_of(big, IPC_PAYLOAD_MAX - 4)};
+	memset(big, 'x', IPC_UNIT_MAX);
+	struct msg_spool_batch q = {.ops = bytes_of(big, IPC_UNIT_MAX - 4)};
 	for (unsigned i = 0; i < N; i++) {
 		assert_int_equal(channel_request(mixer.ch, SPOOL_BATCH, spool_batch, &q, 0, on_reply, &mixer),
 				 ERR_OK);
 	}
-	assert_true(channel_queued(mixer.ch) > N * (size_t)(IPC_PAYLOAD_MAX - 64));
+	assert_true(channel_queued(mixer.ch) > N * (size_t)(IPC_UNIT_MAX - 64));
 	/* One octet more does not fit, and leaves no trace. */
 	size_t queued = channel_queued(mixer.ch);
 	q.ops.len++;
@@ -599,7 +599,7 @@ large_payloads_pass_though_the_peer_is_slow(void **state)
 		turn(1);
 	}
 	assert_int_equal(store.messages, N);
-	assert_int_equal(store.payload.len, IPC_PAYLOAD_MAX);
+	assert_int_equal(store.payload.len, IPC_UNIT_MAX);
 	assert_int_equal(channel_queued(mixer.ch), 0);
 	assert_null(channel_out(mixer.ch)->ptr);
 	free(big);

@@ -50,7 +50,7 @@ msg_empty_decode(struct bytes payload)
 #define D_U32(n) m.n = wire_get_u32(&r);
 #define D_U64(n) m.n = wire_get_u64(&r);
 #define D_FIX(n, size) wire_get_fixed(&r, m.n, size);
-#define D_BYTES(n) m.n = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
+#define D_BYTES(n) m.n = wire_get_bytes(&r, IPC_UNIT_MAX);
 
 #define MSG_CODEC(name, FIELDS)                                                                              \
 	enum err msg_##name##_encode(struct buf *out, const struct msg_##name *m)                            \

@@ -23,7 +23,8 @@ enum {
 	IPC_KEY = 32,
 	IPC_HEAD = 32,
 	IPC_TOKEN = 16,
-	IPC_PAYLOAD_MAX = 1 << 20, /* no message is larger */
+	IPC_PAYLOAD_MAX = 1 << 20,
+	IPC_UNIT_MAX = 8 << 20, /* of a unit with all its parts; no message is larger */
 	IPC_SMALL = 16 * 1024,
 	IPC_CHUNK = 65536 + 1024, /* one blob chunk and its names */
 };
@@ -104,8 +105,8 @@ enum ipc_stage {
 	M(BLOB_PUT,        blob_put,        R_SESSION | R_MIXER,        R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(BLOB_GET,        blob_get,        R_SESSION | R_MIXER,        R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(BLOB_GET_MANY,   blob_get_many,   R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
-	M(SPOOL_PUT,       spool_put,       R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
-	M(SPOOL_BATCH,     spool_batch,     R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_PUT,       spool_put,       R_MIXER,                    R_STORE,    IPC_UNIT_MAX, IPC_REQUEST, 0) \
+	M(SPOOL_BATCH,     spool_batch,     R_MIXER,                    R_STORE,    IPC_UNIT_MAX, IPC_REQUEST, 0) \
 	M(SPOOL_PART_GET,  spool_part_get,  R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(SPOOL_WALK,      spool_walk,      R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(SPOOL_KEYS,      spool_keys,      R_MIXER,                    R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
@@ -113,7 +114,7 @@ enum ipc_stage {
 	M(META_PUT,        meta_put,        R_MIXER | R_OPENER,         R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	/* The mixer. */ \
 	M(MIX_BLOB,        mix_blob,        R_GATE_MX | R_COURIER,      R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
-	M(MIX_PUT,         mix_put,         R_GATE_MX | R_SESSION,      R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(MIX_PUT,         mix_put,         R_GATE_MX | R_SESSION,      R_MIXER,    IPC_UNIT_MAX, IPC_REQUEST, 0) \
 	M(HOUSE,           house,           R_OPENER,                   R_MIXER,    16,            IPC_NOTICE,  0) \
 	/* The courier. */ \
 	M(COURIER_WORK,    courier_work,    R_MIXER,                    R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \

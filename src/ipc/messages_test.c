@@ -100,7 +100,7 @@ the_table_is_sound(void **state)
 		assert_non_null(r);
 		assert_true(r->from != 0 && r->to != 0);
 		assert_true((r->from | r->to) < ROLE_BIT(ROLE__COUNT));
-		assert_true(r->max <= IPC_PAYLOAD_MAX);
+		assert_true(r->max <= IPC_UNIT_MAX);
 		assert_true(r->kind == IPC_REQUEST || r->kind == IPC_NOTICE);
 		/* Descriptors come from the supervisor alone, and nothing asks it anything. */
 		assert_true(!r->descriptor || r->from == ROLE_BIT(ROLE_SUPERVISOR));

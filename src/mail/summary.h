@@ -14,6 +14,7 @@
 enum {
 	MAIL_SUMMARY_VERSION = 1,
 	MAIL_SUMMARY_MAX = 96 * 1024, /* octets; encoding shortens to fit, also into a sealed arrival */
+	MAIL_SUMMARY_LEAST = 6 * 1024,
 	MAIL_SUMMARY_MEMORY = 16 * 1024 * 1024 /* an arena of this size suffices for any decoding */
 };
 
@@ -23,6 +24,9 @@ enum {
  * end are left out, and `truncated` is set in what was cut. ERR_MEMORY, ERR_LIMIT by out alone.
  */
 COHUE_MUST_USE enum err mail_summary_encode(const struct mail_structure *s, struct buf *out);
+/* The same within fewer octets, but never fewer than MAIL_SUMMARY_LEAST: cut likewise. */
+COHUE_MUST_USE enum err mail_summary_encode_within(const struct mail_structure *s, size_t max,
+						   struct buf *out);
 
 /*
  * Checks everything: version, limits, that each part lies within its parent

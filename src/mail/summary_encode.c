@@ -5,6 +5,7 @@
 
 struct encoder {
 	struct wire_writer w;
+	size_t room; /* octets of the outermost envelope */
 	bool cut;
 };
 
@@ -123,7 +124,7 @@ put_references(struct encoder *x, const struct mail_ids *ids)
 	/* The newest matter most to threading: the oldest are left out. */
 	size_t first = ids->count;
 	while (first > 0 && ids->count - first < MAIL_MAX_REFERENCES &&
-	       total + ids->list[first - 1].len + 2 <= REFERENCES_ROOM) {
+	       total + ids->list[first - 1].len + 2 <= x->room / 4) {
 		first--;
 		total += ids->list[first].len + 2;
 	}
@@ -146,8 +147,8 @@ put_envelope(struct encoder *x, const struct mail_envelope *env, bool outermost)
 {
 	bool cut_before = x->cut;
 	size_t start = x->w.out->len;
-	size_t room = outermost ? ENVELOPE_ROOM : NESTED_ROOM;
-	size_t longest = outermost ? TEXT_MAX : SHORT_TEXT_MAX;
+	size_t room = outermost ? x->room : NESTED_ROOM;
+	size_t longest = outermost ? room / 8 : SHORT_TEXT_MAX;
 	bool same_sender = same_list(&env->sender, &env->from);
 	bool same_reply_to = same_list(&env->reply_to, &env->from);
 	uint8_t flags =
@@ -259,7 +260,7 @@ put_part(struct encoder *x, const struct mail_part *part)
  * that no multipart and no message is left without its child.
  */
 static void
-put_parts(struct encoder *x, const struct mail_structure *s, size_t start)
+put_parts(struct encoder *x, const struct mail_structure *s, size_t max)
 {
 	size_t at = x->w.out->len;
 	size_t kept = 0;
@@ -267,7 +268,7 @@ put_parts(struct encoder *x, const struct mail_structure *s, size_t start)
 	wire_put_u16(&x->w, 0);
 	for (size_t i = 0; i < s->count && x->w.error == ERR_OK; i++) {
 		put_part(x, &s->parts[i]);
-		if (x->w.out->len - start > MAIL_SUMMARY_MAX) {
+		if (x->w.out->len > max) {
 			x->cut = true;
 			break;
 		}
@@ -299,16 +300,24 @@ put_parts(struct encoder *x, const struct mail_structure *s, size_t start)
 enum err
 mail_summary_encode(const struct mail_structure *s, struct buf *out)
 {
+	return mail_summary_encode_within(s, MAIL_SUMMARY_MAX, out);
+}
+
+enum err
+mail_summary_encode_within(const struct mail_structure *s, size_t max, struct buf *out)
+{
 	size_t start = out->len;
 	/* One part too many may be written before it is taken back. */
 	struct buf work = BUF_INIT((size_t)2 * MAIL_SUMMARY_MAX);
-	struct encoder x = {.cut = false};
+	/* Two thirds for the envelope: the whole of its room where there is no tighter limit. */
+	max = max < MAIL_SUMMARY_LEAST ? MAIL_SUMMARY_LEAST : max > MAIL_SUMMARY_MAX ? MAIL_SUMMARY_MAX : max;
+	struct encoder x = {.cut = false, .room = max / 3 * 2};
 	wire_writer_init(&x.w, &work);
 	wire_put_u8(&x.w, MAIL_SUMMARY_VERSION);
 	wire_put_u8(&x.w, s->truncated ? SUMMARY_TRUNCATED : 0);
 	wire_put_u32(&x.w, (uint32_t)s->size);
 	put_envelope(&x, s->parts[0].envelope, true);
-	put_parts(&x, s, 0);
+	put_parts(&x, s, max);
 	if (x.cut) {
 		patch_flag(&x, 1, SUMMARY_TRUNCATED);
 	}

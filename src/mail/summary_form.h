@@ -23,13 +23,11 @@ enum {
 	PART_ENVELOPE = 128,
 
 	TEXT_ABSENT = 0xffff,
-	TEXT_MAX = 8192,        /* octets of any text */
-	SHORT_TEXT_MAX = 1024,  /* of a part's fields, names, parameters */
-	TOKEN_MAX = 255,        /* of type, subtype, names of parameters */
-	ENVELOPE_ROOM = 65536,  /* octets of the outermost envelope */
-	NESTED_ROOM = 8192,     /* of another one */
-	PARAMS_ROOM = 8192,     /* of one list of parameters */
-	REFERENCES_ROOM = 16384 /* of References */
+	TEXT_MAX = 8192,       /* octets of any text */
+	SHORT_TEXT_MAX = 1024, /* of a part's fields, names, parameters */
+	TOKEN_MAX = 255,       /* of type, subtype, names of parameters */
+	NESTED_ROOM = 8192,    /* of an envelope that is not the outermost */
+	PARAMS_ROOM = 8192,    /* of one list of parameters */
 };
 
 #endif

@@ -161,6 +161,22 @@ large_messages_are_cut_to_the_limit_and_say_so(void **state)
 	assert_int_equal(s.parts[0].envelope->from.count, 1);
 	assert_true(s.parts[0].envelope->to.count > 500);
 	assert_true(s.count > 500);
+	/* Any smaller limit, too; what is asked for in vain is the least. */
+	static const size_t limits[] = {60000, 20000, 12000, MAIL_SUMMARY_LEAST, 0};
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		struct mail_structure all;
+		size_t most = limits[i] < MAIL_SUMMARY_LEAST ? (size_t)MAIL_SUMMARY_LEAST : limits[i];
+		arena_clear(&arena);
+		arena_init(&arena, MAIL_PARSE_MEMORY + MAIL_SUMMARY_MEMORY);
+		assert_int_equal(mail_parse(&arena, buf_bytes(&m), &all), ERR_OK);
+		buf_reset(&wire);
+		assert_int_equal(mail_summary_encode_within(&all, limits[i], &wire), ERR_OK);
+		assert_true(wire.len <= most && wire.len > most - 1000);
+		assert_int_equal(mail_summary_decode(&arena, buf_bytes(&wire), m.len, &s), ERR_OK);
+		assert_true(s.truncated && s.parts[0].envelope->truncated && s.count > 10);
+		assert_int_equal(s.parts[0].envelope->from.count, 1);
+		assert_true(s.parts[0].envelope->to.count > 30);
+	}
 	buf_clear(&m);
 	buf_clear(&wire);
 }

@@ -94,7 +94,7 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 	struct wire_writer parts;
 	struct wire_writer claims;
 	struct wire_writer charges;
-	*ret = (struct put_lists){BUF_INIT(IPC_PAYLOAD_MAX),
+	*ret = (struct put_lists){BUF_INIT(IPC_UNIT_MAX),
 				  BUF_INIT(PARTS_MAX * IPC_BLOB),
 				  BUF_INIT(PARTS_MAX * (IPC_ACCOUNT + 16)),
 				  false,
@@ -289,7 +289,7 @@ static enum err
 post_with_copy(struct channel *store, const struct msg_spool_put *put, const struct put_lists *lists,
 	       struct entering *n)
 {
-	struct buf ops = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct buf ops = BUF_INIT(IPC_UNIT_MAX);
 	struct wire_writer w;
 	wire_writer_init(&w, &ops);
 	wire_put_u8(&w, SPOOL_OP_PUT);

@@ -101,7 +101,7 @@ keep_early(struct frame *f, struct channel *ch, const struct channel_message *m)
 		channel_end(ch);
 		return;
 	}
-	*e = (struct early){.ch = ch, .type = m->type, .id = m->id, .payload = BUF_INIT(IPC_PAYLOAD_MAX)};
+	*e = (struct early){.ch = ch, .type = m->type, .id = m->id, .payload = BUF_INIT(IPC_UNIT_MAX)};
 	if (buf_append(&e->payload, m->payload) != ERR_OK) {
 		early_free(e);
 		channel_end(ch);

@@ -137,7 +137,7 @@ member_append_message(struct member *m, const struct conn *author, uint32_t mail
 	if (e != ERR_OK) {
 		return e;
 	}
-	e = delivery_init(&d, m->worker->codec, message->message);
+	e = delivery_init(&d, m->worker->codec, message->message, 1);
 	if (e == ERR_OK) {
 		e = delivery_seal_blob(&d, &ref, upload_chunk, &u);
 	}

@@ -22,7 +22,8 @@ enum {
 	KEY_LIMIT_MS = 20 * 1000,
 	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
 	HEADER_ROOM = 8192,
-	LEAVING_ROOM = 1 << 20, /* boundaries of very many parts */
+	LEAVING_ROOM = 1 << 20,   /* boundaries of very many parts */
+	UNIT_AROUND = 128 * 1024, /* what the mixer adds to the parts on their way to the store */
 	REPORT_ROOM = 256 * 1024,
 	COPIES = 5, /* of a message in memory while it is being sent, besides the one that came */
 	SENT_TRIES = 4,
@@ -170,7 +171,7 @@ add_remote(struct sending *s)
 	}
 	enum err e = fetch_spool_key(s->worker->host, &key);
 	if (e == ERR_OK) {
-		e = delivery_init(&d, s->worker->codec, buf_bytes(&s->leaving));
+		e = delivery_init(&d, s->worker->codec, buf_bytes(&s->leaving), 1);
 	}
 	for (size_t i = 0; i < s->envelope->domain_count && e == ERR_OK; i++) {
 		e = add_domain(s, &d, &key, envelope_view(s->envelope, s->envelope->domains[i]));
@@ -238,7 +239,7 @@ add_local(struct sending *s)
 	e = e == ERR_OK ? mail_privacy_put_dates(buf_bytes(&s->leaving), date_setting(s), s->stamp, &whole)
 			: e;
 	e = e == ERR_OK ? buf_append(&whole, buf_bytes(&s->leaving)) : e;
-	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&whole)) : e;
+	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&whole), v->target_count) : e;
 	d.received = (uint64_t)s->stamp;
 	d.sender = envelope_view(v, v->sender);
 	d.flags = ARRIVAL_LOCAL;
@@ -269,7 +270,7 @@ add_report(struct sending *s)
 		return ERR_OK;
 	}
 	enum err e = submission_write_report(s->envelope, s->now, buf_bytes(&s->leaving), &text);
-	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&text)) : e;
+	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&text), 1) : e;
 	if (e == ERR_OK) {
 		d.received = (uint64_t)s->now;
 		d.flags = ARRIVAL_BOUNCE;
@@ -551,7 +552,7 @@ submission_send(struct envelope *v, struct member *m)
 			    .now = wall / MSEC_SECOND,
 			    .stamp = stamp_of(&v->worker->host->config, wall + how_it_waits(v).hold),
 			    .leaving = BUF_INIT(v->message.len + LEAVING_ROOM),
-			    .parts = BUF_INIT(IPC_PAYLOAD_MAX - 1024)};
+			    .parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND)};
 	identity_init(&s.identity);
 	log_ref(s.ref);
 	crypto_random_bytes(s.unit, sizeof(s.unit));

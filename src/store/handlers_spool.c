@@ -100,9 +100,9 @@ run_op(struct store *s, struct wire_reader *r)
 		struct msg_spool_put m = {.unused_ = 0};
 		memcpy(m.unit, unit, sizeof(m.unit));
 		m.state = wire_get_bytes(r, STORAGE_VALUE_MAX);
-		m.parts = wire_get_bytes(r, IPC_PAYLOAD_MAX);
-		m.claims = wire_get_bytes(r, IPC_PAYLOAD_MAX);
-		m.charges = wire_get_bytes(r, IPC_PAYLOAD_MAX);
+		m.parts = wire_get_bytes(r, IPC_UNIT_MAX);
+		m.claims = wire_get_bytes(r, IPC_UNIT_MAX);
+		m.charges = wire_get_bytes(r, IPC_UNIT_MAX);
 		return r->error != ERR_OK ? ERR_FORMAT : put_unit(s, &m);
 	}
 	if (op == SPOOL_OP_STATE) {

@@ -320,6 +320,19 @@ class Submission(unittest.TestCase):
 
     # Limits
 
+    def test_many_recipients_of_a_message_of_many_parts(self) -> None:
+        """Together their sealed copies are more than a mebibyte."""
+        names = [f"many{n}" for n in range(13)]
+        members = [self.cohue.add_member(name) for name in names]
+        part = "--b\r\nContent-Type: text/plain; charset=utf-8; name=part.txt\r\nContent-Description: one\r\n\r\nx\r\n"
+        octets = (letter("alice@house.test", "many", "many parts", "",
+                         "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n") + part.encode() * 3000 + b"--b--\r\n")
+        with self.cohue.smtp(self.alice) as client:
+            client.sendmail("alice@house.test", [f"{name}@house.test" for name in names], octets)
+        for member in (members[0], members[-1]):
+            (got,) = self.cohue.wait_mail(member, 1)
+            self.assertTrue(got.endswith(part.encode() + b"--b--\r\n"))
+
     def test_a_message_over_the_limit_is_refused_by_size_and_by_count(self) -> None:
         with self.login() as d:
             self.assertEqual(d.say("MAIL FROM:<alice@house.test> SIZE=1100000")[0], 552)
