@@ -48,7 +48,8 @@ stream_create(struct loop *loop, int fd, const struct stream_settings *settings,
 		}
 	}
 	int flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+	if (flags < 0 || ((flags & O_NONBLOCK) == 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
 		return ERR_IO;
 	}
 	int one = 1; /* fails on a socket pair, which has no Nagle either */
@@ -197,13 +198,15 @@ stream_update_watch(struct stream *s)
 	if (!stream_is_alive(s)) {
 		return;
 	}
-	bool read = s->tls == TLS_HANDSHAKE ||
+	/* TLS_PENDING: what leaves in clear mostly leaves this turn; not worth two calls. */
+	bool read = s->tls == TLS_HANDSHAKE || (s->tls == TLS_PENDING && !s->want_write) ||
 		    (s->tls != TLS_PENDING && !s->paused && !s->ended && s->held.len < stream_read_max(s));
 	switch (s->closing) {
 	case OPEN:
 		break;
 	case FLUSHING:
-		read = false;
+		/* The same: mostly all leaves this turn, and the peer's end is what comes next. */
+		read = !s->want_write;
 		break;
 	case LINGERING:
 		read = true;
@@ -406,11 +409,9 @@ on_work(struct defer *d)
 			s->reported = true;
 			s->events->closed(s, s->arg, s->why);
 		}
-	} else if (s->tls == TLS_PENDING) {
-		if (s->clear_left == 0 && s->closing == OPEN) {
-			s->tls = TLS_HANDSHAKE;
-			stream_shake_hands(s);
-		}
+	} else if (s->tls == TLS_HANDSHAKE && s->closing == OPEN) {
+		/* A client speaks first. */
+		stream_shake_hands(s);
 	} else if (stream_takes_data(s)) {
 		stream_offer_held(s);
 		if (stream_takes_data(s)) {

@@ -151,6 +151,24 @@ stream_write_records(struct stream *s, struct bytes data, size_t size, uint64_t 
 
 /* ---- responses ---- */
 
+static enum err
+plan_response(struct stream *s)
+{
+	struct pad_shape shape;
+	size_t left = unplanned(s);
+	if (!stream_can_pad(s) || (left == 0 && s->response_sent == 0)) {
+		return ERR_OK;
+	}
+	enum err e = pad_ladder(s->response_sent, left, &shape);
+	if (e == ERR_OK) {
+		e = add_plan(s, left, shape.size, shape.count);
+	}
+	if (e == ERR_OK) {
+		s->response_sent = 0;
+	}
+	return e;
+}
+
 void
 stream_set_ladder(struct stream *s, enum stream_ladder how)
 {
@@ -168,20 +186,9 @@ stream_set_ladder(struct stream *s, enum stream_ladder how)
 enum err
 stream_end_response(struct stream *s)
 {
-	struct pad_shape shape;
-	size_t left = unplanned(s);
-	if (!stream_can_pad(s) || (left == 0 && s->response_sent == 0)) {
-		return ERR_OK;
-	}
-	enum err e = pad_ladder(s->response_sent, left, &shape);
-	if (e == ERR_OK) {
-		e = add_plan(s, left, shape.size, shape.count);
-	}
-	if (e == ERR_OK) {
-		s->response_sent = 0;
-		if (!s->want_write && s->closing != DONE) {
-			defer_start_last(s->loop, &s->flush);
-		}
+	enum err e = plan_response(s);
+	if (e == ERR_OK && s->plans != NULL && !s->want_write && s->closing != DONE) {
+		defer_start_last(s->loop, &s->flush);
 	}
 	return e;
 }
@@ -221,7 +228,8 @@ stream_pad_turn(struct stream *s)
 {
 	bool ends = s->ladder == STREAM_LADDER_TURN ||
 		    (s->ladder == STREAM_LADDER_RESPONSE && s->closing == FLUSHING);
-	return ends ? stream_end_response(s) : ERR_OK;
+	/* Here the queue is being sent: nothing to ask for. */
+	return ends ? plan_response(s) : ERR_OK;
 }
 
 /* ---- sending ---- */

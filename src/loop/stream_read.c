@@ -151,6 +151,16 @@ receive_some(struct stream *s, size_t most)
 	}
 }
 
+/* Whether reading on at once is worth a call; where it is not, and there is more, the kernel tells us again. */
+static bool
+may_have_more(const struct stream *s, size_t room, size_t n)
+{
+	if (s->ssl != NULL) {
+		return n >= SSL3_RT_MAX_PLAIN_LENGTH || SSL_has_pending(s->ssl) == 1;
+	}
+	return n == (room < LOOP_READ_BUFFER ? room : LOOP_READ_BUFFER);
+}
+
 static void
 take_in(struct stream *s, size_t n)
 {
@@ -192,7 +202,7 @@ stream_read_in(struct stream *s)
 			return;
 		}
 		size_t n = receive_some(s, room);
-		more = n > 0;
+		more = n > 0 && may_have_more(s, room, n);
 		if (n > 0) {
 			any = true;
 			take_in(s, n);

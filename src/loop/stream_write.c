@@ -103,7 +103,7 @@ write_queue(struct stream *s)
 		s->clear_left -= s->tls == TLS_PENDING ? n : 0;
 		s->active_at = s->loop->now;
 	}
-	if (s->corked && s->closing != DONE && !stream_pad_goes_on(s)) {
+	if (s->corked && s->closing == OPEN && !stream_pad_goes_on(s)) {
 		cork(s, false);
 	}
 	if (s->closing != DONE && s->out_at == s->out.len) {
@@ -117,6 +117,10 @@ stream_on_flush(struct defer *d)
 {
 	struct stream *s = d->arg;
 	stream_begin(s);
+	if (s->closing == FLUSHING && stream_queued(s) > 0 && !s->corked) {
+		/* The last words, TLS's own farewell and the end leave in one packet: shutdown(2) sends what is held back. */
+		cork(s, true);
+	}
 	if (s->closing != DONE) {
 		write_queue(s);
 	}
@@ -136,8 +140,11 @@ stream_on_flush(struct defer *d)
 	     (s->tls == TLS_PENDING && s->clear_left == 0))) {
 		stream_start_lingering(s);
 	}
-	if (stream_is_alive(s) && s->tls == TLS_PENDING && s->clear_left == 0) {
-		defer_start(s->loop, &s->work);
+	if (stream_is_alive(s) && s->closing == OPEN && s->tls == TLS_PENDING && s->clear_left == 0) {
+		s->tls = TLS_HANDSHAKE;
+		if (SSL_is_server(s->ssl) == 0) {
+			defer_start(s->loop, &s->work);
+		}
 	}
 	stream_update_watch(s);
 	stream_end(s);
