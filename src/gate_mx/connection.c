@@ -220,17 +220,6 @@ add_targets(struct mx_connection *c, const struct lookup_account *found, size_t 
 	return ERR_OK;
 }
 
-static enum err
-check_quota(struct mx_connection *c, const struct lookup_account *account)
-{
-	uint64_t used = 0;
-	if (account->quota == 0) {
-		return ERR_OK;
-	}
-	enum err e = lookup_used(c->mx->host, account->id, &used);
-	return e == ERR_OK && used >= account->quota ? ERR_QUOTA : e;
-}
-
 static void
 rcpt_task(void *arg)
 {
@@ -238,12 +227,8 @@ rcpt_task(void *arg)
 	struct lookup_account *found = calloc(DIRECTORY_ACCOUNTS_MAX, sizeof(*found));
 	size_t count = 0;
 	enum err e = found == NULL ? ERR_MEMORY
-				   : lookup_address(c->mx->host, &c->mx->keys, &c->asked, found,
-						    DIRECTORY_ACCOUNTS_MAX, &count);
-	/* One person's full mailbox is told at once; in a list it must not stop the others. */
-	for (size_t i = 0; e == ERR_OK && count == 1 && i < count; i++) {
-		e = check_quota(c, &found[i]);
-	}
+				   : lookup_recipient(c->mx->host, &c->mx->keys, &c->asked, found,
+						      DIRECTORY_ACCOUNTS_MAX, &count);
 	if (e == ERR_OK && !c->gone) {
 		e = add_targets(c, found, count);
 	}

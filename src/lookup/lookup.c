@@ -134,9 +134,58 @@ find_address(struct role_host *h, const struct purpose_keys *keys, struct bytes 
 	return e;
 }
 
-enum err
-lookup_address(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
-	       struct lookup_account *ret, size_t room, size_t *ret_count)
+/* How full an account is: asked, and answered while the task waits for something else. */
+struct fill {
+	struct channel *asked; /* NULL: not asked */
+	bool answered;
+	enum err e;
+	uint64_t used;
+};
+
+static void
+on_fill(void *arg, enum err status, struct bytes payload)
+{
+	struct fill *f = arg;
+	struct msg_log_head_reply m;
+	f->e = status == ERR_OK ? msg_log_head_reply_decode(payload, &m) : status;
+	f->used = f->e == ERR_OK ? m.used : 0;
+	f->answered = true;
+}
+
+static void
+ask_fill(struct role_host *h, const uint8_t id[SEALED_ID_LEN], struct fill *f)
+{
+	struct channel *store = role_channel(h, ROLE_STORE, 0);
+	struct msg_log_head q;
+	memcpy(q.account, id, sizeof(q.account));
+	if (store != NULL && channel_request(store, LOG_HEAD, log_head, &q, limit(h), on_fill, f) == ERR_OK) {
+		f->asked = store;
+	}
+}
+
+/* The store answers in order, so the answer is there as soon as that to a later question; if not, one asks again. */
+static enum err
+check_fill(struct role_host *h, struct fill *f, const struct lookup_account *account)
+{
+	if (account->quota == 0) {
+		return ERR_OK;
+	}
+	enum err e = f->answered ? f->e : lookup_used(h, account->id, &f->used);
+	return e == ERR_OK && f->used >= account->quota ? ERR_QUOTA : e;
+}
+
+/* No answer may come to a stack that is no more. A channel that has gone has answered all, or forgotten it. */
+static void
+forget_fill(struct role_host *h, struct fill *f)
+{
+	if (f->asked != NULL && !f->answered && role_channel(h, ROLE_STORE, 0) == f->asked) {
+		channel_forget(f->asked, f);
+	}
+}
+
+static enum err
+accounts_behind(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
+		struct fill *fill, struct lookup_account *ret, size_t room, size_t *ret_count)
 {
 	struct buf address = BUF_INIT(DIRECTORY_ADDRESS_MAX);
 	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
@@ -170,6 +219,9 @@ lookup_address(struct role_host *h, const struct purpose_keys *keys, const struc
 							: e;
 	}
 	size_t count = 0;
+	if (e == ERR_OK && fill != NULL && entry->count == 1) {
+		ask_fill(h, entry->accounts[0], fill);
+	}
 	for (size_t i = 0; e == ERR_OK && i < entry->count; i++) {
 		if (count == room) {
 			e = ERR_LIMIT;
@@ -192,6 +244,30 @@ lookup_address(struct role_host *h, const struct purpose_keys *keys, const struc
 	free(entry);
 	buf_wipe(&plain);
 	buf_wipe(&address);
+	return e;
+}
+
+enum err
+lookup_address(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
+	       struct lookup_account *ret, size_t room, size_t *ret_count)
+{
+	return accounts_behind(h, keys, mailbox, NULL, ret, room, ret_count);
+}
+
+enum err
+lookup_recipient(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
+		 struct lookup_account *ret, size_t room, size_t *ret_count)
+{
+	struct fill fill = {.asked = NULL};
+	size_t count = 0;
+	enum err e = accounts_behind(h, keys, mailbox, &fill, ret, room, &count);
+	if (e == ERR_OK && count == 1) {
+		e = check_fill(h, &fill, &ret[0]);
+	}
+	forget_fill(h, &fill);
+	if (e == ERR_OK) {
+		*ret_count = count;
+	}
 	return e;
 }
 

@@ -39,6 +39,13 @@ struct lookup_account {
 COHUE_MUST_USE enum err lookup_address(struct role_host *h, const struct purpose_keys *keys,
 				       const struct mail_mailbox *mailbox, struct lookup_account *ret,
 				       size_t room, size_t *ret_count);
+/*
+ * The same for a recipient of new mail: ERR_QUOTA where the one account behind the address is full. It is asked how full it is along with its
+ * entry, in one round trip. In a list, one full mailbox does not stop the others.
+ */
+COHUE_MUST_USE enum err lookup_recipient(struct role_host *h, const struct purpose_keys *keys,
+					 const struct mail_mailbox *mailbox, struct lookup_account *ret,
+					 size_t room, size_t *ret_count);
 /* One account by its id. With `ret_entry` (may be NULL) the whole entry, whose views borrow from ret_plain. */
 COHUE_MUST_USE enum err lookup_account(struct role_host *h, const struct purpose_keys *keys,
 				       const uint8_t id[SEALED_ID_LEN], struct lookup_account *ret,

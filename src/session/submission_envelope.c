@@ -158,14 +158,9 @@ add_local(struct envelope *v, const struct mail_mailbox *mailbox, struct span ad
 	struct role_host *h = v->worker->host;
 	struct lookup_account *found = calloc(DIRECTORY_ACCOUNTS_MAX, sizeof(*found));
 	size_t count = 0;
-	uint64_t used = 0;
 	enum err e = found == NULL ? ERR_MEMORY
-				   : lookup_address(h, &v->worker->keys, mailbox, found,
-						    DIRECTORY_ACCOUNTS_MAX, &count);
-	if (e == ERR_OK && count == 1 && found[0].quota > 0) {
-		e = lookup_used(h, found[0].id, &used);
-		e = e == ERR_OK && used >= found[0].quota ? ERR_QUOTA : e;
-	}
+				   : lookup_recipient(h, &v->worker->keys, mailbox, found,
+						      DIRECTORY_ACCOUNTS_MAX, &count);
 	e = e == ERR_OK ? add_targets(v, found, count, address) : e;
 	free(found);
 	return e;

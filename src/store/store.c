@@ -94,17 +94,23 @@ send_answer(struct answer *a)
 	}
 }
 
+/* A member always meets the same worker. */
+static unsigned
+worker_of(const struct store *s, const uint8_t account[ACCOUNT_ID_LEN])
+{
+	return account[0] % s->host->config.session_workers;
+}
+
 static void
 send_changes(struct store *s)
 {
 	for (size_t i = 0; i < s->changed_count; i++) {
 		struct msg_log_changed m = {.n = s->changed[i].n};
 		memcpy(m.account, s->changed[i].account, sizeof(m.account));
-		for (unsigned w = 0; w < ROLE_PEERS_MAX; w++) {
-			struct channel *ch = role_channel(s->host, ROLE_SESSION, w);
-			if (ch != NULL && channel_notice(ch, LOG_CHANGED, log_changed, &m) != ERR_OK) {
-				channel_end(ch);
-			}
+		/* The one worker where she is, if she is anywhere. */
+		struct channel *ch = role_channel(s->host, ROLE_SESSION, worker_of(s, m.account));
+		if (ch != NULL && channel_notice(ch, LOG_CHANGED, log_changed, &m) != ERR_OK) {
+			channel_end(ch);
 		}
 	}
 	s->changed_count = 0;
@@ -273,7 +279,7 @@ is_others(const struct store *s, const struct request *q)
 	bool of_log = t == MSG_LOG_READ || t == MSG_LOG_READ_MANY || t == MSG_LOG_APPEND ||
 		      t == MSG_LOG_DELETE || t == MSG_SNAPSHOT_PUT || t == MSG_SNAPSHOT_GET;
 	return of_log && channel_peer(q->ch) == ROLE_SESSION && q->payload.len > 0 &&
-	       q->payload.ptr[0] % s->host->config.session_workers != channel_peer_index(q->ch);
+	       worker_of(s, q->payload.ptr) != channel_peer_index(q->ch);
 }
 
 static void
