@@ -40,6 +40,27 @@ class Submission(unittest.TestCase):
     def tearDownClass(cls) -> None:
         cls.cohue.destroy()
 
+    def test_one_full_mailbox_is_told_at_its_recipient_and_in_a_list_stops_nobody(self) -> None:
+        full = self.cohue.add_member("full")
+        self.cohue.cli("alias", "set", "pair", "full", "clara")
+        noise = base64.encodebytes(random.Random(5).randbytes(40000)).replace(b"\n", b"\r\n")
+        with smtplib.SMTP("127.0.0.1", self.cohue.port(25), timeout=20) as stranger:
+            stranger.sendmail("bob@other.test", [full.address], letter("bob@other.test", full.address, "much") + noise)
+            self.assertEqual(len(self.find(full, "much")), 1)
+            self.cohue.cli("member", "quota", "full", "16 KiB")
+            stranger.mail("bob@other.test")
+            code, text = stranger.rcpt(full.address)
+            self.assertEqual((code, text[:5]), (452, b"4.2.2"))
+            self.assertEqual(stranger.rcpt(self.alice.address)[0], 250)
+            self.assertEqual(stranger.rcpt(f"pair@{full.address.partition('@')[2]}")[0], 250)
+            stranger.rset()
+            with smtp_login(self.cohue.port(465), self.alice.address, self.alice.password) as client:
+                client.mail(self.alice.address)
+                self.assertEqual(client.rcpt(full.address)[0], 452)
+            self.cohue.cli("member", "quota", "full", "none")
+            stranger.mail("bob@other.test")
+            self.assertEqual(stranger.rcpt(full.address)[0], 250)
+
     def find(self, member, subject: str, folder: str = "INBOX", count: int = 1):
         """The messages with that subject, once there are so many."""
         def those():
