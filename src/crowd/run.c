@@ -110,6 +110,47 @@ look_at_stream(struct run *r, const struct law_decision *d)
 	}
 }
 
+/*
+ * Committed in the order of entry, letters touch the law's memory in order; the shuffled order misses the caches with each
+ * of them, half of all the time with a million members. To the commit the order means nothing. ERR_MEMORY.
+ */
+static enum err
+in_order_of_entry(struct law_decision *d)
+{
+	enum { WORTH = 4096 }; /* below it all is in the caches anyway */
+	uint64_t first = UINT64_MAX;
+	uint64_t last = 0;
+	for (size_t i = 0; i < d->release_count; i++) {
+		uint64_t id = d->releases[i].unit.id;
+		first = id < first ? id : first;
+		last = id > last ? id : last;
+	}
+	if (d->release_count < WORTH || (last - first) / 4 > d->release_count) {
+		return ERR_OK;
+	}
+	size_t window = (size_t)(last - first) + 1;
+	uint32_t *place = calloc(window, sizeof(*place));
+	struct law_release *sorted = calloc(d->release_count, sizeof(*sorted));
+	if (place == NULL || sorted == NULL) {
+		free(place);
+		free(sorted);
+		return ERR_MEMORY;
+	}
+	for (size_t i = 0; i < d->release_count; i++) {
+		place[d->releases[i].unit.id - first] = (uint32_t)i + 1;
+	}
+	size_t count = 0;
+	for (size_t k = 0; k < window; k++) {
+		if (place[k] != 0) {
+			sorted[count++] = d->releases[place[k] - 1];
+		}
+	}
+	free(place);
+	free(d->releases);
+	d->releases = sorted;
+	return ERR_OK;
+}
+
 static enum err
 release(struct run *r, msec when, size_t *ret_released)
 {
@@ -129,6 +170,11 @@ release(struct run *r, msec when, size_t *ret_released)
 		} else {
 			look_at_stream(r, &d);
 		}
+	}
+	e = in_order_of_entry(&d);
+	if (e != ERR_OK) {
+		law_decision_clear(&d);
+		return e;
 	}
 	law_commit(r->law, &d);
 	*ret_released = d.release_count;
