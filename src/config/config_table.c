@@ -168,7 +168,8 @@ const struct config_key config_keys[] = {
      .type = CONFIG_TYPE_PATH,
      AT(tls_mx_key),
      .standard = "",
-     .help = "Its key (PEM)."},
+     .help =
+	 "Its key (PEM). Others must not be able to read it (chmod 600, or 640 with a group of its own)."},
     {.name = "tls.member_certificate",
      .type = CONFIG_TYPE_PATH,
      AT(tls_member_certificate),
@@ -178,7 +179,8 @@ const struct config_key config_keys[] = {
      .type = CONFIG_TYPE_PATH,
      AT(tls_member_key),
      .standard = "",
-     .help = "Its key (PEM)."},
+     .help =
+	 "Its key (PEM). Others must not be able to read it (chmod 600, or 640 with a group of its own)."},
 
     {.name = "smarthost",
      .type = CONFIG_TYPE_HOST_PORT,
