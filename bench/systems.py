@@ -103,12 +103,12 @@ ROOMY_HOUSE = {"gate_member.connections": "16000"}
 
 
 class House:
-    """Cohue, release build, both waits off."""
+    """Cohue, release build, both waits off, sizes not hidden: the peers hide none."""
 
     name = "Cohue"
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
-        self.cohue = Cohue(DOMAIN, settings=settings)
+        self.cohue = Cohue(DOMAIN, settings={"pad": "none", **(settings or {})})
 
     def __enter__(self) -> "House":
         self.cohue.__enter__()
