@@ -92,6 +92,8 @@ static const struct command {
     {"member", "suspend", "NAME", "no login any more; mail still arrives", 0, 1, 1, cli_member_suspend},
     {"member", "resume", "NAME", "end of the suspension", 0, 1, 1, cli_member_resume},
     {"member", "quota", "NAME SIZE", "her space: 5GiB, or none for no limit", 0, 2, 3, cli_member_quota},
+    {"member", "lane", "NAME normal|urgent|patient", "how her letters wait where they do not say it", 0, 2, 2,
+     cli_member_lane},
     {"member", "remove", "NAME [--yes]", "delete a member and her mail", O_YES, 1, 1, cli_member_remove},
     {"alias", "set", "ADDRESS MEMBER...", "an address of one member, or of several", 0, 2, CLI_WORDS_MAX - 1,
      cli_alias_set},

@@ -82,7 +82,7 @@ COHUE_MUST_USE enum err cli_read_size(const char *text, uint64_t *ret);
 cli_fn cli_init, cli_dns, cli_status, cli_stop, cli_check, cli_config_show, cli_journal;
 cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_password, cli_member_app_list,
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
-    cli_member_quota;
+    cli_member_quota, cli_member_lane;
 cli_fn cli_alias_set, cli_alias_remove, cli_alias_list;
 cli_fn cli_crowd_table, cli_crowd_simulate, cli_crowd_advise, cli_crowd_live, cli_crowd_report;
 

@@ -514,6 +514,21 @@ cli_member_quota(struct cli *c)
 }
 
 int
+cli_member_lane(struct cli *c)
+{
+	static const char *const names[] = {"normal", "urgent", "patient"};
+	struct request q;
+	for (uint8_t lane = 0; lane < sizeof(names) / sizeof(names[0]); lane++) {
+		if (strcmp(c->words[1], names[lane]) == 0) {
+			request_init(&q, CONTROL_MEMBER_LANE, c->words[0]);
+			wire_put_u8(&q.w, lane);
+			return simple(c, &q);
+		}
+	}
+	return cli_fail("'%s' is no lane. Remedy: normal, urgent or patient", c->words[1]);
+}
+
+int
 cli_alias_set(struct cli *c)
 {
 	struct request q;

@@ -40,6 +40,7 @@ enum control_op {
 	CONTROL_ALIAS_REMOVE = 13, /* local part -> */
 	CONTROL_ALIAS_LIST = 14,   /* u32 from -> u8 more, rows {local part, names joined by ' '} */
 	CONTROL_MEMBER_QUOTA = 15, /* name, u64 quota -> */
+	CONTROL_MEMBER_LANE = 16,  /* name, u8 lane (enum law_lane: 0 normal, 1 urgent, 2 patient) -> */
 };
 
 struct control_answer {

@@ -24,7 +24,7 @@ static const struct {
     {CONTROL_MEMBER_RECOVERY, opener_member_recovery}, {CONTROL_MEMBER_SUSPEND, opener_member_suspend},
     {CONTROL_MEMBER_REMOVE, opener_member_remove},     {CONTROL_ALIAS_SET, opener_alias_set},
     {CONTROL_ALIAS_REMOVE, opener_alias_remove},       {CONTROL_ALIAS_LIST, opener_alias_list},
-    {CONTROL_MEMBER_QUOTA, opener_member_quota},
+    {CONTROL_MEMBER_QUOTA, opener_member_quota},       {CONTROL_MEMBER_LANE, opener_member_lane},
 };
 
 void
@@ -436,4 +436,24 @@ opener_member_quota(struct opener *o, struct wire_reader *r, struct opener_answe
 		return;
 	}
 	change_entry(o, name, a, set_quota, quota);
+}
+
+static bool
+set_lane(struct directory_account *entry, uint64_t lane, struct opener_answer *a)
+{
+	(void)a;
+	entry->lane = (uint8_t)lane;
+	return true;
+}
+
+void
+opener_member_lane(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	uint8_t lane = wire_get_u8(r);
+	if (wire_end(r) != ERR_OK || lane > DIRECTORY_LANE_MAX) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	change_entry(o, name, a, set_lane, lane);
 }

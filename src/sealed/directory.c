@@ -6,7 +6,8 @@
 #include "base/secret.h"
 #include "sealed/value.h"
 
-enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2 /* version of an account entry with a signature */ };
+/* Versions of an account entry: with a signature, with a lane. */
+enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2, ACCOUNT_LANE = 3 };
 
 void
 directory_address_key(const uint8_t directory_hash[SEALED_KEY_LEN], struct bytes address,
@@ -88,7 +89,7 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	}
 	wire_writer_init(&w, &plain);
 	wire_put_u8(&w, DIRECTORY_ACCOUNT);
-	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_SIGNED);
+	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_LANE);
 	wire_put_fixed(&w, entry->id, SEALED_ID_LEN);
 	wire_put_u8(&w, (uint8_t)entry->status);
 	wire_put_bytes(&w, entry->name);
@@ -105,6 +106,9 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	}
 	wire_put_u64(&w, entry->quota);
 	wire_put_u32(&w, entry->created_day);
+	if (!entry->unsigned_yet) {
+		wire_put_u8(&w, entry->lane);
+	}
 	return seal(&w, directory_seal, key, ret);
 }
 
@@ -175,7 +179,7 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	struct directory_account got = {.address_count = 0};
 
 	uint8_t version = 0;
-	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_SIGNED, &version);
+	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_LANE, &version);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -200,6 +204,8 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	}
 	got.quota = wire_get_u64(&r);
 	got.created_day = wire_get_u32(&r);
+	got.lane = version < ACCOUNT_LANE ? 0 : wire_get_u8(&r);
+	sealed_expect(&r, got.lane <= DIRECTORY_LANE_MAX);
 	e = wire_end(&r);
 	if (e == ERR_OK) {
 		*ret = got;

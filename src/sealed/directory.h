@@ -16,6 +16,7 @@ enum {
 	DIRECTORY_ADDRESSES_MAX = 64, /* further addresses of one account */
 	DIRECTORY_ADDRESS_MAX = 320,  /* bytes */
 	DIRECTORY_VALUE_MAX = 64 * 1024,
+	DIRECTORY_LANE_MAX = 2,
 };
 
 enum directory_kind {
@@ -57,6 +58,8 @@ struct directory_account {
 	uint8_t mac[SEALED_HASH_LEN];
 	uint64_t quota;       /* bytes, 0: none */
 	uint32_t created_day; /* since 1970 */
+	/* How her letters wait where neither letter nor envelope says it: enum law_lane, 0 to 2. */
+	uint8_t lane;
 };
 
 /* BLAKE2b-256(directory_hash, "address:" || normalised address); normalising is the caller's. */

@@ -70,9 +70,9 @@ say(unsigned code, const char *enhanced, const char *text)
 }
 
 static struct submission_lane
-how_it_waits(const struct envelope *v)
+how_it_waits(const struct envelope *v, const struct member *m)
 {
-	return submission_lane(&v->wish, buf_bytes(&v->message), LAW_NORMAL);
+	return submission_lane(&v->wish, buf_bytes(&v->message), (enum law_lane)m->profile.lane);
 }
 
 static bool
@@ -331,7 +331,7 @@ write_sent_copy(struct sending *s, struct buf *out)
 static void
 journal_first(const struct sending *s, struct journal_line *ret)
 {
-	struct submission_lane wait = how_it_waits(s->envelope);
+	struct submission_lane wait = how_it_waits(s->envelope, s->member);
 	*ret = (struct journal_line){
 	    .event = JOURNAL_SUBMITTED,
 	    .time = (uint64_t)s->now,
@@ -367,7 +367,7 @@ put_unit(struct sending *s)
 {
 	const struct envelope *v = s->envelope;
 	const struct directory_account *profile = &s->member->profile;
-	struct submission_lane wait = how_it_waits(s->envelope);
+	struct submission_lane wait = how_it_waits(s->envelope, s->member);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
 				.size = delivery_wire_size(buf_bytes(&s->leaving)),
 				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),
@@ -550,7 +550,7 @@ submission_send(struct envelope *v, struct member *m)
 			    .member = m,
 			    .worker = v->worker,
 			    .now = wall / MSEC_SECOND,
-			    .stamp = stamp_of(&v->worker->host->config, wall + how_it_waits(v).hold),
+			    .stamp = stamp_of(&v->worker->host->config, wall + how_it_waits(v, m).hold),
 			    .leaving = BUF_INIT(v->message.len + LEAVING_ROOM),
 			    .parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND)};
 	identity_init(&s.identity);

@@ -121,6 +121,32 @@ class Submission(unittest.TestCase):
                     d.say(base64.b64encode(self.alice.password.encode()), 235)
                 d.say("QUIT", 221)
 
+    def test_letters_wait_as_the_member_or_the_letter_says(self) -> None:
+        self.cohue.cli("member", "lane", "clara", "patient")
+        try:
+            for lane, more, options in (("patient", "", ()), ("urgent", "X-Priority: 1 (Highest)\r\n", ()),
+                                        ("normal", "Importance: normal\r\n", ()), ("urgent", "", ("HOLDFOR=1",)),
+                                        ("normal", "X-Priority: 1\r\n", ("MT-PRIORITY=0",))):
+                with self.cohue.smtp(self.clara) as server:
+                    server.ehlo("client")
+                    self.assertTrue(server.has_extn("futurerelease"))
+                    self.assertTrue(server.has_extn("mt-priority"))
+                    server.sendmail(self.clara.address, [self.bert.address],
+                                    letter(self.clara.address, self.bert.address, "laned", more=more), options)
+                client = self.cohue.imap(self.clara)
+                try:
+                    _, found = client.select("Journal", readonly=True)
+                    _, parts = client.fetch(found[0], "(BODY.PEEK[TEXT])")
+                    self.assertIn(f"Its lane: {lane}", parts[0][1].decode())
+                finally:
+                    client.logout()
+        finally:
+            self.cohue.cli("member", "lane", "clara", "normal")
+        for octets in self.find(self.bert, "laned", count=5):
+            self.assertEqual([octets["X-Priority"], octets["Importance"]], [None, None])
+        wrong = self.cohue.cli("member", "lane", "clara", "slow", check=False)
+        self.assertIn("normal, urgent or patient", wrong.stderr)
+
     def test_the_journal_is_hers_and_unlisted_until_she_wants_it(self) -> None:
         with self.cohue.smtp(self.alice) as server:
             server.sendmail(self.alice.address, [self.bert.address], letter(self.alice.address, self.bert.address, "noted"))
