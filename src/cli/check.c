@@ -15,7 +15,6 @@
 #include "base/secret.h"
 #include "cli/check.h"
 #include "sealed/directory.h"
-#include "sealed/spool.h"
 
 enum { IDS_MAX = 64 * 1024 * 1024 };
 
@@ -57,8 +56,8 @@ on_count(void *arg, const char *what, uint64_t n)
 
 /* ---- what needs the house key ---- */
 
-static void
-hex_of(struct bytes a, char ret[17])
+void
+check_hex(struct bytes a, char ret[17])
 {
 	for (size_t i = 0; i < 8; i++) {
 		(void)snprintf(ret + i * 2, 3, "%02x", i < a.len ? a.ptr[i] : 0);
@@ -77,7 +76,7 @@ check_account(struct check *k, struct bytes key, struct bytes plain)
 	struct directory_account a;
 	uint8_t wanted[SEALED_HASH_LEN];
 	char where[17];
-	hex_of(key, where);
+	check_hex(key, where);
 	if (directory_account_decode(plain, &a) != ERR_OK) {
 		check_damage(k, "directory: account entry %s cannot be read", where);
 		return ERR_OK;
@@ -106,7 +105,7 @@ check_address(struct check *k, struct bytes key, struct bytes plain)
 	if (a == NULL) {
 		return ERR_MEMORY;
 	}
-	hex_of(key, where);
+	check_hex(key, where);
 	if (directory_address_decode(plain, a) != ERR_OK) {
 		check_damage(k, "directory: address entry %s cannot be read", where);
 	} else {
@@ -128,7 +127,7 @@ check_slots(struct check *k, struct bytes key, struct bytes plain)
 	struct sealed_slots *slots = NULL;
 	uint8_t wanted[SEALED_HASH_LEN];
 	char where[17];
-	hex_of(key, where);
+	check_hex(key, where);
 	enum err e = sealed_slots_decode(plain, &slots);
 	if (e == ERR_MEMORY) {
 		return e;
@@ -158,7 +157,7 @@ on_directory(void *arg, struct bytes key, uint32_t part, struct bytes value)
 		check_damage(k, "directory: a key of %zu octets", key.len);
 		return ERR_OK;
 	}
-	hex_of(key, where);
+	check_hex(key, where);
 	enum err e = directory_unseal(k->keys[PURPOSE_DIRECTORY_SEAL], key.ptr, value, &plain, &kind);
 	if (e == ERR_OK) {
 		e = kind == DIRECTORY_ACCOUNT   ? check_account(k, key, buf_bytes(&plain))
@@ -199,48 +198,10 @@ check_ids(struct check *k, const struct buf *a, const struct buf *b, const char 
 	for (size_t at = 0; at < a->len; at += SEALED_ID_LEN) {
 		char where[17];
 		if (!has_id(b, a->ptr + at)) {
-			hex_of(bytes_of(a->ptr + at, SEALED_ID_LEN), where);
+			check_hex(bytes_of(a->ptr + at, SEALED_ID_LEN), where);
 			check_damage(k, "directory: %s %s", what, where);
 		}
 	}
-}
-
-static enum err
-on_unit(void *arg, struct bytes key, uint32_t part, struct bytes value)
-{
-	struct check *k = arg;
-	struct spool_state state;
-	struct arena arena;
-	char where[17];
-	(void)part;
-	hex_of(key, where);
-	arena_init(&arena, 1 << 20);
-	enum err e = key.len != SEALED_ID_LEN
-			 ? ERR_FORMAT
-			 : spool_state_open(k->keys[PURPOSE_SPOOL_STATE], key.ptr, value, &arena, &state);
-	arena_clear(&arena);
-	if (e != ERR_OK && e != ERR_MEMORY) {
-		check_damage(k, "waiting room: unit %s does not open with this house key", where);
-		e = ERR_OK;
-	}
-	return e;
-}
-
-static enum err
-on_spool_key(void *arg, struct bytes key, uint32_t epoch, struct bytes value)
-{
-	struct check *k = arg;
-	uint8_t public_key[BOX_PUBLIC_LEN];
-	uint8_t secret[BOX_SECRET_LEN];
-	(void)key;
-	enum err e = sealed_spool_key_open(k->keys[PURPOSE_SPOOL_WRAP], epoch, value, public_key, secret);
-	secret_wipe(secret, sizeof(secret));
-	if (e != ERR_OK && e != ERR_MEMORY) {
-		check_damage(k, "waiting room: the spool key of epoch %u does not open with this house key",
-			     (unsigned)epoch);
-		e = ERR_OK;
-	}
-	return e;
 }
 
 static enum err
@@ -255,9 +216,9 @@ check_sealed(struct check *k)
 		check_ids(k, &k->slots, &k->accounts, "a slot list without its account:");
 		check_ids(k, &k->named, &k->accounts, "an address names an account that is not there:");
 		check_count(k, "members", k->accounts.len / SEALED_ID_LEN);
-		e = d->spool_walk(k->storage, BYTES_EMPTY, on_unit, k);
+		e = check_spool(k);
 	}
-	return e == ERR_OK ? d->spool_key_walk(k->storage, on_spool_key, k) : e;
+	return e;
 }
 
 /* ---- all of it ---- */

@@ -3,6 +3,7 @@
 #define COHUE_CLI_CHECK_H
 
 #include "cli/internal.h"
+#include "sealed/blob.h"
 #include "sealed/slots.h"
 #include "storage/storage.h"
 
@@ -28,6 +29,21 @@ void check_count(struct check *k, const char *what, uint64_t n);
 /* What is damaged, and where. */
 void check_damage(struct check *k, const char *format, ...) COHUE_PRINTF(2, 3);
 
+/* The first octets of a name, for people: 16 hexadecimal digits. */
+void check_hex(struct bytes name, char ret[17]);
+
+/* check_spool.c: what waits, with the house key: units, spool keys, and what is sealed to the courier, to the end of each message. */
+COHUE_MUST_USE enum err check_spool(struct check *k);
+
+/*
+ * check_member.c. Reads a blob to its end; `first` is the number under which its chunk 0 is stored. ERR_NOT_FOUND, ERR_AUTH and the
+ * like: it is damaged; ERR_MEMORY, ERR_IO; or what fn said.
+ */
+COHUE_MUST_USE enum err check_read_blob(const struct check *k, struct blob_codec *codec,
+					const struct blob_ref *ref, uint32_t first, blob_chunk_fn fn,
+					void *arg);
+/* A blob_chunk_fn that wants nothing of them. */
+enum err check_ignore_piece(void *arg, uint32_t index, struct bytes piece);
 /* check_member.c: a member's log, with her secret. ERR_NOT_FOUND, ERR_AUTH: said. */
 COHUE_MUST_USE enum err check_member(struct check *k, const char *name, struct bytes secret);
 

@@ -128,8 +128,8 @@ open_keys(struct member_check *m, struct bytes secret)
 
 /* ---- blobs ---- */
 
-static enum err
-ignore_piece(void *arg, uint32_t index, struct bytes piece)
+enum err
+check_ignore_piece(void *arg, uint32_t index, struct bytes piece)
 {
 	(void)arg;
 	(void)index;
@@ -144,14 +144,14 @@ append_piece(void *arg, uint32_t index, struct bytes piece)
 	return buf_append(arg, piece);
 }
 
-/* Reads a blob to its end; `first` is the number under which its chunk 0 is stored. */
-static enum err
-read_blob(struct member_check *m, const struct blob_ref *ref, uint32_t first, blob_chunk_fn fn, void *arg)
+enum err
+check_read_blob(const struct check *k, struct blob_codec *codec, const struct blob_ref *ref, uint32_t first,
+		blob_chunk_fn fn, void *arg)
 {
-	struct storage *s = m->check->storage;
+	struct storage *s = k->storage;
 	struct buf chunk = BUF_INIT(STORAGE_BLOB_CHUNK_MAX);
 	struct blob_reader *r = NULL;
-	enum err e = blob_reader_create(m->codec, ref, fn, arg, &r);
+	enum err e = blob_reader_create(codec, ref, fn, arg, &r);
 	for (uint32_t i = 0; i < ref->chunks && e == ERR_OK; i++) {
 		buf_reset(&chunk);
 		e = s->driver->blob_get(s, ref->name, first + i, &chunk);
@@ -170,7 +170,7 @@ read_blob(struct member_check *m, const struct blob_ref *ref, uint32_t first, bl
 static enum err
 check_blob(struct member_check *m, const struct blob_ref *ref, uint64_t n)
 {
-	enum err e = read_blob(m, ref, 0, ignore_piece, NULL);
+	enum err e = check_read_blob(m->check, m->codec, ref, 0, check_ignore_piece, NULL);
 	m->blobs++;
 	if (e == ERR_NOT_FOUND) {
 		check_damage(m->check, "the message of record %llu is not there", (unsigned long long)n);
@@ -265,7 +265,7 @@ load_snapshot(struct member_check *m, uint64_t *ret_n)
 		e = snapshot_open_header(m->id, &m->keys, n, blob, buf_bytes(&chunk), &header);
 	}
 	if (e == ERR_OK) {
-		e = read_blob(m, &header.body, 1, append_piece, &body);
+		e = check_read_blob(m->check, m->codec, &header.body, 1, append_piece, &body);
 	}
 	if (e == ERR_OK) {
 		e = fold_snapshot_read(buf_bytes(&body), &m->fold);

@@ -305,6 +305,26 @@ class Check(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertGreaterEqual(said["damaged"], 1)
 
+    def test_what_waits_for_others_is_read_whole_with_the_house_key(self) -> None:
+        self.c.stop()
+        self.c.settings["leave.law"] = "exponential"
+        self.c.start()
+        with self.c.smtp(self.alice) as client:
+            client.sendmail(self.alice.address, ["eve@elsewhere.test", "carl@other.test", self.bob.address], WRITE * 20)
+        self.c.stop()
+        code, said, problem = self.check()
+        self.assertEqual((code, said.get("damaged")), (0, 0), problem)
+        self.assertEqual(said["counts"]["units that wait"], 1)
+        self.assertEqual(said["counts"]["parts for other providers read to their end"], 2)
+        self.flip("spool_parts", "body", "(unit, part) = (SELECT unit, part FROM spool_parts WHERE part = 0)")
+        code, said, problem = self.check()
+        self.assertEqual((code, said["damaged"]), (1, 1), said)
+        self.assertIn("part 0 of unit", said["damage"][0])
+        self.damage("DELETE FROM spool_parts WHERE part = 1")
+        code, said, problem = self.check()
+        self.assertEqual((code, said["damaged"]), (1, 2), said)
+        self.assertIn("is not there", said["damage"][1])
+
     def test_another_house_key_opens_nothing(self) -> None:
         self.c.stop()
         key = self.c.key.read_text()
