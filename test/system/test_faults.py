@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Mistakes of the volunteer give one clear line and an exit code; a full disk gives 4xx and heals by itself."""
 
+import contextlib
 import os
 import pathlib
+import re
 import shutil
 import smtplib
 import socket
@@ -208,6 +210,82 @@ class FullDisk(unittest.TestCase):
         finally:
             subprocess.run(["umount", "-l", str(place)], check=False)
             shutil.rmtree(place, ignore_errors=True)
+
+
+class WriteErrors(unittest.TestCase):
+    """A disk that answers EIO to the store, by strace: each sender hears 4xx or NO, and afterwards all goes on without hands."""
+
+    def setUp(self) -> None:
+        require_root()
+        if shutil.which("strace") is None:
+            self.skipTest("strace is not here")
+
+    @contextlib.contextmanager
+    def broken(self, pid: int, call: str, error: str):
+        """From now on every such call fails. (Without a call in its place the sandbox would see number -1.)"""
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={call}",
+                                   "-e", f"inject={call}:error={error}:syscall=getpid"], stderr=subprocess.PIPE)
+        try:
+            wait_until(lambda: f"TracerPid:\t{tracer.pid}" in pathlib.Path(f"/proc/{pid}/status").read_text(), 10,
+                       "strace to attach")
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait(10)
+            tracer.stderr.close()
+
+    @staticmethod
+    def arrives(cohue: Cohue, recipient: str, subject: str) -> int:
+        with smtplib.SMTP("127.0.0.1", cohue.port(25), timeout=30, local_hostname="s.test") as client:
+            try:
+                client.sendmail("s@stranger.test", [recipient], f"Subject: {subject}\r\n\r\nwhole\r\n")
+            except smtplib.SMTPResponseException as refusal:
+                return refusal.smtp_code
+        return 250
+
+    @staticmethod
+    def leaves(cohue: Cohue, member, subject: str) -> int:
+        try:
+            with cohue.smtp(member) as client:
+                client.sendmail(member.address, [member.address],
+                                f"From: {member.address}\r\nSubject: {subject}\r\n\r\nwhole\r\n")
+        except smtplib.SMTPResponseException as refusal:
+            return refusal.smtp_code
+        return 250
+
+    @staticmethod
+    def subjects(cohue: Cohue, member) -> list[str]:
+        texts = cohue.wait_mail(member, 1)
+        assert all(t.endswith(b"whole\r\n") for t in texts)
+        return sorted(re.search(rb"Subject: (\S+)", t)[1].decode() for t in texts)
+
+    def test_nothing_is_promised_and_nothing_is_lost(self) -> None:
+        with Cohue() as cohue:
+            member = cohue.add_member("alice")
+            kept = ["before"]
+            self.assertEqual(self.arrives(cohue, member.address, "before"), 250)
+            with cohue.imap(member) as imap:
+                for call, error in (("pwrite64", "EIO"), ("fdatasync", "EIO"), ("pwrite64", "EDQUOT"),
+                                    ("pwrite64", "EROFS"), ("fdatasync", "ENOSPC")):
+                    name = f"{call}-{error}"
+                    with self.subTest(name):
+                        (store,) = cohue.role_pids("store")
+                        with self.broken(store, call, error):
+                            for _ in range(2):
+                                self.assertIn(self.arrives(cohue, member.address, f"no-{name}"), range(400, 500))
+                                self.assertIn(self.leaves(cohue, member, f"no-{name}"), range(400, 500))
+                            said, _ = imap.append("INBOX", None, None, b"Subject: no\r\n\r\nwhole\r\n")
+                            self.assertEqual(said, "NO")
+                        wait_until(lambda: self.arrives(cohue, member.address, f"in-{name}") == 250, 20, "mail again")
+                        wait_until(lambda: self.leaves(cohue, member, f"out-{name}") == 250, 20, "mail again")
+                        said, text = imap.append("INBOX", None, None, f"Subject: app-{name}\r\n\r\nwhole\r\n".encode())
+                        self.assertEqual(said, "OK", text)
+                        kept += [f"in-{name}", f"out-{name}", f"app-{name}"]
+                        wait_until(lambda: self.subjects(cohue, member) == sorted(kept), 20, "all of them, once")
+            cohue.restart()
+            self.assertEqual(self.subjects(cohue, member), sorted(kept))
+            cohue.stop()
+            self.assertEqual(cohue.cli_json("check")["damaged"], 0)
 
 
 if __name__ == "__main__":
