@@ -71,6 +71,13 @@ imap_reader_clear(struct imap_reader *r)
 	r->lent = false;
 }
 
+bool
+imap_reader_is_within(const struct imap_reader *r)
+{
+	return r->state == AT_LINE ? !r->lent && (r->text.len > 0 || r->cr)
+				   : r->state != AT_EXPECTED && r->state != AT_DEAD;
+}
+
 size_t
 imap_reader_held(const struct imap_reader *r)
 {

@@ -121,6 +121,8 @@ void imap_reader_refuse(struct imap_reader *r);
 void imap_reader_expect_line(struct imap_reader *r, size_t max);
 /* Adds an error found by the host (an unknown command). True when there are too many: say BYE. */
 COHUE_MUST_USE bool imap_reader_count_error(struct imap_reader *r);
+/* True while a command, or an APPEND's message, has begun and is not whole. Waiting for a line (IDLE's DONE) is not. */
+bool imap_reader_is_within(const struct imap_reader *r);
 /* Octets held: 0 while idle. */
 size_t imap_reader_held(const struct imap_reader *r);
 

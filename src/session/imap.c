@@ -252,6 +252,26 @@ handle(struct imap *im, const struct imap_event *ev)
 	}
 }
 
+/* A command that has begun has PACE_MS to be whole, and each octet buys some of it back: 100 a second are enough. */
+enum { PACE_MS = 5 * 60 * 1000, OCTET_MS = 10 };
+
+static msec
+pace_window(const struct imap *im)
+{
+	msec idle = im->conn->worker->host->config.imap_idle;
+	return idle < PACE_MS ? idle : PACE_MS;
+}
+
+/* These octets have come, and what was whole of them has been done. */
+static void
+keep_pace(struct imap *im, size_t octets)
+{
+	msec most = loop_now(im->conn->worker->host->loop) + pace_window(im);
+	msec bought = im->pace + (msec)octets * OCTET_MS;
+	bool within = !im->leaving && imap_reader_is_within(&im->reader);
+	im->pace = !within ? 0 : im->pace == 0 || bought > most ? most : bought;
+}
+
 /* All that has come. ERR_CLOSED and the like: the connection has ended. */
 static enum err
 read_commands(struct imap *im)
@@ -273,6 +293,7 @@ read_commands(struct imap *im)
 			}
 		}
 		conn_consumed(im->conn, batch.len);
+		keep_pace(im, batch.len);
 		buf_wipe(&batch);
 	}
 	return e;
@@ -287,6 +308,8 @@ serve(struct conn *c)
 	imap_writer_init(&im->w, &im->out, im->utf8);
 	if (c->worker->host->stopping) {
 		say_bye(im, "UNAVAILABLE", "The service restarts");
+	} else if (im->pace != 0 && loop_now(c->worker->host->loop) >= im->pace) {
+		say_bye(im, NULL, "Too slow");
 	} else if (c->timed && conn_available(c) == 0) {
 		say_bye(im, NULL, "Idle for too long");
 	} else if (im->selected && im->view.lost && im->view.idle) {
@@ -303,7 +326,8 @@ serve(struct conn *c)
 	if (e != ERR_OK || im->leaving) {
 		conn_close(c);
 	} else {
-		conn_deadline(c, loop_now(c->worker->host->loop) + idle);
+		msec silence = loop_now(c->worker->host->loop) + idle;
+		conn_deadline(c, im->pace != 0 && im->pace < silence ? im->pace : silence);
 	}
 }
 

@@ -41,6 +41,7 @@ struct imap {
 	bool condstore; /* MODSEQ is told unasked */
 	bool idling;
 	bool leaving; /* LOGOUT or BYE was said */
+	msec pace; /* by when a command that has begun must be whole: each octet moves it on. 0: none has */
 	uint8_t idle_tag[IMAP_TAG_MAX];
 	size_t idle_tag_len;
 	struct imap_appending *appending;

@@ -258,6 +258,45 @@ an_idle_connection_holds_no_stack_and_no_buffer(void **state)
 	testing_down(&t);
 }
 
+/* Feeds this again and again, well within the time for silence, for longer than that time. True: the connection was ended. */
+static bool
+trickles(struct testing *t, uint32_t conn, const char *what)
+{
+	msec until = loop_now(t->loop) + 3 * t->session->config.imap_idle;
+	while (loop_now(t->loop) < until && !t->conns[conn].closed) {
+		msec next = loop_now(t->loop) + t->session->config.imap_idle / 4;
+		testing_send(t, conn, bytes_str(what));
+		while (loop_now(t->loop) < next) {
+			testing_turns(t, 1);
+		}
+	}
+	return t->conns[conn].closed;
+}
+
+static void
+a_command_that_trickles_is_cut_off_and_one_that_is_whole_is_not(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	t.session->config.imap_idle = 400;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	assert_false(trickles(&t, 0, "n NOOP\r\n"));
+	testing_send(&t, 0, BYTES_LIT("i IDLE\r\nDONE\r\nt "));
+	assert_true(trickles(&t, 0, "x"));
+	assert_true(testing_told(&t, 0, "* BYE Too slow"));
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	testing_send(&t, 1, BYTES_LIT("a APPEND INBOX {100000+}\r\n"));
+	assert_true(trickles(&t, 1, "msg"));
+	assert_true(testing_told(&t, 1, "* BYE Too slow"));
+	/* At its pace a message may take long. */
+	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890";
+	testing_open(&t, 2, IPC_PROTOCOL_IMAP);
+	testing_send(&t, 2, BYTES_LIT("a APPEND INBOX {100000+}\r\n"));
+	assert_false(trickles(&t, 2, line));
+	testing_down(&t);
+}
+
 static void
 pipelined_commands_are_answered_in_order_under_a_slow_client(void **state)
 {
@@ -414,6 +453,7 @@ main(void)
 	    cmocka_unit_test(blobs_and_quota_go_with_the_last_reference),
 	    cmocka_unit_test(an_idle_connection_holds_no_stack_and_no_buffer),
 	    cmocka_unit_test(the_gate_hears_where_each_response_ends_and_what_is_pipelined_is_one),
+	    cmocka_unit_test(a_command_that_trickles_is_cut_off_and_one_that_is_whole_is_not),
 	    cmocka_unit_test(pipelined_commands_are_answered_in_order_under_a_slow_client),
 	    cmocka_unit_test(bodies_of_all_sizes_come_in_order_and_a_lost_one_alone_is_missing),
 	};
