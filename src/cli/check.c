@@ -16,8 +16,6 @@
 #include "cli/check.h"
 #include "sealed/directory.h"
 
-enum { IDS_MAX = 64 * 1024 * 1024 };
-
 void
 check_count(struct check *k, const char *what, uint64_t n)
 {
@@ -177,16 +175,16 @@ by_id(const void *a, const void *b)
 	return memcmp(a, b, SEALED_ID_LEN);
 }
 
-static void
-sort_ids(struct buf *ids)
+void
+check_sort_ids(struct buf *ids)
 {
 	if (ids->len > 0) {
 		qsort(ids->ptr, ids->len / SEALED_ID_LEN, SEALED_ID_LEN, by_id);
 	}
 }
 
-static bool
-has_id(const struct buf *ids, const uint8_t *id)
+bool
+check_has_id(const struct buf *ids, const uint8_t *id)
 {
 	return ids->len > 0 && bsearch(id, ids->ptr, ids->len / SEALED_ID_LEN, SEALED_ID_LEN, by_id) != NULL;
 }
@@ -197,7 +195,7 @@ check_ids(struct check *k, const struct buf *a, const struct buf *b, const char 
 {
 	for (size_t at = 0; at < a->len; at += SEALED_ID_LEN) {
 		char where[17];
-		if (!has_id(b, a->ptr + at)) {
+		if (!check_has_id(b, a->ptr + at)) {
 			check_hex(bytes_of(a->ptr + at, SEALED_ID_LEN), where);
 			check_damage(k, "directory: %s %s", what, where);
 		}
@@ -210,15 +208,15 @@ check_sealed(struct check *k)
 	const struct storage_driver *d = k->storage->driver;
 	enum err e = d->directory_walk(k->storage, BYTES_EMPTY, on_directory, k);
 	if (e == ERR_OK) {
-		sort_ids(&k->accounts);
-		sort_ids(&k->slots);
+		check_sort_ids(&k->accounts);
+		check_sort_ids(&k->slots);
 		check_ids(k, &k->accounts, &k->slots, "no slot list for account");
 		check_ids(k, &k->slots, &k->accounts, "a slot list without its account:");
 		check_ids(k, &k->named, &k->accounts, "an address names an account that is not there:");
 		check_count(k, "members", k->accounts.len / SEALED_ID_LEN);
 		e = check_spool(k);
 	}
-	return e;
+	return e == ERR_OK ? check_blobs(k) : e;
 }
 
 /* ---- all of it ---- */
@@ -440,9 +438,10 @@ cli_check(struct cli *c)
 	k->cli = c;
 	buf_init(&k->counts, CHECK_LINES_MAX);
 	buf_init(&k->damage, CHECK_LINES_MAX);
-	buf_init(&k->accounts, IDS_MAX);
-	buf_init(&k->slots, IDS_MAX);
-	buf_init(&k->named, IDS_MAX);
+	buf_init(&k->accounts, CHECK_IDS_MAX);
+	buf_init(&k->slots, CHECK_IDS_MAX);
+	buf_init(&k->named, CHECK_IDS_MAX);
+	buf_init(&k->used_blobs, CHECK_IDS_MAX);
 	if (secret_pool_init(SECRET_POOL_BYTES) != ERR_OK) {
 		(void)cli_fail(
 		    "cannot lock %d bytes of memory for keys. Remedy: raise the memlock limit (ulimit -l)",
@@ -463,6 +462,7 @@ cli_check(struct cli *c)
 	buf_clear(&k->accounts);
 	buf_clear(&k->slots);
 	buf_clear(&k->named);
+	buf_clear(&k->used_blobs);
 	free(k);
 	secret_pool_wipe();
 	return status;

@@ -9,7 +9,7 @@
 
 /* Inside `cohue check`: what has been looked at, and what was found. */
 
-enum { CHECK_LINES_MAX = 4 * 1024 * 1024, CHECK_SHOWN_MAX = 100 };
+enum { CHECK_LINES_MAX = 4 * 1024 * 1024, CHECK_SHOWN_MAX = 100, CHECK_IDS_MAX = 64 * 1024 * 1024 };
 
 struct check {
 	const struct cli *cli;
@@ -23,6 +23,7 @@ struct check {
 	struct buf accounts;
 	struct buf slots;
 	struct buf named;
+	struct buf used_blobs; /* names that a waiting unit, or a snapshot's row, gives */
 };
 
 void check_count(struct check *k, const char *what, uint64_t n);
@@ -44,6 +45,13 @@ COHUE_MUST_USE enum err check_read_blob(const struct check *k, struct blob_codec
 					void *arg);
 /* A blob_chunk_fn that wants nothing of them. */
 enum err check_ignore_piece(void *arg, uint32_t index, struct bytes piece);
+/* Lists of ids, SEALED_ID_LEN octets each; has: of a sorted one. */
+void check_sort_ids(struct buf *ids);
+bool check_has_id(const struct buf *ids, const uint8_t *id);
+
+/* check_blobs.c: counts what belongs to nobody; after the directory and the waiting room were read. */
+COHUE_MUST_USE enum err check_blobs(struct check *k);
+
 /* check_member.c: a member's log, with her secret. ERR_NOT_FOUND, ERR_AUTH: said. */
 COHUE_MUST_USE enum err check_member(struct check *k, const char *name, struct bytes secret);
 

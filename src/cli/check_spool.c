@@ -72,6 +72,9 @@ on_unit(void *arg, struct bytes key, uint32_t part, struct bytes value)
 		s->units++;
 		for (size_t i = 0; i < state.part_count && e == ERR_OK; i++) {
 			e = add_part(s, key.ptr, &state.parts[i]);
+			e = e == ERR_OK ? buf_append(&s->check->used_blobs,
+						     bytes_of(state.parts[i].blob, SEALED_ID_LEN))
+					: e;
 		}
 	} else if (e != ERR_MEMORY) {
 		check_damage(s->check, "waiting room: unit %s does not open with this house key", where);

@@ -65,7 +65,7 @@ add_report(struct work *w, enum report_kind kind, struct buf *notices)
 	struct buf report = BUF_INIT(w->message.len + REPORT_ROOM + w->part.recipient_count * 8192);
 	enum err e = report_write(&w->part, w->outcomes, kind, &context, &report);
 	if (e == ERR_OK) {
-		e = delivery_init(&d, c->codec, buf_bytes(&report), 1);
+		e = delivery_init(&d, c->codec, c->purpose.key[PURPOSE_BLOB_NAME], buf_bytes(&report), 1);
 	}
 	if (e == ERR_OK) {
 		struct delivery_target target = {.generation = w->part.generation,

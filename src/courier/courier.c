@@ -115,7 +115,7 @@ start(struct role_host *h)
 	crypto_random_init(&c->random);
 	work_gather_start(c);
 	courier_keys_start(c);
-	enum err e = role_wait_channel(h, ROLE_KEEPER, 0, until, &ch);
+	enum err e = purpose_keys_fetch(h, &c->purpose);
 	return e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
 }
 

@@ -7,6 +7,7 @@
 #include "courier/report.h"
 #include "crypto/random.h"
 #include "delivery/delivery.h"
+#include "lookup/lookup.h"
 #include "process/role.h"
 
 /*
@@ -40,6 +41,7 @@ struct courier {
 	struct connection_settings settings;
 	struct pool *pool;
 	struct blob_codec *codec;
+	struct purpose_keys purpose; /* of them, what names the blobs of reports */
 	struct crypto_random random;
 	struct spool_secret keys[COURIER_KEYS_MAX];
 	struct timer keys_timer;

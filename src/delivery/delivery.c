@@ -50,10 +50,12 @@ summary_room(size_t copies)
 }
 
 enum err
-delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message, size_t copies)
+delivery_init(struct delivery *d, struct blob_codec *codec, const uint8_t *name_key, struct bytes message,
+	      size_t copies)
 {
 	memset(d, 0, sizeof(*d));
 	d->codec = codec;
+	d->name_key = name_key;
 	d->message = message;
 	buf_init(&d->frame, message.len + message.len / 64 + 4096);
 	buf_init(&d->summary, MAIL_SUMMARY_MAX);
@@ -83,10 +85,14 @@ pass_chunk(void *arg, uint32_t index, struct bytes chunk)
 }
 
 enum err
-delivery_seal_blob(struct delivery *d, struct blob_ref *ret_ref, delivery_chunk_fn fn, void *arg)
+delivery_seal_blob(struct delivery *d, const uint8_t account[SEALED_ID_LEN], struct blob_ref *ret_ref,
+		   delivery_chunk_fn fn, void *arg)
 {
 	struct blob_ref ref;
 	blob_ref_init(&ref);
+	if (d->name_key != NULL) {
+		blob_name(d->name_key, account, ref.name);
+	}
 	struct sink sink = {.fn = fn, .arg = arg, .name = ref.name};
 	enum err e = blob_seal_frame(&ref, buf_bytes(&d->frame), d->message.len, pass_chunk, &sink);
 	if (e == ERR_OK) {
@@ -134,7 +140,7 @@ delivery_add_arrival(struct delivery *d, const struct delivery_target *target, d
 	a.sender = d->sender;
 	a.recipient = target->recipient;
 	a.summary = buf_bytes(&d->summary);
-	enum err e = delivery_seal_blob(d, &a.blob, fn, arg);
+	enum err e = delivery_seal_blob(d, target->account, &a.blob, fn, arg);
 	if (e == ERR_OK) {
 		e = arrival_seal(target->account, target->generation, target->public_key, &a, &body);
 	}
@@ -154,7 +160,7 @@ delivery_add_courier(struct delivery *d, struct courier_part *part, uint32_t epo
 {
 	static const uint8_t nobody[SEALED_ID_LEN];
 	struct buf body = BUF_INIT(SPOOL_PART_MAX);
-	enum err e = delivery_seal_blob(d, &part->blob, fn, arg);
+	enum err e = delivery_seal_blob(d, nobody, &part->blob, fn, arg);
 	if (e == ERR_OK) {
 		e = courier_part_seal(part, epoch, spool_public, unit, number, &body);
 	}

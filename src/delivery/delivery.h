@@ -13,8 +13,10 @@
 
 struct delivery {
 	struct blob_codec *codec; /* borrowed */
-	struct bytes message;     /* borrowed: CRLF lines, complete */
-	struct buf frame;         /* compressed */
+	const uint8_t *
+	    name_key; /* borrowed: `blob-name` (sealed/blob.h); NULL: names that tell nobody whose they are */
+	struct bytes message; /* borrowed: CRLF lines, complete */
+	struct buf frame;     /* compressed */
 	struct buf summary;
 	uint64_t received; /* seconds since 1970 */
 	uint32_t flags;    /* enum arrival_flags */
@@ -38,8 +40,8 @@ struct delivery_target {
  * accounts: where they are very many and so are its parts, the last of these are left out of the summaries, so
  * that all fit into one unit.
  */
-COHUE_MUST_USE enum err delivery_init(struct delivery *d, struct blob_codec *codec, struct bytes message,
-				      size_t copies);
+COHUE_MUST_USE enum err delivery_init(struct delivery *d, struct blob_codec *codec, const uint8_t *name_key,
+				      struct bytes message, size_t copies);
 /* Wipes. Safe after a failed init, and twice. */
 void delivery_clear(struct delivery *d);
 
@@ -66,8 +68,8 @@ COHUE_MUST_USE enum err delivery_add_courier(struct delivery *d, struct courier_
 					     const uint8_t spool_public[BOX_PUBLIC_LEN],
 					     const uint8_t unit[SEALED_ID_LEN], uint32_t number,
 					     delivery_chunk_fn fn, void *arg, struct buf *parts);
-/* The blob alone: for a copy that the member's own session files. */
-COHUE_MUST_USE enum err delivery_seal_blob(struct delivery *d, struct blob_ref *ret_ref, delivery_chunk_fn fn,
-					   void *arg);
+/* The blob alone, of this account: for a copy that the member's own session files. */
+COHUE_MUST_USE enum err delivery_seal_blob(struct delivery *d, const uint8_t account[SEALED_ID_LEN],
+					   struct blob_ref *ret_ref, delivery_chunk_fn fn, void *arg);
 
 #endif

@@ -157,7 +157,8 @@ mx_deliver(struct mx_connection *c)
 		e = buf_append(&whole, buf_bytes(&c->message));
 	}
 	if (e == ERR_OK) {
-		e = delivery_init(&d, mx->codec, buf_bytes(&whole), c->target_count);
+		e = delivery_init(&d, mx->codec, mx->keys.key[PURPOSE_BLOB_NAME], buf_bytes(&whole),
+				  c->target_count);
 	}
 	if (e == ERR_OK) {
 		d.received = (uint64_t)(wall / 1000);

@@ -81,7 +81,7 @@ enum ipc_stage {
 	M(STATUS,          status,          R_SUP,                      R_ALL,      IPC_SMALL,     IPC_REQUEST, 0) \
 	M(CONTROL,         control,         R_SUP,                      R_OPENER,   IPC_SMALL * 4, IPC_REQUEST, 0) \
 	/* The keeper. */ \
-	M(PURPOSE_KEYS,    purpose_keys,    R_GATE_MX | R_OPENER | R_SESSION | R_MIXER, R_KEEPER, 1024, IPC_REQUEST, 0) \
+	M(PURPOSE_KEYS,    purpose_keys,    R_GATE_MX | R_OPENER | R_SESSION | R_MIXER | R_COURIER, R_KEEPER, 1024, IPC_REQUEST, 0) \
 	M(TLS_KEY,         tls_key,         R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   IPC_SMALL * 8, IPC_REQUEST, 0) \
 	M(SIGN_PUBLIC,     sign_public,     R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
@@ -94,6 +94,8 @@ enum ipc_stage {
 	M(DIRECTORY_WRITE, directory_write, R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(DIRECTORY_WALK,  directory_walk,  R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(ACCOUNT_DELETE,  account_delete,  R_OPENER,                   R_STORE,    64,            IPC_REQUEST, 0) \
+	M(BLOB_NAMES,      blob_names,      R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
+	M(BLOBS_DELETE,    blobs_delete,    R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(LOG_HEAD,        log_head,        R_GATE_MX | R_OPENER | R_SESSION, R_STORE, 128,        IPC_REQUEST, 0) \
 	M(LOG_READ,        log_read,        R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(LOG_READ_MANY,   log_read_many,   R_SESSION,                  R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
@@ -177,7 +179,8 @@ enum ipc_stage {
 
 #define MSG_DIRECTORY_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, IPC_KEY)
 #define MSG_DIRECTORY_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
-/* ops: list of {u8 op: 1 put, 2 create, 3 delete; 32-byte key; bytes value}; all or none */
+/* ops: list of {u8 op: 1 put, 2 create, 3 delete; 32-byte key; bytes value}; all or none. op 4: the account of the 16-byte value
+ * is known from now on (key unused): what is for others is refused. */
 #define MSG_DIRECTORY_WRITE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(ops)
 #define MSG_DIRECTORY_WRITE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* rows after the key (all zero: from the first): list of {32-byte key, bytes value}, by key */
@@ -185,6 +188,11 @@ enum ipc_stage {
 #define MSG_DIRECTORY_WALK_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(more) BYTES(rows)
 #define MSG_ACCOUNT_DELETE_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
 #define MSG_ACCOUNT_DELETE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* Names behind the one named (all zero: from the first), 16 bytes each. */
+#define MSG_BLOB_NAMES_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(after, IPC_BLOB)
+#define MSG_BLOB_NAMES_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(more) BYTES(names)
+#define MSG_BLOBS_DELETE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(names)
+#define MSG_BLOBS_DELETE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_LOG_HEAD_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
 #define MSG_LOG_HEAD_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U64(n) FIX(head, IPC_HEAD) U64(used)
 /* Records from n `from` on, until about max_bytes; rows: list of {u64 n, 32-byte head before, u8 kind, bytes body} */
@@ -315,9 +323,10 @@ enum { CONN_BEAT_MAX = 511 };
 
 /* Operations of SPOOL_BATCH, each after its u8. */
 enum spool_op {
-	SPOOL_OP_STATE = 1,       /* 16 unit, bytes state */
-	SPOOL_OP_PART_PUT = 2,    /* 16 unit, u32 part, bytes body */
-	SPOOL_OP_RELEASE = 3,     /* 16 unit, u32 part, 16 account; nothing if it is gone */
+	SPOOL_OP_STATE = 1,    /* 16 unit, bytes state */
+	SPOOL_OP_PART_PUT = 2, /* 16 unit, u32 part, bytes body */
+	SPOOL_OP_RELEASE =
+	    3, /* 16 unit, u32 part, 16 account, 16 blob; nothing if the part is gone. Part and blob go if the account is gone. */
 	SPOOL_OP_MOVE = 4,        /* 16 unit, u32 part, 16 to_unit, bytes to_state */
 	SPOOL_OP_PART_DELETE = 5, /* 16 unit, u32 part */
 	SPOOL_OP_DELETE = 6,      /* 16 unit */
@@ -390,6 +399,9 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(directory_walk, MSG_DIRECTORY_WALK_FIELDS)                                                         \
 	P(directory_walk_reply, MSG_DIRECTORY_WALK_REPLY_FIELDS)                                             \
 	P(account_delete, MSG_ACCOUNT_DELETE_FIELDS)                                                         \
+	P(blob_names, MSG_BLOB_NAMES_FIELDS)                                                                 \
+	P(blob_names_reply, MSG_BLOB_NAMES_REPLY_FIELDS)                                                     \
+	P(blobs_delete, MSG_BLOBS_DELETE_FIELDS)                                                             \
 	P(log_head, MSG_LOG_HEAD_FIELDS)                                                                     \
 	P(log_head_reply, MSG_LOG_HEAD_REPLY_FIELDS)                                                         \
 	P(log_read, MSG_LOG_READ_FIELDS)                                                                     \

@@ -99,6 +99,7 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 				  BUF_INIT(PARTS_MAX * (IPC_ACCOUNT + 16)),
 				  false,
 				  0,
+				  {0},
 				  {0}};
 	wire_writer_init(&parts, &ret->parts);
 	wire_writer_init(&claims, &ret->claims);
@@ -145,6 +146,7 @@ mixer_read_parts(struct bytes list, bool couriers, struct arena *arena, struct s
 			ret->sent = true;
 			ret->sent_part = p->number;
 			memcpy(ret->sent_account, p->account, sizeof(ret->sent_account));
+			memcpy(ret->sent_blob, p->blob, sizeof(ret->sent_blob));
 		} else {
 			state->part_count++;
 		}
@@ -302,6 +304,7 @@ post_with_copy(struct channel *store, const struct msg_spool_put *put, const str
 	wire_put_fixed(&w, put->unit, IPC_UNIT);
 	wire_put_u32(&w, lists->sent_part);
 	wire_put_fixed(&w, lists->sent_account, IPC_ACCOUNT);
+	wire_put_fixed(&w, lists->sent_blob, IPC_BLOB);
 	enum err e = wire_done(&w);
 	if (e == ERR_OK) {
 		struct msg_spool_batch batch = {.ops = buf_bytes(&ops)};
@@ -314,7 +317,7 @@ post_with_copy(struct channel *store, const struct msg_spool_put *put, const str
 static enum err
 send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 {
-	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0), false, 0, {0}};
+	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0), false, 0, {0}, {0}};
 	struct buf state = BUF_INIT(SPOOL_STATE_MAX);
 	struct channel *store = role_channel(m->host, ROLE_STORE, 0);
 	enum err e = store == NULL ? ERR_AGAIN : ERR_OK;
@@ -399,7 +402,7 @@ enum err
 mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena, uint8_t ret_id[IPC_UNIT],
 		struct spool_state *ret_state, struct wire_writer *ops)
 {
-	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0), false, 0, {0}};
+	struct put_lists lists = {BUF_INIT(0), BUF_INIT(0), BUF_INIT(0), false, 0, {0}, {0}};
 	struct buf sealed = BUF_INIT(SPOOL_STATE_MAX);
 	struct law_time now = room_now(m);
 	memset(ret_state, 0, sizeof(*ret_state));
@@ -435,6 +438,7 @@ mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena, uint
 enum err
 mixer_journal_op(const uint8_t account[IPC_ACCOUNT], struct bytes sealed, struct wire_writer *ops)
 {
+	static const uint8_t no_blob[IPC_BLOB];
 	uint8_t unit[IPC_UNIT];
 	struct buf parts = BUF_INIT(IPC_PAYLOAD_MAX);
 	struct wire_writer w;
@@ -454,6 +458,7 @@ mixer_journal_op(const uint8_t account[IPC_ACCOUNT], struct bytes sealed, struct
 		wire_put_fixed(ops, unit, IPC_UNIT);
 		wire_put_u32(ops, 0);
 		wire_put_fixed(ops, account, IPC_ACCOUNT);
+		wire_put_fixed(ops, no_blob, IPC_BLOB);
 		wire_put_u8(ops, SPOOL_OP_DELETE);
 		wire_put_fixed(ops, unit, IPC_UNIT);
 		e = wire_done(ops);

@@ -32,6 +32,7 @@ release_arriving(struct turn *t, const struct unit *u)
 		wire_put_fixed(&t->w, u->id, IPC_UNIT);
 		wire_put_u32(&t->w, u->state.parts[i].number);
 		wire_put_fixed(&t->w, u->state.parts[i].account, IPC_ACCOUNT);
+		wire_put_fixed(&t->w, u->state.parts[i].blob, IPC_BLOB);
 	}
 	wire_put_u8(&t->w, SPOOL_OP_DELETE);
 	wire_put_fixed(&t->w, u->id, IPC_UNIT);

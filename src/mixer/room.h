@@ -150,6 +150,7 @@ struct put_lists {
 	bool sent; /* the last part is the author's copy: it is no part of the state */
 	uint32_t sent_part;
 	uint8_t sent_account[IPC_ACCOUNT];
+	uint8_t sent_blob[IPC_BLOB];
 };
 COHUE_MUST_USE enum err mixer_read_parts(struct bytes list, bool couriers, struct arena *arena,
 					 struct spool_state *state, struct put_lists *ret);

@@ -230,7 +230,7 @@ opener_lock_give(struct opener *o, struct opener_lock *l)
 
 /* ---- transactions ---- */
 
-enum { OP_DELETE = 3 };
+enum { OP_DELETE = 3, OP_KNOW = 4 };
 
 void
 opener_changes_init(struct opener_changes *c, struct opener *o)
@@ -303,6 +303,13 @@ opener_put_slots(struct opener_changes *c, enum opener_op op, const struct seale
 	c->error = c->error == ERR_OK ? e : c->error;
 	add_op(c, op, key, buf_bytes(&value));
 	buf_clear(&value);
+}
+
+void
+opener_know_account(struct opener_changes *c, const uint8_t account[SEALED_ID_LEN])
+{
+	static const uint8_t no_key[SEALED_HASH_LEN];
+	add_op(c, OP_KNOW, no_key, bytes_of(account, SEALED_ID_LEN));
 }
 
 void
@@ -387,92 +394,103 @@ opener_walk(struct opener *o, opener_walk_fn *fn, void *arg)
 	return e;
 }
 
-/* ---- entries made before there were signatures ---- */
+/* ---- a directory of an older program ---- */
 
-struct signing {
+struct renewal {
 	struct opener_changes changes;
-	bool refused; /* one whose MAC does not fit */
+	bool refused; /* an entry whose MAC does not fit */
 };
 
-enum { SIGNING_BYTES = 256 * 1024 };
+enum { RENEWAL_BYTES = 256 * 1024 };
 
 static enum err
-write_signed(struct signing *s)
+write_renewed(struct renewal *n)
 {
-	struct opener *o = s->changes.o;
-	enum err e = s->changes.ops.len > 0 ? opener_commit(&s->changes) : s->changes.error;
-	opener_changes_clear(&s->changes);
-	opener_changes_init(&s->changes, o);
+	struct opener *o = n->changes.o;
+	enum err e = n->changes.ops.len > 0 ? opener_commit(&n->changes) : n->changes.error;
+	opener_changes_clear(&n->changes);
+	opener_changes_init(&n->changes, o);
 	return e;
 }
 
+/* ERR_AUTH: its MAC does not fit. */
 static enum err
-sign_old(void *arg, enum directory_kind kind, struct bytes plain)
+sign_old(struct renewal *n, struct directory_account *entry)
 {
-	struct signing *s = arg;
-	struct opener *o = s->changes.o;
-	struct directory_account entry;
-	if (kind != DIRECTORY_ACCOUNT) {
-		return ERR_OK;
-	}
-	enum err e = directory_account_decode(plain, &entry);
-	if (e != ERR_OK || !entry.unsigned_yet) {
-		return e == ERR_OK ? ERR_OK : ERR_DAMAGED;
-	}
+	struct opener *o = n->changes.o;
 	struct buf reply = BUF_INIT(256);
-	struct msg_sign_public q = {.generation = entry.generation,
-				    .mac = bytes_of(entry.mac, sizeof(entry.mac))};
+	struct msg_sign_public q = {.generation = entry->generation,
+				    .mac = bytes_of(entry->mac, sizeof(entry->mac))};
 	struct msg_sign_public_reply m;
-	memcpy(q.account, entry.id, sizeof(q.account));
-	memcpy(q.public_key, entry.public_key, sizeof(q.public_key));
-	e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), SIGN_PUBLIC, sign_public, &q,
-			 opener_deadline(o), &reply);
+	memcpy(q.account, entry->id, sizeof(q.account));
+	memcpy(q.public_key, entry->public_key, sizeof(q.public_key));
+	enum err e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), SIGN_PUBLIC, sign_public, &q,
+				  opener_deadline(o), &reply);
 	if (e == ERR_OK) {
 		e = msg_sign_public_reply_decode(buf_bytes(&reply), &m);
 	}
 	buf_clear(&reply);
-	if (e == ERR_AUTH) {
-		s->refused = true;
+	if (e == ERR_OK) {
+		memcpy(entry->signature, m.signature, sizeof(entry->signature));
+		entry->unsigned_yet = false;
+		opener_put_account(&n->changes, OPENER_PUT, entry);
+		e = n->changes.error;
+	}
+	return e;
+}
+
+static enum err
+renew(void *arg, enum directory_kind kind, struct bytes plain)
+{
+	struct renewal *n = arg;
+	struct directory_account entry;
+	if (kind != DIRECTORY_ACCOUNT) {
 		return ERR_OK;
 	}
-	if (e == ERR_OK) {
-		memcpy(entry.signature, m.signature, sizeof(entry.signature));
-		entry.unsigned_yet = false;
-		opener_put_account(&s->changes, OPENER_PUT, &entry);
-		e = s->changes.error;
+	if (directory_account_decode(plain, &entry) != ERR_OK) {
+		return ERR_DAMAGED;
 	}
-	return e == ERR_OK && s->changes.ops.len > SIGNING_BYTES ? write_signed(s) : e;
+	enum err e = entry.unsigned_yet ? sign_old(n, &entry) : ERR_OK;
+	if (e == ERR_AUTH) {
+		n->refused = true;
+		e = ERR_OK;
+	}
+	if (e == ERR_OK && entry.status != ACCOUNT_REMOVED) {
+		opener_know_account(&n->changes, entry.id);
+		e = n->changes.error;
+	}
+	return e == ERR_OK && n->changes.ops.len > RENEWAL_BYTES ? write_renewed(n) : e;
 }
 
 enum err
-opener_sign_old(struct opener *o)
+opener_renew(struct opener *o)
 {
-	static const char done[] = "signed-keys";
-	struct msg_meta_get q = {.name = bytes_str(done)};
+	/* 1: signed keys, and accounts that the store knows. */
+	struct msg_meta_get q = {.name = BYTES_LIT("directory-form")};
+	struct msg_meta_put p = {.name = q.name, .value = BYTES_LIT("1")};
 	struct buf reply = BUF_INIT(IPC_CHUNK);
-	struct signing s = {.refused = false};
+	struct renewal n = {.refused = false};
 	enum err e = channel_call(role_channel(o->host, ROLE_STORE, 0), META_GET, meta_get, &q,
 				  opener_deadline(o), &reply);
 	buf_clear(&reply);
 	if (e != ERR_NOT_FOUND) {
 		return e;
 	}
-	opener_changes_init(&s.changes, o);
-	e = opener_walk(o, sign_old, &s);
+	opener_changes_init(&n.changes, o);
+	e = opener_walk(o, renew, &n);
 	if (e == ERR_OK) {
-		e = write_signed(&s);
+		e = write_renewed(&n);
 	}
-	opener_changes_clear(&s.changes);
-	if (e == ERR_OK && s.refused) {
+	opener_changes_clear(&n.changes);
+	if (e == ERR_OK && n.refused) {
 		log_event(LOG_LEVEL_ERROR,
 			  "a member's public key does not verify: she gets no mail. Remedy: stop "
 			  "the service and run `cohue check`");
-	} else if (e == ERR_OK) {
-		struct msg_meta_put p = {.name = bytes_str(done), .value = BYTES_LIT("1")};
-		e = channel_call(role_channel(o->host, ROLE_STORE, 0), META_PUT, meta_put, &p,
-				 opener_deadline(o), NULL);
+		return ERR_OK;
 	}
-	return e;
+	return e != ERR_OK ? e
+			   : channel_call(role_channel(o->host, ROLE_STORE, 0), META_PUT, meta_put, &p,
+					  opener_deadline(o), NULL);
 }
 
 /* ---- session workers ---- */

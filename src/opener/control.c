@@ -255,6 +255,7 @@ create_member(struct opener *o, struct bytes name, uint64_t quota, struct bytes 
 		e = add_duties(o, &c, &a->entry, duties);
 	}
 	if (e == ERR_OK) {
+		opener_know_account(&c, a->id);
 		opener_put_account(&c, OPENER_CREATE, &a->entry);
 		opener_put_slots(&c, OPENER_CREATE, a->slots, a->id);
 		e = opener_commit(&c);

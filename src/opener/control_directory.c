@@ -4,13 +4,16 @@
 #include <string.h>
 
 #include "base/wire.h"
+#include "loop/task.h"
 #include "opener/internal.h"
 #include "opener/name.h"
+#include "sealed/blob.h"
 
 enum {
 	ROW_NAMES_MAX = 8 * 1024,              /* names joined in one row */
 	PAGE_BYTES = 30 * 1024,                /* of rows in one answer */
 	ALIAS_NAMES_MAX = CONTROL_REQUEST_MAX, /* of a request */
+	DELETED_AT_ONCE = 64 * SEALED_ID_LEN,  /* octets of names */
 };
 
 static const uint8_t directory_lock[SEALED_ID_LEN];
@@ -485,9 +488,66 @@ delete_log(struct opener *o, const uint8_t id[SEALED_ID_LEN])
 			    opener_deadline(o), NULL);
 }
 
+/* Those of a page whose names tell that they are hers. */
+static enum err
+gather_blobs(struct opener *o, const uint8_t id[SEALED_ID_LEN], struct bytes names, struct buf *ret)
+{
+	enum err e = ERR_OK;
+	for (size_t at = 0; at + SEALED_ID_LEN <= names.len && e == ERR_OK; at += SEALED_ID_LEN) {
+		uint8_t owner[BLOB_OWNER_LEN];
+		blob_name_owner(o->keys.key[PURPOSE_BLOB_NAME], names.ptr + at, owner);
+		if (memcmp(owner, id, sizeof(owner)) == 0) {
+			e = buf_append(ret, bytes_slice(names, at, SEALED_ID_LEN));
+		}
+	}
+	return e;
+}
+
+/* Her messages' bodies. All names there are have to be looked at: the store must not know whose which is. */
+static enum err
+delete_blobs(struct opener *o, const uint8_t id[SEALED_ID_LEN])
+{
+	struct msg_blob_names q = {.unused_ = 0};
+	struct msg_blob_names_reply page = {.more = 1};
+	struct buf reply = BUF_INIT(IPC_PAYLOAD_MAX);
+	enum err e = ERR_OK;
+	while (e == ERR_OK && page.more != 0) {
+		struct buf hers = BUF_INIT(IPC_PAYLOAD_MAX);
+		buf_reset(&reply);
+		e = channel_call(role_channel(o->host, ROLE_STORE, 0), BLOB_NAMES, blob_names, &q,
+				 opener_deadline(o), &reply);
+		if (e == ERR_OK) {
+			e = msg_blob_names_reply_decode(buf_bytes(&reply), &page);
+		}
+		if (e == ERR_OK &&
+		    (page.names.len % SEALED_ID_LEN != 0 || (page.more != 0 && page.names.len == 0))) {
+			e = ERR_DAMAGED; /* it would go on for ever */
+		}
+		if (e == ERR_OK) {
+			e = gather_blobs(o, id, page.names, &hers);
+		}
+		if (e == ERR_OK && page.names.len > 0) {
+			memcpy(q.after, page.names.ptr + page.names.len - SEALED_ID_LEN, sizeof(q.after));
+		}
+		/* A few at a time: others wait for the store's turns. */
+		for (size_t at = 0; e == ERR_OK && at < hers.len; at += DELETED_AT_ONCE) {
+			struct msg_blobs_delete d = {.names =
+							 bytes_slice(buf_bytes(&hers), at, DELETED_AT_ONCE)};
+			e = channel_call(role_channel(o->host, ROLE_STORE, 0), BLOBS_DELETE, blobs_delete, &d,
+					 opener_deadline(o), NULL);
+		}
+		if (e == ERR_OK && page.more != 0) {
+			e = task_yield();
+		}
+		buf_clear(&hers);
+	}
+	buf_clear(&reply);
+	return e;
+}
+
 /*
  * First she can neither log in nor be written to; then her session ends, which could still write; then
- * her log goes, and last the entries, so that what was cut short can be ended by the same command.
+ * her log goes, so that nothing can be put into it any more, then her messages, and last the entries, so that what was cut short can be ended by the same command.
  */
 static enum err
 remove_account(struct opener *o, struct opener_account *a, bool *ret_duty_lost)
@@ -503,7 +563,10 @@ remove_account(struct opener *o, struct opener_account *a, bool *ret_duty_lost)
 	}
 	opener_close_member(o, a->id);
 	e = delete_log(o, a->id);
-	if (e != ERR_OK && e != ERR_NOT_FOUND) {
+	if (e == ERR_OK || e == ERR_NOT_FOUND) {
+		e = delete_blobs(o, a->id);
+	}
+	if (e != ERR_OK) {
 		return e;
 	}
 	opener_changes_init(&c, o);

@@ -102,6 +102,8 @@ void opener_delete_address(struct opener_changes *c, struct bytes address);
 void opener_put_account(struct opener_changes *c, enum opener_op op, const struct directory_account *entry);
 void opener_put_slots(struct opener_changes *c, enum opener_op op, const struct sealed_slots *slots,
 		      const uint8_t account[SEALED_ID_LEN]);
+/* The store is told that there is this account; nothing where it knows. */
+void opener_know_account(struct opener_changes *c, const uint8_t account[SEALED_ID_LEN]);
 void opener_delete_account(struct opener_changes *c, const uint8_t account[SEALED_ID_LEN]);
 /* ERR_EXISTS: something to be created is there. ERR_TIMEOUT, ERR_CLOSED: it may have been done. */
 COHUE_MUST_USE enum err opener_commit(struct opener_changes *c);
@@ -111,9 +113,10 @@ typedef enum err opener_walk_fn(void *arg, enum directory_kind kind, struct byte
 COHUE_MUST_USE enum err opener_walk(struct opener *o, opener_walk_fn *fn, void *arg);
 
 /*
- * Once in a house's life, at the start: entries made before there were signatures get them, where the MAC in their place fits.
+ * At the first start of a program with a new form of the directory: entries made before there were signatures get them,
+ * where the MAC in their place fits; the store is told which accounts there are. Otherwise nothing.
  */
-COHUE_MUST_USE enum err opener_sign_old(struct opener *o);
+COHUE_MUST_USE enum err opener_renew(struct opener *o);
 
 /* ---- session workers ---- */
 

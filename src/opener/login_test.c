@@ -95,6 +95,10 @@ apply(struct bytes ops, bool dry)
 		unsigned op = wire_get_u8(&r);
 		wire_get_fixed(&r, key, sizeof(key));
 		struct bytes value = wire_get_bytes(&r, DIRECTORY_VALUE_MAX);
+		if (op == 4) {
+			assert_int_equal(value.len, SEALED_ID_LEN);
+			continue;
+		}
 		struct entry *e = find_entry(key, false);
 		if (dry && op == 2 && e != NULL) {
 			return ERR_EXISTS;

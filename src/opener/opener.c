@@ -124,7 +124,7 @@ start(struct role_host *h)
 	bool again = e == ERR_OK;
 	while (again) {
 		e = role_wait_channel(h, ROLE_STORE, 0, limit, &ch);
-		e = e == ERR_OK ? opener_sign_old(o) : e;
+		e = e == ERR_OK ? opener_renew(o) : e;
 		/* The store, or the keeper, was restarted in between: its successor is waited for. */
 		again = e == ERR_CLOSED && loop_now(h->loop) < limit && task_sleep(STOP_STEP_MS) == ERR_OK;
 	}

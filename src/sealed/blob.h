@@ -32,6 +32,16 @@ struct blob_ref {
 
 /* Random name and key; the rest zero. */
 void blob_ref_init(struct blob_ref *ref);
+/*
+ * A name that tells whose the blob is to those who have the key `blob-name`, so that all blobs of a removed member can be found without
+ * her keys; to all others it is random. account all zero: what waits for the courier is nobody's.
+ */
+enum { BLOB_OWNER_LEN = 8 }; /* the first octets of the account's id */
+void blob_name(const uint8_t key[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN],
+	       uint8_t ret[SEALED_ID_LEN]);
+/* Whose a name says it is; of one that was not made like this, noise. */
+void blob_name_owner(const uint8_t key[SEALED_KEY_LEN], const uint8_t name[SEALED_ID_LEN],
+		     uint8_t ret[BLOB_OWNER_LEN]);
 void blob_ref_put(struct wire_writer *w, const struct blob_ref *ref);
 /* Fails the reader with ERR_FORMAT where the numbers contradict each other or pass a limit. */
 void blob_ref_get(struct wire_reader *r, struct blob_ref *ret);

@@ -11,6 +11,35 @@ blob_ref_init(struct blob_ref *ref)
 	crypto_random_bytes(ref->key, sizeof(ref->key));
 }
 
+/* The first half is random, the second the owner under a pad from the first. */
+static void
+mask(const uint8_t key[SEALED_KEY_LEN], const uint8_t half[SEALED_ID_LEN - BLOB_OWNER_LEN],
+     const uint8_t in[BLOB_OWNER_LEN], uint8_t ret[BLOB_OWNER_LEN])
+{
+	struct sealed_ad m;
+	uint8_t pad[SEALED_HASH_LEN];
+	sealed_ad_init(&m, "cohue blob name 1");
+	sealed_ad_put(&m, half, SEALED_ID_LEN - BLOB_OWNER_LEN);
+	crypto_mac(key, sealed_ad_bytes(&m), pad);
+	for (size_t i = 0; i < BLOB_OWNER_LEN; i++) {
+		ret[i] = in[i] ^ pad[i];
+	}
+}
+
+void
+blob_name(const uint8_t key[SEALED_KEY_LEN], const uint8_t account[SEALED_ID_LEN], uint8_t ret[SEALED_ID_LEN])
+{
+	crypto_random_bytes(ret, SEALED_ID_LEN - BLOB_OWNER_LEN);
+	mask(key, ret, account, ret + SEALED_ID_LEN - BLOB_OWNER_LEN);
+}
+
+void
+blob_name_owner(const uint8_t key[SEALED_KEY_LEN], const uint8_t name[SEALED_ID_LEN],
+		uint8_t ret[BLOB_OWNER_LEN])
+{
+	mask(key, name, name + SEALED_ID_LEN - BLOB_OWNER_LEN, ret);
+}
+
 void
 blob_ref_put(struct wire_writer *w, const struct blob_ref *ref)
 {

@@ -370,10 +370,40 @@ without_codec(void **state)
 	return 0;
 }
 
+static void
+a_name_tells_its_owner_to_who_has_the_key_alone(void **state)
+{
+	(void)state;
+	static const uint8_t key[SEALED_KEY_LEN] = {1};
+	static const uint8_t other[SEALED_KEY_LEN] = {2};
+	uint8_t name[64][SEALED_ID_LEN];
+	uint8_t owner[BLOB_OWNER_LEN];
+	unsigned ones = 0;
+	for (size_t i = 0; i < 64; i++) {
+		uint8_t who[SEALED_ID_LEN] = {(uint8_t)(i % 2), 7};
+		blob_name(key, who, name[i]);
+		blob_name_owner(key, name[i], owner);
+		assert_memory_equal(owner, who, BLOB_OWNER_LEN);
+		blob_name_owner(other, name[i], owner);
+		assert_memory_not_equal(owner, who, BLOB_OWNER_LEN);
+		/* To others: no two names of one owner have anything in common. */
+		for (size_t k = 0; k < i; k++) {
+			assert_memory_not_equal(name[k], name[i], 8);
+			assert_memory_not_equal(name[k] + 8, name[i] + 8, 8);
+		}
+		for (size_t k = 0; k < SEALED_ID_LEN; k++) {
+			ones += (unsigned)__builtin_popcount(name[i][k]);
+		}
+	}
+	/* 8192 fair bits: 4096 within six standard deviations of 45. */
+	assert_in_range(ones, 4096 - 272, 4096 + 272);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_name_tells_its_owner_to_who_has_the_key_alone),
 	    cmocka_unit_test(every_message_comes_back_as_it_went_in),
 	    cmocka_unit_test(sizes_show_only_the_step_of_the_ladder),
 	    cmocka_unit_test(each_change_to_a_blob_is_found),

@@ -16,6 +16,7 @@ static const char *const labels[PURPOSE__COUNT] = {
     [PURPOSE_TLS_WRAP] = "tls-wrap",
     [PURPOSE_MESSAGE_ID] = "message-id",
     [PURPOSE_SCRAM_FAKE] = "scram-fake",
+    [PURPOSE_BLOB_NAME] = "blob-name",
     [PURPOSE_PUBLIC_KEY_SIGN] = "public-key-sign",
     [PURPOSE_PUBLIC_KEY_VERIFY] = "public-key-verify",
 };

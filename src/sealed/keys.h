@@ -30,6 +30,7 @@ enum sealed_purpose {
 	PURPOSE_TLS_WRAP,
 	PURPOSE_MESSAGE_ID,
 	PURPOSE_SCRAM_FAKE,
+	PURPOSE_BLOB_NAME,
 	PURPOSE_PUBLIC_KEY_SIGN,   /* the seed; nobody but the keeper has it */
 	PURPOSE_PUBLIC_KEY_VERIFY, /* no secret: the verification key of that seed */
 	PURPOSE__COUNT

@@ -94,8 +94,8 @@ store_message(struct member *m, struct bytes text, uint64_t time, struct blob_re
 	struct upload u;
 	memset(&d, 0, sizeof(d));
 	upload_init(&u, m);
-	enum err e = delivery_init(&d, m->worker->codec, text, 1);
-	e = e == ERR_OK ? delivery_seal_blob(&d, ret_ref, upload_chunk, &u) : e;
+	enum err e = delivery_init(&d, m->worker->codec, m->worker->keys.key[PURPOSE_BLOB_NAME], text, 1);
+	e = e == ERR_OK ? delivery_seal_blob(&d, m->account, ret_ref, upload_chunk, &u) : e;
 	enum err uploaded = upload_finish(&u);
 	e = e == ERR_OK ? uploaded : e;
 	if (e == ERR_OK) {

@@ -137,9 +137,9 @@ member_append_message(struct member *m, const struct conn *author, uint32_t mail
 	if (e != ERR_OK) {
 		return e;
 	}
-	e = delivery_init(&d, m->worker->codec, message->message, 1);
+	e = delivery_init(&d, m->worker->codec, m->worker->keys.key[PURPOSE_BLOB_NAME], message->message, 1);
 	if (e == ERR_OK) {
-		e = delivery_seal_blob(&d, &ref, upload_chunk, &u);
+		e = delivery_seal_blob(&d, m->account, &ref, upload_chunk, &u);
 	}
 	enum err uploaded = upload_finish(&u);
 	e = e == ERR_OK ? uploaded : e;

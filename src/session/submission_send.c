@@ -171,7 +171,8 @@ add_remote(struct sending *s)
 	}
 	enum err e = fetch_spool_key(s->worker->host, &key);
 	if (e == ERR_OK) {
-		e = delivery_init(&d, s->worker->codec, buf_bytes(&s->leaving), 1);
+		e = delivery_init(&d, s->worker->codec, s->worker->keys.key[PURPOSE_BLOB_NAME],
+				  buf_bytes(&s->leaving), 1);
 	}
 	for (size_t i = 0; i < s->envelope->domain_count && e == ERR_OK; i++) {
 		e = add_domain(s, &d, &key, envelope_view(s->envelope, s->envelope->domains[i]));
@@ -239,7 +240,9 @@ add_local(struct sending *s)
 	e = e == ERR_OK ? mail_privacy_put_dates(buf_bytes(&s->leaving), date_setting(s), s->stamp, &whole)
 			: e;
 	e = e == ERR_OK ? buf_append(&whole, buf_bytes(&s->leaving)) : e;
-	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&whole), v->target_count) : e;
+	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, s->worker->keys.key[PURPOSE_BLOB_NAME],
+					buf_bytes(&whole), v->target_count)
+			: e;
 	d.received = (uint64_t)s->stamp;
 	d.sender = envelope_view(v, v->sender);
 	d.flags = ARRIVAL_LOCAL;
@@ -270,7 +273,9 @@ add_report(struct sending *s)
 		return ERR_OK;
 	}
 	enum err e = submission_write_report(s->envelope, s->now, buf_bytes(&s->leaving), &text);
-	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, buf_bytes(&text), 1) : e;
+	e = e == ERR_OK ? delivery_init(&d, s->worker->codec, s->worker->keys.key[PURPOSE_BLOB_NAME],
+					buf_bytes(&text), 1)
+			: e;
 	if (e == ERR_OK) {
 		d.received = (uint64_t)s->now;
 		d.flags = ARRIVAL_BOUNCE;

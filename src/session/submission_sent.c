@@ -21,7 +21,8 @@ add_part(struct member *m, struct bytes copy, const struct journal_line *line,
 	crypto_random_bytes(delivery, sizeof(delivery));
 	enum err e = member_sent_mark(m, delivery, key, renamed, &mark);
 	e = e == ERR_OK ? journal_put_extra(line, &mark) : e;
-	e = e == ERR_OK ? delivery_init(&d, m->worker->codec, copy, 1) : e;
+	e = e == ERR_OK ? delivery_init(&d, m->worker->codec, m->worker->keys.key[PURPOSE_BLOB_NAME], copy, 1)
+			: e;
 	/* The store is told no quota: a full mailbox must not keep a message from leaving. */
 	if (e == ERR_OK && member_quota(m) != 0 && m->used + d.frame.len > member_quota(m)) {
 		e = ERR_QUOTA;

@@ -43,6 +43,7 @@ struct storage_head {
 	uint64_t n; /* of the last record; 0: empty log, head all zero */
 	uint8_t head[HEAD_LEN];
 	uint64_t used; /* bytes of blobs and records counted against the quota */
+	bool known;    /* there is an account of this id */
 };
 
 struct storage_record {
@@ -75,7 +76,7 @@ struct storage_driver {
 	/* Walks go by key; `after` (empty: from the first) is the last key seen, so that pages cost no more than one walk. */
 	enum err (*directory_walk)(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 
-	/* Logs. head: ERR_OK with n = 0 for an unknown account. */
+	/* Logs. head: ERR_OK with n = 0, and not known, for an unknown account. */
 	enum err (*log_head)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
 			     struct storage_head *ret);
 	/*
@@ -96,8 +97,10 @@ struct storage_driver {
 	/* Deletes single records (superseded ones, after a snapshot); the head stays. */
 	enum err (*log_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], const uint64_t *ns,
 			       size_t count);
-	/* Everything of a removed account, its snapshot's blob included, but its other blobs (they are
-	 * deleted by name by its last session). */
+	/* From then on the account is known, with an empty log; nothing where it is already. */
+	enum err (*account_create)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
+	/* Everything of a removed account, its snapshot's blob included, but its other blobs (who can tell whose they
+	 * are deletes them by name). It is not known afterwards. */
 	enum err (*account_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
 	/* account ids as keys, part = 0, value = head (32) */
 	enum err (*account_walk)(struct storage *s, storage_row_fn fn, void *arg);
@@ -119,7 +122,8 @@ struct storage_driver {
 	enum err (*blob_get)(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk,
 			     struct buf *ret_data);
 	enum err (*blob_delete)(struct storage *s, const uint8_t name[BLOB_NAME_LEN]);
-	enum err (*blob_walk)(struct storage *s, storage_row_fn fn, void *arg); /* value empty */
+	/* Each chunk's row, without its data; from the first blob behind the one named `after` on. */
+	enum err (*blob_walk)(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 
 	/*
 	 * Spool. put: a new unit with its parts, claims its blobs; `accounts`/`sizes`/`quotas`, count entries: for each account the

@@ -136,7 +136,7 @@ verify(struct storage *s, unsigned i)
 	assert_int_equal(head.used, i);
 	assert_int_equal(d->log_head(s, account_y, &head), ERR_OK);
 	assert_int_equal(head.n, i > 0 ? i - 1 : 0);
-	assert_int_equal(d->blob_walk(s, count_row, &blobs), ERR_OK);
+	assert_int_equal(d->blob_walk(s, BYTES_EMPTY, count_row, &blobs), ERR_OK);
 	assert_int_equal(blobs, i < KEPT_BLOBS ? i : KEPT_BLOBS);
 	assert_int_equal(d->spool_walk(s, BYTES_EMPTY, count_row, &units), ERR_OK);
 	assert_int_equal(d->spool_part_walk(s, count_row, &parts), ERR_OK);

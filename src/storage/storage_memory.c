@@ -431,6 +431,7 @@ log_head(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], struct storag
 		wire_get_fixed(&r, head.head, HEAD_LEN);
 		head.n = wire_get_u64(&r);
 		head.used = wire_get_u64(&r);
+		head.known = true;
 		if (wire_end(&r) != ERR_OK) {
 			return ERR_DAMAGED;
 		}
@@ -660,6 +661,16 @@ snapshot_put(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t 
 }
 
 static enum err
+account_create(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN])
+{
+	struct storage_memory *m = mem_of(s);
+	struct storage_head head;
+	enum err e = may_write(m);
+	e = e == ERR_OK ? log_head(s, account, &head) : e;
+	return e == ERR_OK && !head.known ? head_put(m, account, &head) : e;
+}
+
+static enum err
 account_delete(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN])
 {
 	static const enum table tables[] = {T_LOG, T_HEADS, T_SNAPSHOTS};
@@ -728,9 +739,9 @@ blob_get(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk, s
 }
 
 static enum err
-blob_walk(struct storage *s, storage_row_fn fn, void *arg)
+blob_walk(struct storage *s, struct bytes after, storage_row_fn fn, void *arg)
 {
-	return walk(mem_of(s), T_BLOBS, BLOB_NAME_LEN, false, fn, arg);
+	return walk_after(mem_of(s), T_BLOBS, BLOB_NAME_LEN, false, after, fn, arg);
 }
 
 static struct key
@@ -958,6 +969,7 @@ static const struct storage_driver driver = {
     .log_read = log_read,
     .log_read_one = log_read_one,
     .log_delete = log_delete,
+    .account_create = account_create,
     .account_delete = account_delete,
     .account_walk = account_walk,
     .snapshot_put = snapshot_put,

@@ -112,7 +112,8 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_BLOB_HAS] = "SELECT 1 FROM blobs WHERE " BLOB_ROW,
     [SQ_BLOB_DELETE] =
 	"DELETE FROM blobs WHERE id BETWEEN blob_row(?1,0) AND blob_row(?1,4294967295) AND name=?1",
-    [SQ_BLOB_WALK] = "SELECT name,chunk,x'' FROM blobs ORDER BY id",
+    [SQ_BLOB_WALK] =
+	"SELECT name,chunk,x'' FROM blobs WHERE id>coalesce(blob_row(?1,4294967295),-1) ORDER BY id",
     [SQ_PENDING_PUT] = "INSERT OR REPLACE INTO blob_pending VALUES(?1)",
     [SQ_PENDING_HAS] = "SELECT 1 FROM blob_pending WHERE name=?1",
     [SQ_PENDING_DELETE] = "DELETE FROM blob_pending WHERE name=?1",
@@ -420,6 +421,7 @@ static const struct storage_driver driver = {
     .log_read = sq_log_read,
     .log_read_one = sq_log_read_one,
     .log_delete = sq_log_delete,
+    .account_create = sq_account_create,
     .account_delete = sq_account_delete,
     .account_walk = sq_account_walk,
     .snapshot_put = sq_snapshot_put,

@@ -137,6 +137,7 @@ enum err sq_log_read_one(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN
 			 storage_record_fn fn, void *arg);
 enum err sq_log_delete(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], const uint64_t *ns,
 		       size_t count);
+enum err sq_account_create(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
 enum err sq_account_delete(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
 enum err sq_account_walk(struct storage *s, storage_row_fn fn, void *arg);
 enum err sq_snapshot_put(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
@@ -154,7 +155,7 @@ enum err sq_blob_put(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint3
 enum err sq_blob_get(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t chunk,
 		     struct buf *ret_data);
 enum err sq_blob_delete(struct storage *s, const uint8_t name[BLOB_NAME_LEN]);
-enum err sq_blob_walk(struct storage *s, storage_row_fn fn, void *arg);
+enum err sq_blob_walk(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 /* ERR_NOT_FOUND unless it, or each of them, is there, pending or not. Writes nothing. */
 COHUE_MUST_USE enum err sq_blob_exists(struct storage_sqlite *s, const uint8_t name[BLOB_NAME_LEN]);
 COHUE_MUST_USE enum err sq_blobs_exist(struct storage_sqlite *s, const uint8_t (*names)[BLOB_NAME_LEN],

@@ -153,9 +153,9 @@ sq_blob_delete(struct storage *base, const uint8_t name[BLOB_NAME_LEN])
 }
 
 enum err
-sq_blob_walk(struct storage *base, storage_row_fn fn, void *arg)
+sq_blob_walk(struct storage *base, struct bytes after, storage_row_fn fn, void *arg)
 {
-	return sq_walk(sq_of(base), SQ_BLOB_WALK, fn, arg);
+	return sq_walk_after(sq_of(base), SQ_BLOB_WALK, after, fn, arg);
 }
 
 enum err

@@ -16,6 +16,7 @@ sq_log_head(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], struct 
 	if (e == ERR_OK) {
 		head.n = sq_column_number(q, 0);
 		head.used = sq_column_number(q, 2);
+		head.known = true;
 		e = sq_column_fixed(q, 1, head.head, HEAD_LEN);
 	} else if (e == ERR_NOT_FOUND) {
 		e = ERR_OK;
@@ -157,6 +158,16 @@ sq_log_delete(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], const
 		e = sq_write(s, q);
 	}
 	return e;
+}
+
+enum err
+sq_account_create(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN])
+{
+	struct storage_sqlite *s = sq_of(base);
+	struct storage_head head;
+	enum err e = sq_may_write(s);
+	e = e == ERR_OK ? sq_log_head(base, account, &head) : e;
+	return e == ERR_OK && !head.known ? sq_head_put(s, account, &head) : e;
 }
 
 enum err

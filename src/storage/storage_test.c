@@ -193,7 +193,7 @@ static size_t
 blobs_in(struct storage *s)
 {
 	size_t n = 0;
-	assert_int_equal(s->driver->blob_walk(s, count_row, &n), ERR_OK);
+	assert_int_equal(s->driver->blob_walk(s, BYTES_EMPTY, count_row, &n), ERR_OK);
 	return n;
 }
 
@@ -492,6 +492,33 @@ a_snapshot_replaces_the_older_one_and_its_blob(void **state)
 	size_t accounts = 0;
 	assert_int_equal(s->driver->account_walk(s, count_row, &accounts), ERR_OK);
 	assert_int_equal(accounts, 0);
+}
+
+static void
+an_account_is_known_from_its_creation_to_its_deletion(void **state)
+{
+	struct storage *s = storage_of(state);
+	struct name a = name_of(4);
+	struct storage_head head;
+	assert_int_equal(s->driver->log_head(s, a.id, &head), ERR_OK);
+	assert_false(head.known);
+	assert_int_equal(s->driver->account_create(s, a.id), ERR_STATE);
+	begin(s);
+	assert_int_equal(s->driver->account_create(s, a.id), ERR_OK);
+	assert_int_equal(s->driver->log_head(s, a.id, &head), ERR_OK);
+	assert_true(head.known);
+	assert_int_equal(head.n, 0);
+	assert_int_equal(append(s, a, zero_head, "r", &head), ERR_OK);
+	/* Again: nothing happens to the log. */
+	assert_int_equal(s->driver->account_create(s, a.id), ERR_OK);
+	commit(s);
+	assert_int_equal(s->driver->log_head(s, a.id, &head), ERR_OK);
+	assert_int_equal(head.n, 1);
+	begin(s);
+	assert_int_equal(s->driver->account_delete(s, a.id), ERR_OK);
+	commit(s);
+	assert_int_equal(s->driver->log_head(s, a.id, &head), ERR_OK);
+	assert_false(head.known);
 }
 
 static void
@@ -810,6 +837,7 @@ main(void)
 	    BOTH(the_quota_is_reserved_for_all_or_nothing_is_written),
 	    BOTH(a_part_moves_to_another_unit_and_parts_change),
 	    BOTH(a_snapshot_replaces_the_older_one_and_its_blob),
+	    BOTH(an_account_is_known_from_its_creation_to_its_deletion),
 	    BOTH(spool_keys_and_named_values_are_kept),
 	    BOTH(check_finds_a_sound_store_sound),
 	    SQLITE(unclaimed_blobs_go_at_the_next_start_however_many),

@@ -11,6 +11,7 @@ enum {
 	OP_PUT = 1,
 	OP_CREATE = 2,
 	OP_DELETE = 3,
+	OP_ACCOUNT = 4,
 };
 
 enum err
@@ -42,10 +43,13 @@ write_ops(struct store *s, struct bytes ops, bool dry)
 		uint8_t op = wire_get_u8(&r);
 		wire_get_fixed(&r, key, sizeof(key));
 		struct bytes value = wire_get_bytes(&r, STORAGE_VALUE_MAX);
-		if (r.error != ERR_OK || op < OP_PUT || op > OP_DELETE) {
+		if (r.error != ERR_OK || op < OP_PUT || op > OP_ACCOUNT ||
+		    (op == OP_ACCOUNT && value.len != ACCOUNT_ID_LEN)) {
 			return ERR_FORMAT;
 		}
-		if (dry) {
+		if (op == OP_ACCOUNT) {
+			e = dry ? ERR_OK : s->driver->account_create(s->storage, value.ptr);
+		} else if (dry) {
 			struct buf old = BUF_INIT(STORAGE_VALUE_MAX);
 			enum err there = s->driver->directory_get(s->storage, key, &old);
 			buf_clear(&old);
@@ -182,6 +186,8 @@ static const struct store_handler handlers[MSG__COUNT] = {
     [MSG_DIRECTORY_WRITE] = {store_directory_write, true, false},
     [MSG_DIRECTORY_WALK] = {store_directory_walk, false, false},
     [MSG_ACCOUNT_DELETE] = {store_account_delete, true, false},
+    [MSG_BLOB_NAMES] = {store_blob_names, false, false},
+    [MSG_BLOBS_DELETE] = {store_blobs_delete, true, false},
     [MSG_LOG_HEAD] = {store_log_head, false, true},
     [MSG_LOG_READ] = {store_log_read, false, true},
     [MSG_LOG_READ_MANY] = {store_log_read_many, false, true},

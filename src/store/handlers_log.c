@@ -14,6 +14,14 @@ enum {
 };
 
 enum err
+store_check_account(const struct store *s, const uint8_t account[ACCOUNT_ID_LEN])
+{
+	struct storage_head head;
+	enum err e = s->driver->log_head(s->storage, account, &head);
+	return e == ERR_OK && !head.known ? ERR_NOT_FOUND : e;
+}
+
+enum err
 store_check_claims(const struct store *s, struct bytes names)
 {
 	if (names.len % BLOB_NAME_LEN != 0) {
@@ -180,7 +188,8 @@ store_log_append(struct store *s, const struct request *q, struct buf *ret_reply
 	if (wire_end(&r) != ERR_OK || count == 0) {
 		return ERR_FORMAT;
 	}
-	enum err e = store_check_claims(s, m.claims);
+	enum err e = store_check_account(s, m.account);
+	e = e == ERR_OK ? store_check_claims(s, m.claims) : e;
 	struct storage_head head;
 	if (e == ERR_OK) {
 		e = s->driver->log_append(s->storage, m.account, m.expected, bodies, count,
@@ -217,6 +226,62 @@ store_log_delete(struct store *s, const struct request *q, struct buf *ret_reply
 	return e;
 }
 
+struct names {
+	struct buf names;
+	bool more;
+};
+
+static enum err
+add_name(void *arg, struct bytes key, uint32_t part, struct bytes value)
+{
+	struct names *n = arg;
+	(void)value;
+	if (part != 0) {
+		return ERR_OK;
+	}
+	if (n->names.len + key.len > ROWS_MAX) {
+		n->more = true;
+		return ERR_AGAIN;
+	}
+	return buf_append(&n->names, key);
+}
+
+enum err
+store_blob_names(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	static const uint8_t first[BLOB_NAME_LEN];
+	struct msg_blob_names m;
+	struct names n = {.names = BUF_INIT(ROWS_MAX), .more = false};
+	if (msg_blob_names_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	bool all = memcmp(m.after, first, sizeof(first)) == 0;
+	enum err e = s->driver->blob_walk(s->storage, all ? BYTES_EMPTY : bytes_of(m.after, sizeof(m.after)),
+					  add_name, &n);
+	if (e == ERR_AGAIN && n.more) {
+		e = ERR_OK;
+	}
+	if (e == ERR_OK) {
+		struct msg_blob_names_reply r = {.more = n.more, .names = buf_bytes(&n.names)};
+		e = msg_blob_names_reply_encode(ret_reply, &r);
+	}
+	buf_clear(&n.names);
+	return e;
+}
+
+enum err
+store_blobs_delete(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_blobs_delete m;
+	(void)ret_reply;
+	if (msg_blobs_delete_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	enum err e = delete_blobs(s, m.names);
+	s->must_roll_back = e != ERR_OK && e != ERR_FORMAT;
+	return e;
+}
+
 enum err
 store_snapshot_put(struct store *s, const struct request *q, struct buf *ret_reply)
 {
@@ -226,7 +291,8 @@ store_snapshot_put(struct store *s, const struct request *q, struct buf *ret_rep
 		return ERR_FORMAT;
 	}
 	struct bytes name = bytes_of(m.blob, sizeof(m.blob));
-	enum err e = store_check_claims(s, name);
+	enum err e = store_check_account(s, m.account);
+	e = e == ERR_OK ? store_check_claims(s, name) : e;
 	if (e == ERR_OK) {
 		e = s->driver->snapshot_put(s->storage, m.account, m.n, m.blob);
 	}

@@ -50,6 +50,9 @@ put_unit(struct store *s, const struct msg_spool_put *m)
 		return ERR_AGAIN; /* nothing was written: no reason to roll others back */
 	}
 	enum err e = decode_put(p, m->parts, m->charges);
+	for (size_t i = 0; i < p->charge_count && e == ERR_OK; i++) {
+		e = store_check_account(s, p->accounts[i]);
+	}
 	if (e == ERR_OK) {
 		e = store_check_claims(s, m->claims);
 	}
@@ -82,6 +85,14 @@ static enum err
 done_before(enum err e)
 {
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+/* What waited for a member who is removed goes with her. */
+static enum err
+drop_part(struct store *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part, const uint8_t blob[BLOB_NAME_LEN])
+{
+	enum err e = done_before(s->driver->spool_part_delete(s->storage, unit, part));
+	return e == ERR_OK ? done_before(s->driver->blob_delete(s->storage, blob)) : e;
 }
 
 static enum err
@@ -125,12 +136,18 @@ run_op(struct store *s, struct wire_reader *r)
 	}
 	if (op == SPOOL_OP_RELEASE) {
 		uint8_t account[ACCOUNT_ID_LEN];
+		uint8_t blob[BLOB_NAME_LEN];
 		struct storage_head head;
 		wire_get_fixed(r, account, sizeof(account));
+		wire_get_fixed(r, blob, sizeof(blob));
 		if (r->error != ERR_OK) {
 			return ERR_FORMAT;
 		}
-		enum err e = s->driver->spool_release(s->storage, unit, part, account, &head);
+		enum err e = store_check_account(s, account);
+		if (e == ERR_NOT_FOUND) {
+			return drop_part(s, unit, part, blob);
+		}
+		e = e == ERR_OK ? s->driver->spool_release(s->storage, unit, part, account, &head) : e;
 		return e == ERR_OK ? store_note_change(s, account, head.n) : done_before(e);
 	}
 	if (op == SPOOL_OP_MOVE) {

@@ -69,9 +69,12 @@ void store_answer(struct store *s, const struct request *q, enum err status, str
 store_handler_fn store_directory_get, store_directory_write, store_directory_walk, store_account_delete,
     store_meta_get, store_meta_put;
 store_handler_fn store_log_head, store_log_read, store_log_read_many, store_log_append, store_log_delete,
-    store_snapshot_put, store_snapshot_get, store_blob_put, store_blob_get, store_blob_get_many;
+    store_blob_names, store_blobs_delete, store_snapshot_put, store_snapshot_get, store_blob_put,
+    store_blob_get, store_blob_get_many;
 store_handler_fn store_spool_put, store_spool_batch, store_spool_part_get, store_spool_walk, store_spool_keys;
 
+/* ERR_NOT_FOUND: nobody's: never made, or removed. What comes late for her must not bring back a log. */
+COHUE_MUST_USE enum err store_check_account(const struct store *s, const uint8_t account[ACCOUNT_ID_LEN]);
 /* Claimed names of a list of `count * BLOB_NAME_LEN` bytes: ERR_CONFLICT unless all are complete and pending. */
 COHUE_MUST_USE enum err store_check_claims(const struct store *s, struct bytes names);
 void store_claimed(struct store *s, struct bytes names);

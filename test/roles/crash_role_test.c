@@ -49,9 +49,11 @@ open_scene(struct scene *s)
 	s->courier = rolehost_fake(&s->host, ROLE_COURIER, 0, ROLE_MIXER);
 	s->session = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_STORE);
 	s->spool = rolehost_fake(&s->host, ROLE_MIXER, 9, ROLE_STORE);
+	struct fake *opener = rolehost_fake(&s->host, ROLE_OPENER, 0, ROLE_STORE);
 	s->asker = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_KEEPER);
 	assert_true(rolehost_start(&s->host, ROLE_KEEPER));
 	assert_true(rolehost_start(&s->host, ROLE_STORE));
+	know_accounts(opener);
 	assert_true(rolehost_start(&s->host, ROLE_MIXER));
 	struct answer a;
 	struct msg_spool_key_current_reply r;

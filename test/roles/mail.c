@@ -24,6 +24,44 @@ name_of(uint8_t ret[16], char letter, unsigned number)
 	}
 }
 
+static enum err
+know(struct fake *opener, struct bytes ids)
+{
+	static const uint8_t no_key[32];
+	struct buf ops = BUF_INIT(1 << 16);
+	struct wire_writer w;
+	struct answer a;
+	wire_writer_init(&w, &ops);
+	for (size_t at = 0; at < ids.len; at += 16) {
+		wire_put_u8(&w, 4);
+		wire_put_fixed(&w, no_key, sizeof(no_key));
+		wire_put_bytes(&w, bytes_slice(ids, at, 16));
+	}
+	assert_int_equal(wire_done(&w), ERR_OK);
+	struct msg_directory_write m = {.ops = buf_bytes(&ops)};
+	answer_init(&a);
+	enum err e = fake_ask(opener, DIRECTORY_WRITE, directory_write, &m, &a);
+	answer_clear(&a);
+	buf_clear(&ops);
+	return e;
+}
+
+enum err
+know_account(struct fake *opener, const uint8_t id[16])
+{
+	return know(opener, bytes_of(id, 16));
+}
+
+void
+know_accounts(struct fake *opener)
+{
+	static uint8_t ids[256][16];
+	for (unsigned i = 0; i < 256; i++) {
+		name_of(ids[i], 'a', i);
+	}
+	assert_int_equal(know(opener, bytes_of(ids[0], sizeof(ids))), ERR_OK);
+}
+
 void
 add_part(struct buf *parts, enum ipc_part_kind kind, unsigned account, const uint8_t blob[16],
 	 uint64_t stored, uint64_t quota, uint32_t epoch, struct bytes body)

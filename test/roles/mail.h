@@ -10,6 +10,10 @@
 /* A name of 16 bytes made of a letter and a number. */
 void name_of(uint8_t ret[16], char letter, unsigned number);
 
+/* The store knows this account, or those of the numbers 0 to 255, from then on. */
+enum err know_account(struct fake *opener, const uint8_t id[16]);
+void know_accounts(struct fake *opener);
+
 /* One element of MIX_PUT's list. */
 void add_part(struct buf *parts, enum ipc_part_kind kind, unsigned account, const uint8_t blob[16],
 	      uint64_t stored, uint64_t quota, uint32_t epoch, struct bytes body);

@@ -59,8 +59,10 @@ open_scene(struct scene *s, enum law_kind leave, enum law_kind arrive)
 	s->courier = rolehost_fake(&s->host, ROLE_COURIER, 0, ROLE_MIXER);
 	s->session = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_STORE);
 	s->spool = rolehost_fake(&s->host, ROLE_MIXER, 9, ROLE_STORE);
+	struct fake *opener = rolehost_fake(&s->host, ROLE_OPENER, 0, ROLE_STORE);
 	s->asker = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_KEEPER);
 	start_all(s);
+	know_accounts(opener);
 }
 
 static void

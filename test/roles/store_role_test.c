@@ -43,6 +43,7 @@ open_scene(struct scene *s, bool small_disk)
 	s->session = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_STORE);
 	s->opener = rolehost_fake(&s->host, ROLE_OPENER, 0, ROLE_STORE);
 	assert_true(rolehost_start(&s->host, ROLE_STORE));
+	know_accounts(s->opener);
 }
 
 static void
@@ -134,6 +135,8 @@ op_release(struct buf *ops, unsigned unit, uint32_t part, unsigned account)
 	wire_put_fixed(&w, name, 16);
 	wire_put_u32(&w, part);
 	name_of(name, 'a', account);
+	wire_put_fixed(&w, name, 16);
+	name_of(name, 'b', unit);
 	wire_put_fixed(&w, name, 16);
 	assert_int_equal(wire_done(&w), ERR_OK);
 }
@@ -432,6 +435,8 @@ a_session_reaches_the_logs_of_its_own_members_only(void **state)
 	open_scene(&s, false);
 	s.host.config.session_workers = 2;
 	restart(&s);
+	assert_int_equal(know_account(s.opener, mine), ERR_OK);
+	assert_int_equal(know_account(s.opener, others), ERR_OK);
 	assert_int_equal(append(s.session, mine), ERR_OK);
 	assert_int_equal(snapshot_get(s.session, mine), ERR_NOT_FOUND);
 	assert_int_equal(append(s.session, others), ERR_CLOSED);
@@ -441,6 +446,133 @@ a_session_reaches_the_logs_of_its_own_members_only(void **state)
 	assert_int_equal(delete_record(s.session, others), ERR_CLOSED);
 	restart(&s);
 	assert_int_equal(delete_record(s.session, mine), ERR_OK);
+	close_scene(&s);
+}
+
+static enum err
+delete_account(struct scene *s, unsigned account)
+{
+	struct msg_account_delete m;
+	struct answer a;
+	name_of(m.account, 'a', account);
+	answer_init(&a);
+	enum err e = fake_ask(s->opener, ACCOUNT_DELETE, account_delete, &m, &a);
+	answer_clear(&a);
+	return e;
+}
+
+static enum err
+delete_blobs(struct scene *s, struct bytes names)
+{
+	struct msg_blobs_delete m = {.names = names};
+	struct answer a;
+	answer_init(&a);
+	enum err e = fake_ask(s->opener, BLOBS_DELETE, blobs_delete, &m, &a);
+	answer_clear(&a);
+	return e;
+}
+
+static void
+what_comes_late_for_a_removed_member_brings_nothing_back(void **state)
+{
+	(void)state;
+	struct scene s;
+	struct buf charges = BUF_INIT(256);
+	struct buf ops = BUF_INIT(4096);
+	struct wire_writer w;
+	uint8_t account[16];
+	uint8_t blob[16];
+	open_scene(&s, false);
+	name_of(account, 'a', 7);
+	wire_writer_init(&w, &charges);
+	wire_put_fixed(&w, account, 16);
+	wire_put_u64(&w, 60);
+	wire_put_u64(&w, 0);
+	assert_int_equal(wire_done(&w), ERR_OK);
+	/* Waits already, with its blob, when she is removed. */
+	name_of(blob, 'b', 1);
+	assert_int_equal(put_blob(s.mixer, blob, BYTES_LIT("a body")), ERR_OK);
+	assert_int_equal(spool_put_as(&s, 1, "x", bytes_of(blob, 16), buf_bytes(&charges)), ERR_OK);
+	assert_int_equal(append(s.session, account), ERR_OK);
+	assert_int_equal(delete_account(&s, 7), ERR_OK);
+	for (int round = 0; round < 2; round++) {
+		/* A session that ends, a gate that had looked her up. */
+		assert_int_equal(append(s.session, account), ERR_NOT_FOUND);
+		assert_int_equal(spool_put_as(&s, 2, "x", BYTES_EMPTY, buf_bytes(&charges)), ERR_NOT_FOUND);
+		restart(&s);
+	}
+	assert_int_equal(spool_count(s.mixer), 1);
+	assert_int_equal(blob_is(s.session, blob, BYTES_LIT("a body")), ERR_OK);
+	op_release(&ops, 1, 0, 7);
+	assert_int_equal(batch(&s, &ops), ERR_OK);
+	assert_true(log_length(s.session, 7) == 0);
+	assert_int_equal(blob_is(s.session, blob, BYTES_LIT("a body")), ERR_NOT_FOUND);
+	buf_reset(&ops);
+	op_release(&ops, 1, 0, 7);
+	assert_int_equal(batch(&s, &ops), ERR_OK);
+	assert_int_equal(append(s.session, account), ERR_NOT_FOUND);
+	/* The others are as they were. */
+	name_of(account, 'a', 8);
+	assert_int_equal(append(s.session, account), ERR_OK);
+	buf_clear(&ops);
+	buf_clear(&charges);
+	close_scene(&s);
+}
+
+static void
+blobs_are_listed_in_pages_and_deleted_by_name(void **state)
+{
+	(void)state;
+	enum { COUNT = 40 };
+	struct scene s;
+	struct buf names = BUF_INIT(COUNT * 16);
+	struct msg_blob_names q = {.unused_ = 0};
+	struct msg_blob_names_reply r;
+	struct answer a;
+	uint8_t blob[16];
+	static uint8_t data[65536];
+	open_scene(&s, false);
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct msg_blob_put m = {.data = bytes_of(data, i % 2 == 0 ? 100 : sizeof(data))};
+		name_of(m.blob, 'b', i);
+		for (m.chunk = 0; m.chunk < 1 + i % 3; m.chunk++) {
+			answer_init(&a);
+			assert_int_equal(fake_ask(s.mixer, BLOB_PUT, blob_put, &m, &a), ERR_OK);
+			answer_clear(&a);
+		}
+		assert_int_equal(spool_put_as(&s, i, "x", bytes_of(m.blob, 16), BYTES_EMPTY), ERR_OK);
+	}
+	answer_init(&a);
+	assert_int_equal(fake_ask(s.opener, BLOB_NAMES, blob_names, &q, &a), ERR_OK);
+	assert_int_equal(msg_blob_names_reply_decode(buf_bytes(&a.payload), &r), ERR_OK);
+	assert_int_equal(r.more, 0);
+	assert_int_equal(r.names.len, COUNT * 16);
+	assert_int_equal(buf_append(&names, r.names), ERR_OK);
+	answer_clear(&a);
+	/* From each one on, all that stand behind it. */
+	for (size_t i = 0; i < COUNT; i++) {
+		memcpy(q.after, names.ptr + i * 16, 16);
+		answer_init(&a);
+		assert_int_equal(fake_ask(s.opener, BLOB_NAMES, blob_names, &q, &a), ERR_OK);
+		assert_int_equal(msg_blob_names_reply_decode(buf_bytes(&a.payload), &r), ERR_OK);
+		assert_true(bytes_equal(r.names, bytes_from(buf_bytes(&names), (i + 1) * 16)));
+		answer_clear(&a);
+	}
+	/* Some of them, one twice, one that is not there. */
+	struct buf some = BUF_INIT(1024);
+	assert_int_equal(buf_append(&some, bytes_slice(buf_bytes(&names), 0, 64)), ERR_OK);
+	assert_int_equal(buf_append(&some, bytes_slice(buf_bytes(&names), 0, 16)), ERR_OK);
+	name_of(blob, 'z', 1);
+	assert_int_equal(buf_append(&some, bytes_of(blob, 16)), ERR_OK);
+	assert_int_equal(delete_blobs(&s, buf_bytes(&some)), ERR_OK);
+	memset(q.after, 0, sizeof(q.after));
+	answer_init(&a);
+	assert_int_equal(fake_ask(s.opener, BLOB_NAMES, blob_names, &q, &a), ERR_OK);
+	assert_int_equal(msg_blob_names_reply_decode(buf_bytes(&a.payload), &r), ERR_OK);
+	assert_true(bytes_equal(r.names, bytes_from(buf_bytes(&names), 64)));
+	answer_clear(&a);
+	buf_clear(&some);
+	buf_clear(&names);
 	close_scene(&s);
 }
 
@@ -504,6 +636,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_malformed_batch_is_undone_and_its_sender_ended),
 	    cmocka_unit_test(a_long_walk_comes_in_pages_without_gap_or_repetition),
 	    cmocka_unit_test(the_quota_is_charged_at_entry_and_kept),
+	    cmocka_unit_test(what_comes_late_for_a_removed_member_brings_nothing_back),
+	    cmocka_unit_test(blobs_are_listed_in_pages_and_deleted_by_name),
 	    cmocka_unit_test(a_session_reaches_the_logs_of_its_own_members_only),
 	    cmocka_unit_test(a_full_disk_refuses_keeps_what_it_has_and_recovers),
 	};

@@ -215,6 +215,9 @@ testing_up(struct testing *t)
 	assert_int_equal(member_keys_add(&t->keys, 1, pub, sec), ERR_OK);
 	crypto_random_bytes(t->account, sizeof(t->account));
 	crypto_random_bytes(t->slots_hash, sizeof(t->slots_hash));
+	assert_int_equal(s->driver->begin(s->storage), ERR_OK);
+	assert_int_equal(s->driver->account_create(s->storage, t->account), ERR_OK);
+	assert_int_equal(s->driver->commit(s->storage), ERR_OK);
 	testing_session_up(t);
 }
 

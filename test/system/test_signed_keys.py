@@ -80,7 +80,7 @@ class SignedKeys(unittest.TestCase):
                 nonce = os.urandom(24)
                 value = b"\1" + nonce + aead_seal(self.seal, nonce, b"cohue directory 1\1" + key, padded)
                 db.execute("UPDATE directory SET value = ? WHERE key = ?", (value, key))
-            db.execute("DELETE FROM meta WHERE CAST(name AS TEXT) = 'signed-keys'")
+            db.execute("DELETE FROM meta WHERE CAST(name AS TEXT) = 'directory-form'")
 
     def versions(self) -> set[int]:
         return {plain[1] for plain in self.accounts().values()}
@@ -124,7 +124,7 @@ class SignedKeys(unittest.TestCase):
         # Who had captured a gate when gates had the MAC's key, and the store, puts in a key of his own.
         c = self.c
         with contextlib.closing(self.database()) as db:
-            signed = db.execute("SELECT name, value FROM meta WHERE CAST(name AS TEXT) = 'signed-keys'").fetchall()
+            signed = db.execute("SELECT name, value FROM meta WHERE CAST(name AS TEXT) = 'directory-form'").fetchall()
         self.make_old()
         with contextlib.closing(self.database()) as db, db:
             db.executemany("INSERT INTO meta VALUES(?, ?)", signed)
