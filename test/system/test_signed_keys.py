@@ -63,7 +63,7 @@ class SignedKeys(unittest.TestCase):
             r.text()
         generation = r.fixed(4)
         public = r.fixed(32)
-        proof = r.fixed(64 if version == 2 else 32)
+        proof = r.fixed(64 if version >= 2 else 32)
         before = plain[:len(plain) - len(r.data) - len(proof) - 36]
         return before, account, generation, public, proof, r.data
 
@@ -75,7 +75,8 @@ class SignedKeys(unittest.TestCase):
                 proof = reader.mac(self.mac_key, b"cohue public key 1" + account + generation + public)
                 if damaged:
                     public = os.urandom(32)
-                old = before[:1] + b"\1" + before[2:] + generation + public + proof + rest
+                # What came behind quota and day came later.
+                old = before[:1] + b"\1" + before[2:] + generation + public + proof + rest[:12]
                 padded = (old + b"\x80").ljust((len(old) // 512 + 1) * 512, b"\0")
                 nonce = os.urandom(24)
                 value = b"\1" + nonce + aead_seal(self.seal, nonce, b"cohue directory 1\1" + key, padded)
@@ -87,7 +88,7 @@ class SignedKeys(unittest.TestCase):
 
     def test_an_older_house_gets_its_signatures_at_the_next_start(self) -> None:
         c = self.c
-        self.assertEqual(self.versions(), {2})
+        self.assertGreater(min(self.versions()), 1)
         self.make_old()
         self.assertEqual(self.versions(), {1})
         c.cli("check")
@@ -99,7 +100,7 @@ class SignedKeys(unittest.TestCase):
         accounts = self.accounts()
         self.assertEqual(len(accounts), 2)
         for plain in accounts.values():
-            self.assertEqual(plain[1], 2)
+            self.assertGreater(plain[1], 1)
             _, account, generation, public, proof, _ = self.split(plain)
             self.assertTrue(reader.ed25519_verify(
                 self.verify_key, b"cohue public key 2" + account + generation + public, proof))
