@@ -526,8 +526,13 @@ take_boundary(struct edits *x, struct bytes message, const struct mail_structure
 	x->error = x->error == ERR_OK ? e : x->error;
 	replace(x, param_at, boundary.len, buf_bytes(&text));
 	for (uint32_t c = part->first_child; good && c != MAIL_NO_PART; c = s->parts[c].next_sibling) {
+		bool first = last == NULL;
 		last = &s->parts[c];
 		good = delimiter_before(message, last->header_at, boundary, &at);
+		if (good && first && at > part->body_at) {
+			/* What no reader shows: programs greet old ones there, each in its own words. */
+			cut(x, part->body_at, at - part->body_at);
+		}
 		replace(x, at + 2, boundary.len, buf_bytes(&text));
 	}
 	if (good && last != NULL && closing_delimiter(message, last, boundary, &at)) {
@@ -563,9 +568,21 @@ take_params(struct edits *x, struct bytes message, const struct mail_structure *
 	}
 }
 
+/* Nothing can name a part by its Content-ID, in which some programs put a time. */
+static bool
+has_no_references(const struct mail_structure *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (is_type(&s->parts[i], "text", "html") || is_type(&s->parts[i], "multipart", "related")) {
+			return false;
+		}
+	}
+	return !s->truncated;
+}
+
 static void
 take_part(struct edits *x, struct bytes message, const struct mail_structure *s, uint32_t number,
-	  const struct mail_privacy *p)
+	  bool free_of_references, const struct mail_privacy *p)
 {
 	const struct mail_part *part = &s->parts[number];
 	struct mail_fields it;
@@ -581,7 +598,8 @@ take_part(struct edits *x, struct bytes message, const struct mail_structure *s,
 			take_params(x, message, s, number, &f, p);
 		} else if (bytes_is_nocase(f.name, "Content-Disposition")) {
 			take_params(x, message, s, number, &f, p);
-		} else if (part->parent != MAIL_NO_PART && !privacy_field_leaves(f.name)) {
+		} else if ((part->parent != MAIL_NO_PART && !privacy_field_leaves(f.name)) ||
+			   (free_of_references && bytes_is_nocase(f.name, "Content-ID"))) {
 			cut(x, f.offset, f.whole.len);
 		}
 	}
@@ -600,11 +618,12 @@ take_parts(struct edits *x, struct bytes message, const struct mail_privacy *p)
 		e = closed == NULL ? ERR_MEMORY : ERR_OK;
 	}
 	x->error = x->error == ERR_OK ? e : x->error;
+	bool free_of_references = e == ERR_OK && has_no_references(&s);
 	for (uint32_t i = 0; x->error == ERR_OK && i < s.count; i++) {
 		uint32_t parent = s.parts[i].parent;
 		closed[i] = parent != MAIL_NO_PART && (closed[parent] || is_closed(&s.parts[parent]));
 		if (!closed[i]) {
-			take_part(x, message, &s, i, p);
+			take_part(x, message, &s, i, free_of_references, p);
 		}
 	}
 	arena_clear(&arena);

@@ -144,7 +144,7 @@ test_boundaries_are_made_anew_in_all_layers_without_signature(void **state)
 	    &p,
 	    "Message-ID: " OURS "\r\nContent-Type: multipart/mixed;\r\n "
 	    "boundary=\"_abcd0000000000000000000000000000_0000\"; x=y\r\n\r\n"
-	    "preamble\r\n--_abcd0000000000000000000000000000_0000\r\nContent-Type: multipart/alternative; "
+	    "--_abcd0000000000000000000000000000_0000\r\nContent-Type: multipart/alternative; "
 	    "boundary=_abcd0000000000000000000000000000_0001\r\n\r\n"
 	    "--_abcd0000000000000000000000000000_0001\r\nContent-Type: "
 	    "text/plain\r\n\r\n--Apple-Mail=_12\r\n"
@@ -175,6 +175,25 @@ test_what_is_signed_keeps_every_octet(void **state)
 	    "\r\n--_abcd0000000000000000000000000000_0000\r\nContent-Type: "
 	    "application/pgp-signature\r\n\r\nsig\r\n"
 	    "--_abcd0000000000000000000000000000_0000--\r\n");
+}
+
+static void
+test_a_content_id_goes_where_nothing_can_refer_to_it(void **state)
+{
+	const struct mail_privacy p = standard();
+	(void)state;
+	expect("Message-ID: <x@y>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+	       "--b\r\nContent-ID: <20231114.x%a@pc>\r\n\r\nx\r\n--b--\r\n",
+	       &p,
+	       "Message-ID: " OURS "\r\nContent-Type: multipart/mixed; "
+	       "boundary=_abcd0000000000000000000000000000_0000\r\n\r\n"
+	       "--_abcd0000000000000000000000000000_0000\r\n\r\nx\r\n--_abcd0000000000000000000000000000_"
+	       "0000--\r\n");
+	expect("Message-ID: <x@y>\r\nContent-Type: multipart/related; boundary=\"b\\c\"\r\n\r\n"
+	       "--bc\r\nContent-ID: <1@pc>\r\nContent-Type: text/html\r\n\r\nx\r\n--bc--\r\n",
+	       &p,
+	       "Message-ID: " OURS "\r\nContent-Type: multipart/related; boundary=\"b\\c\"\r\n\r\n"
+	       "--bc\r\nContent-ID: <1@pc>\r\nContent-Type: text/html\r\n\r\nx\r\n--bc--\r\n");
 }
 
 static void
@@ -275,6 +294,7 @@ main(void)
 	    cmocka_unit_test(test_missing_dates_are_those_of_the_release),
 	    cmocka_unit_test(test_boundaries_are_made_anew_in_all_layers_without_signature),
 	    cmocka_unit_test(test_what_is_signed_keeps_every_octet),
+	    cmocka_unit_test(test_a_content_id_goes_where_nothing_can_refer_to_it),
 	    cmocka_unit_test(test_a_message_within_keeps_every_octet),
 	    cmocka_unit_test(test_a_message_sent_again_tells_its_time_but_neither_zone_nor_way),
 	    cmocka_unit_test(test_signed_and_encrypted_mail_is_known),
