@@ -61,7 +61,7 @@ copies_for_very_many_fit_into_one_unit(void **state)
 	for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
 		struct delivery d;
 		struct buf parts = BUF_INIT(UNIT_MAX - AROUND);
-		assert_int_equal(delivery_init(&d, codec, buf_bytes(&m), counts[c]), ERR_OK);
+		assert_int_equal(delivery_init(&d, codec, secret, buf_bytes(&m), counts[c]), ERR_OK);
 		/* Where there is room, nothing is cut for it. */
 		assert_true(counts[c] > 60 || d.summary.len > 90 * 1024);
 		d.sender = bytes_of(m.ptr, ARRIVAL_ADDRESS_MAX);
