@@ -37,6 +37,7 @@ end_transaction(struct mx_connection *c)
 	free(c->targets);
 	c->targets = NULL;
 	c->target_count = 0;
+	c->waits = false;
 	c->too_much = false;
 	c->utf8 = false;
 }
@@ -209,6 +210,8 @@ add_targets(struct mx_connection *c, const struct lookup_account *found, size_t 
 		return ERR_MEMORY;
 	}
 	c->targets = more;
+	/* Haste is one member's to ask for: behind an address of several, the others have not. */
+	c->waits = c->waits || count != 1 || !mail_subaddress_ends(c->asked.local, '+', BYTES_LIT("now"));
 	for (size_t i = 0; i < count; i++) {
 		if (has_target(c, found[i].id)) {
 			/* By another alias already: one copy is enough. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "crypto/crypto.h"
 #include "gate_mx/mx.h"
+#include "law/law.h"
 #include "mail/write.h"
 #include "process/log.h"
 
@@ -111,7 +112,8 @@ put_unit(struct mx_connection *c, struct bytes parts)
 	struct msg_mix_put m = {.stage = IPC_STAGE_ARRIVING,
 				.size = delivery_wire_size(buf_bytes(&c->message)),
 				.weight = 1,
-				.counts = 1};
+				.counts = c->waits ? 1 : 0,
+				.lane = c->waits ? LAW_NORMAL : LAW_DUE};
 	crypto_random_bytes(m.unit, sizeof(m.unit));
 	/* Sending hosts are told apart, and not named: a keyed hash. */
 	crypto_mac(c->mx->keys.key[PURPOSE_DIRECTORY_HASH], bytes_of(c->peer, sizeof(c->peer)), m.source);

@@ -58,6 +58,7 @@ struct mx_connection {
 	struct buf addresses;
 	struct mx_target *targets;
 	size_t target_count;
+	bool waits; /* some recipient did not ask for haste by her address */
 	struct buf message;
 	bool too_much; /* memory for messages in flight is used up */
 	/* What was asked of a task. */

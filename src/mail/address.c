@@ -309,3 +309,11 @@ mail_subaddress_split(struct bytes local, uint8_t separator, struct bytes *ret_b
 	*ret_detail = bytes_from(local, (size_t)at + 1);
 	return true;
 }
+
+bool
+mail_subaddress_ends(struct bytes local, uint8_t separator, struct bytes word)
+{
+	ptrdiff_t last = bytes_find_last(local, separator);
+	return bytes_find(local, separator) > 0 &&
+	       bytes_equal_nocase(bytes_from(local, (size_t)last + 1), word);
+}

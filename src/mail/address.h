@@ -45,6 +45,8 @@ COHUE_MUST_USE enum err mail_domain_normalise(struct bytes domain, struct buf *o
 COHUE_MUST_USE enum err mail_local_unquote(const struct mail_mailbox *mailbox, struct buf *out);
 /* Appends the local part in SMTP's form, quoted where it must be. `local` has no quoting. */
 COHUE_MUST_USE enum err mail_local_quote(struct bytes local, struct buf *out);
+/* True for "alice+word" and "alice+shop+word", whatever the case; never without something before the separator. */
+bool mail_subaddress_ends(struct bytes local, uint8_t separator, struct bytes word);
 /* "alice+shop" gives "alice" and "shop"; false (and base = local, detail empty) without the separator, or where it comes first. */
 bool mail_subaddress_split(struct bytes local, uint8_t separator, struct bytes *ret_base,
 			   struct bytes *ret_detail);

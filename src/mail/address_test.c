@@ -98,6 +98,21 @@ subaddresses_are_split_at_the_first_separator(void **state)
 	assert_true(bytes_is(base, "+x"));
 }
 
+static void
+the_last_subaddress_counts_whatever_its_case(void **state)
+{
+	(void)state;
+	assert_true(mail_subaddress_ends(BYTES_LIT("alice+now"), '+', BYTES_LIT("now")));
+	assert_true(mail_subaddress_ends(BYTES_LIT("alice+shop+NOW"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_LIT("alice+now+shop"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_LIT("alice+nowhere"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_LIT("alicenow"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_LIT("now"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_LIT("+now"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_LIT("+shop+now"), '+', BYTES_LIT("now")));
+	assert_false(mail_subaddress_ends(BYTES_EMPTY, '+', BYTES_LIT("now")));
+}
+
 int
 main(void)
 {
@@ -107,6 +122,7 @@ main(void)
 	    cmocka_unit_test(long_local_parts_are_refused),
 	    cmocka_unit_test(paths_end_at_their_bracket),
 	    cmocka_unit_test(subaddresses_are_split_at_the_first_separator),
+	    cmocka_unit_test(the_last_subaddress_counts_whatever_its_case),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,6 +102,8 @@ serve_task(void *arg)
 	}
 	if (c->closed) {
 		conn_free(c);
+	} else if (c->struck) {
+		conn_beat(c);
 	}
 }
 
@@ -335,6 +337,38 @@ conn_write(struct conn *c, struct bytes data)
 		data = bytes_from(data, n);
 	}
 	return c->closed ? ERR_CLOSED : ERR_OK;
+}
+
+enum err
+conn_write_beat(struct conn *c, struct bytes data)
+{
+	struct channel *ch = gate_channel(c);
+	struct msg_conn_data m = {.conn = c->id, .data = data};
+	if (c->closed || ch == NULL) {
+		return ERR_CLOSED;
+	}
+	if (data.len == 0 || data.len > CONN_BEAT_MAX || c->unended) {
+		return ERR_LIMIT;
+	}
+	if (c->window < data.len) {
+		return ERR_OK;
+	}
+	enum err e = channel_notice(ch, CONN_DATA, conn_data, &m);
+	if (e == ERR_OK) {
+		c->window -= data.len;
+		c->unended = true;
+		conn_flush(c, CONN_PAD_BEAT);
+	}
+	return e;
+}
+
+void
+conn_beat(struct conn *c)
+{
+	c->struck = c->task != NULL;
+	if (c->protocol->beat != NULL && c->task == NULL && !c->closed && !c->closing) {
+		c->protocol->beat(c);
+	}
 }
 
 void

@@ -21,6 +21,8 @@ struct conn_protocol {
 	/* In the loop, not in a task: makes conn->state. ERR_MEMORY. */
 	enum err (*open)(struct conn *c);
 	void (*serve)(struct conn *c);
+	/* May be NULL. In the loop, while no task serves: the public clock has struck (session/beat.h). Writes with conn_write_beat. */
+	void (*beat)(struct conn *c);
 	/* Frees conn->state; no task runs any more. */
 	void (*destroy)(struct conn *c);
 };
@@ -43,6 +45,7 @@ struct conn {
 	struct task *waiter; /* the same, while it waits for input or credit */
 	struct timer timer;
 	bool woken;   /* something came while the task ran */
+	bool struck;  /* the clock struck meanwhile */
 	bool timed;   /* the deadline has passed since serve was last called */
 	bool closed;  /* the gate has gone, or closed it: nothing can be sent */
 	bool closing; /* conn_close was called */
@@ -58,6 +61,8 @@ struct conn *conn_find(const struct worker *w, unsigned gate, uint32_t id);
 COHUE_MUST_USE enum err conn_data(struct conn *c, struct bytes data);
 /* ERR_LIMIT: more than was sent. */
 COHUE_MUST_USE enum err conn_credit(struct conn *c, uint32_t count);
+/* The clock strikes: now, or as soon as its task has ended. */
+void conn_beat(struct conn *c);
 /* The peer has gone: nothing is sent any more; freed as soon as its task has ended. */
 void conn_gone(struct conn *c);
 /* All of a gate that has gone. */
@@ -78,9 +83,14 @@ COHUE_MUST_USE enum err conn_wait(struct conn *c, msec deadline);
 COHUE_MUST_USE enum err conn_write(struct conn *c, struct bytes data);
 /*
  * What was written so far is a response: the gate pads and sends it. Waiting for input and returning from serve do that too, so that
- * protocols need it only for CONN_PAD_BEAT, before which 1 to CONN_BEAT_MAX bytes are written.
+ * protocols need it for nothing else.
  */
 void conn_flush(struct conn *c, enum conn_pad pad);
+/*
+ * From beat(): 1 to CONN_BEAT_MAX bytes, sent as one record of 512 bytes. Who has taken nothing for so long that there is no room for
+ * them gets none: they are dropped, and it is no error. ERR_CLOSED, ERR_LIMIT, ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err conn_write_beat(struct conn *c, struct bytes data);
 /* Calls serve soon: something else than input has happened. */
 void conn_wake(struct conn *c);
 /* serve is called at this time (CLOCK_MONOTONIC, ms) with conn->timed set; 0: never. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "protocol/imap_gate.h"
+#include "session/beat.h"
 
 enum { IDLE_LINE_MAX = 1024, BATCH_MAX = CONN_WINDOW };
 
@@ -75,6 +76,7 @@ do_idle(struct imap *im)
 	im->idle_tag_len = im->command->tag.len;
 	im->idling = true;
 	im->view.idle = im->selected;
+	im->view.paced = beat_is_on(im->conn->worker);
 	imap_reader_expect_line(&im->reader, IDLE_LINE_MAX);
 }
 
@@ -317,7 +319,11 @@ serve(struct conn *c)
 	}
 	enum err e = im->leaving ? ERR_OK : read_commands(im);
 	if (e == ERR_OK && im->idling && !im->leaving && conn_available(c) == 0) {
-		imap_report(im, true);
+		if (im->view.paced) {
+			imap_report_own(im);
+		} else {
+			imap_report(im, true);
+		}
 	}
 	if (e == ERR_OK) {
 		e = imap_flush(im, true);
@@ -328,6 +334,30 @@ serve(struct conn *c)
 	} else {
 		msec silence = loop_now(c->worker->host->loop) + idle;
 		conn_deadline(c, im->pace != 0 && im->pace < silence ? im->pace : silence);
+	}
+}
+
+/* Between serve and serve: no task runs. The record is the same length whatever it says. */
+static void
+beat(struct conn *c)
+{
+	struct imap *im = c->state;
+	if (!im->idling || im->leaving || conn_available(c) > 0) {
+		return; /* or it is about to be answered */
+	}
+	buf_init(&im->out, IMAP_OUT_MAX);
+	imap_writer_init(&im->w, &im->out, im->utf8);
+	imap_report_beat(im, CONN_BEAT_MAX);
+	if (im->out.len == 0) {
+		imap_write_status(&im->w, BYTES_EMPTY, "OK", NULL, "Still here");
+	}
+	enum err e = im->w.error;
+	if (e == ERR_OK) {
+		e = conn_write_beat(c, buf_bytes(&im->out));
+	}
+	buf_wipe(&im->out);
+	if (e != ERR_OK) {
+		conn_close(c);
 	}
 }
 
@@ -357,4 +387,5 @@ destroy(struct conn *c)
 	c->state = NULL;
 }
 
-const struct conn_protocol imap_protocol = {.open = open_imap, .serve = serve, .destroy = destroy};
+const struct conn_protocol imap_protocol = {
+    .open = open_imap, .serve = serve, .beat = beat, .destroy = destroy};

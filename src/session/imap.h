@@ -85,6 +85,10 @@ bool imap_keywords_fit(const struct imap *im, const struct imap_flags *flags);
 bool imap_uid_set(struct arena *a, const struct message_item *items, size_t count, struct uid_set *ret);
 /* Tells what has changed in the selected mailbox; `expunges`: sequence numbers may change now. */
 void imap_report(struct imap *im, bool expunges);
+/* Between two beats: what her own clients did; what the house brought stays. */
+void imap_report_own(struct imap *im);
+/* At a beat: what the house brought, as far as it goes into so many bytes of output. */
+void imap_report_beat(struct imap *im, size_t room);
 void imap_deselect(struct imap *im);
 
 /* ---- the commands: each writes its answer, the tagged one included ---- */

@@ -244,17 +244,40 @@ imap_uid_set(struct arena *a, const struct message_item *items, size_t count, st
 
 /* ---- telling of changes ---- */
 
+enum {
+	LINE_EXPUNGE_MAX = sizeof("* 4294967295 EXPUNGE\r\n"),
+	LINES_ADDED_MAX = sizeof("* 4294967295 EXISTS\r\n* 4294967295 RECENT\r\n"),
+};
+
+/* As many as go into so many bytes of output. */
 static void
-report_expunges(struct imap *im, const struct fold_mailbox *box)
+report_expunges(struct imap *im, const struct fold_mailbox *box, size_t room)
 {
 	size_t count = view_gone_count(&im->view);
 	/* From the last, so that each number is still right when the client reads it. */
-	for (size_t i = count; i > 0; i--) {
-		uint32_t uid = view_gone_at(&im->view, i - 1);
-		uint32_t sequence = fold_message_lower(box, uid) + (uint32_t)i;
+	for (; count > 0 && im->out.len + LINE_EXPUNGE_MAX <= room; count--) {
+		uint32_t uid = view_gone_at(&im->view, count - 1);
+		uint32_t sequence = fold_message_lower(box, uid) + (uint32_t)count;
 		imap_write_untagged_number(&im->w, sequence, "EXPUNGE");
 	}
-	buf_clear(&im->view.gone);
+	if (count == 0) {
+		buf_clear(&im->view.gone);
+	} else {
+		buf_truncate(&im->view.gone, count * sizeof(uint32_t));
+	}
+}
+
+static void
+report_added(struct imap *im, const struct fold_mailbox *box)
+{
+	struct view *v = &im->view;
+	uint32_t before = view_count(v, box);
+	v->uidnext = box->uidnext;
+	uint32_t now = view_count(v, box);
+	if (now != before) {
+		imap_write_untagged_number(&im->w, now, "EXISTS");
+		imap_write_untagged_number(&im->w, 0, "RECENT");
+	}
 }
 
 static void
@@ -296,33 +319,75 @@ report_flags(struct imap *im, const struct fold_mailbox *box)
 	buf_clear(&v->changed);
 }
 
-void
-imap_report(struct imap *im, bool expunges)
+/* The mailbox with something to tell of; NULL where there is none, or it has gone. */
+static const struct fold_mailbox *
+stale_mailbox(struct imap *im)
 {
 	if (!im->selected || !im->view.stale) {
-		return;
+		return NULL;
 	}
 	const struct fold_mailbox *box = imap_selected(im);
 	if (box == NULL) {
 		imap_write_status(&im->w, BYTES_EMPTY, "BYE", NULL, "The selected mailbox has gone");
 		im->leaving = true;
+	}
+	return box;
+}
+
+void
+imap_report(struct imap *im, bool expunges)
+{
+	const struct fold_mailbox *box = stale_mailbox(im);
+	struct view *v = &im->view;
+	if (box == NULL) {
 		return;
 	}
-	struct view *v = &im->view;
-	if (expunges && view_gone_count(v) > 0) {
-		report_expunges(im, box);
+	if (expunges) {
+		report_expunges(im, box, SIZE_MAX);
 	}
-	uint32_t before = view_count(v, box);
-	v->uidnext = box->uidnext;
-	uint32_t now = view_count(v, box);
-	if (now != before) {
-		imap_write_untagged_number(&im->w, now, "EXISTS");
-		imap_write_untagged_number(&im->w, 0, "RECENT");
-	}
+	report_added(im, box);
 	if (v->changed.len > 0) {
 		report_flags(im, box);
 	}
 	v->stale = view_gone_count(v) > 0;
+	v->news = v->own = v->added = false;
+}
+
+void
+imap_report_own(struct imap *im)
+{
+	const struct fold_mailbox *box = im->view.own ? stale_mailbox(im) : NULL;
+	struct view *v = &im->view;
+	if (box == NULL) {
+		return;
+	}
+	report_expunges(im, box, SIZE_MAX);
+	if (!v->news || v->added) {
+		report_added(im, box);
+		v->news = false;
+	}
+	if (v->changed.len > 0) {
+		report_flags(im, box);
+	}
+	v->own = v->added = false;
+	v->stale = v->news;
+}
+
+void
+imap_report_beat(struct imap *im, size_t room)
+{
+	/* What goes beyond one record, and what her own clients did at this moment, is told by others. */
+	const struct fold_mailbox *box =
+	    im->view.news && !im->view.lost && imap_selected(im) != NULL ? stale_mailbox(im) : NULL;
+	struct view *v = &im->view;
+	if (box == NULL || room < im->out.len + LINE_EXPUNGE_MAX + LINES_ADDED_MAX) {
+		return;
+	}
+	report_expunges(im, box, room - LINES_ADDED_MAX);
+	report_added(im, box);
+	v->news = view_gone_count(v) > 0;
+	v->added = false;
+	v->stale = v->news || v->own || v->changed.len > 0;
 }
 
 void

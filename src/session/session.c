@@ -14,6 +14,7 @@
 #include "base/secret.h"
 #include "mail/charset.h"
 #include "process/log.h"
+#include "session/beat.h"
 #include "session/conn.h"
 #include "session/imap.h"
 #include "session/member.h"
@@ -316,6 +317,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	w->host = h;
 	h->state = w;
 	timer_init(&w->upkeep, on_upkeep, w);
+	beat_init(w);
 	/* Converters are files: there are none any more once the root is empty. */
 	mail_charset_preload();
 	return blob_codec_create(&w->codec);
@@ -334,7 +336,10 @@ start(struct role_host *h)
 	if (e == ERR_OK) {
 		e = role_wait_channel(h, ROLE_MIXER, 0, limit, &ch);
 	}
-	return e == ERR_OK ? timer_start_after(h->loop, &w->upkeep, UPKEEP_MS) : e;
+	if (e == ERR_OK) {
+		e = timer_start_after(h->loop, &w->upkeep, UPKEEP_MS);
+	}
+	return e == ERR_OK ? beat_start(w) : e;
 }
 
 static void
@@ -367,10 +372,11 @@ status(struct role_host *h, struct buf *out)
 	const struct worker *w = h->state;
 	return buf_printf(out,
 			  "connections_open %zu\nmembers_online %zu\nconnections %llu\ncommands %llu\n"
-			  "filed %llu\ndamaged %llu\ntasks %zu\n",
+			  "beats %llu\nfiled %llu\ndamaged %llu\ntasks %zu\n",
 			  w->conn_count, w->member_count, (unsigned long long)w->seen_connections,
-			  (unsigned long long)w->seen_commands, (unsigned long long)w->seen_filed,
-			  (unsigned long long)w->seen_damaged, task_count(h->loop));
+			  (unsigned long long)w->seen_commands, (unsigned long long)w->seen_beats,
+			  (unsigned long long)w->seen_filed, (unsigned long long)w->seen_damaged,
+			  task_count(h->loop));
 }
 
 static void

@@ -176,10 +176,16 @@ note_flags(struct view *v, struct uid_set uids)
 }
 
 static void
-tell(struct view *v)
+tell(struct view *v, bool added)
 {
 	v->stale = true;
-	if (v->idle) {
+	if (v->member->author == NULL && !v->lost) {
+		v->news = true;
+	} else {
+		v->own = true;
+		v->added = v->added || added;
+	}
+	if (v->idle && (v->own || !v->paced)) {
 		conn_wake(v->conn);
 	}
 }
@@ -205,7 +211,7 @@ views_on_change(void *arg, const struct fold_change *change)
 			continue;
 		}
 		v->lost = v->lost || e != ERR_OK;
-		tell(v);
+		tell(v, change->kind == FOLD_CHANGE_ADDED);
 	}
 }
 

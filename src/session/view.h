@@ -21,8 +21,13 @@ struct view {
 	bool read_only;
 	bool mute;  /* flag changes of our own are not noted */
 	bool idle;  /* wake the connection when something changes */
+	bool paced; /* but not for what the house brings: that waits for the beat (session/beat.h) */
 	bool lost;  /* the mailbox, or the state, has gone: the connection must end */
 	bool stale; /* something is to be told */
+	/* Of that, while it is paced: */
+	bool news;  /* what the house brought: arrivals, above all */
+	bool own;   /* what her own clients did */
+	bool added; /* among it, messages */
 };
 
 enum { VIEW_GONE_MAX = 8 << 20, VIEW_CHANGED_MAX = 1 << 20 };

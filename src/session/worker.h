@@ -47,9 +47,13 @@ struct worker {
 	size_t member_count;
 	size_t message_bytes; /* taken in at this moment, see WORKER_MESSAGES_BYTES_MAX */
 	struct timer upkeep;
+	struct timer beat;
+	msec beat_last;       /* the tick of the arrivals' clock that struck last */
+	bool beating;         /* a task is at it */
 	unsigned opener_life; /* counts its channels: an answer never reaches its successor */
 	uint64_t seen_connections;
 	uint64_t seen_commands;
+	uint64_t seen_beats; /* records */
 	uint64_t seen_filed;
 	uint64_t seen_damaged;
 };

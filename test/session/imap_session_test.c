@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "session/beat.h"
 #include "session_testing.h"
 
 #define HELLO                                                                                                \
@@ -69,7 +70,7 @@ what_arrives_is_filed_once_and_told_in_idle(void **state)
 	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
 	testing_type(&t, 0, "SELECT INBOX", "OK");
 	assert_true(testing_told(&t, 0, "* 1 EXISTS"));
-	buf_reset(&t.conns[0].output);
+	testing_forget(&t, 0);
 	t.conns[0].seen = 0;
 	testing_send(&t, 0, BYTES_LIT("i IDLE\r\n"));
 	testing_turns(&t, 10);
@@ -89,6 +90,240 @@ what_arrives_is_filed_once_and_told_in_idle(void **state)
 	testing_send(&t, 0, BYTES_LIT("DONE\r\n"));
 	testing_turns(&t, 10);
 	assert_true(testing_told(&t, 0, "i OK"));
+	testing_down(&t);
+}
+
+/* ---- the beat ---- */
+
+/* The clock strikes for each connection. */
+static void
+strike(struct testing *t)
+{
+	struct worker *w = t->session->state;
+	for (uint32_t i = 0; i < TESTING_CONNS; i++) {
+		struct conn *c = conn_find(w, 0, i);
+		if (c != NULL) {
+			conn_beat(c);
+		}
+	}
+	testing_turns(t, 5);
+}
+
+static void
+idle(struct testing *t, uint32_t conn)
+{
+	testing_type(t, conn, "SELECT INBOX", "OK");
+	testing_send(t, conn, BYTES_LIT("i IDLE\r\n"));
+	testing_turns(t, 10);
+	assert_true(testing_told(t, conn, "+ idling\r\n"));
+	testing_forget(t, conn);
+}
+
+static void
+with_the_clock_news_waits_for_the_beat(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	t.session->config.arrive.kind = LAW_CROWD;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	testing_open(&t, 2, IPC_PROTOCOL_SUBMISSION);
+	testing_type(&t, 1, "SELECT INBOX", "OK");
+	idle(&t, 0);
+	unsigned quiet = t.conns[1].flushes + t.conns[2].flushes;
+	strike(&t);
+	assert_int_equal(t.conns[0].beats, 1);
+	assert_string_equal(testing_output(&t, 0), "* OK Still here\r\n");
+	testing_forget(&t, 0);
+	testing_arrive(&t, HELLO, NULL);
+	testing_turns(&t, 20);
+	assert_string_equal(testing_output(&t, 0), "");
+	/* It is filed, though: who asks is told. */
+	testing_type(&t, 1, "STATUS INBOX (MESSAGES)", "OK");
+	assert_true(testing_told(&t, 1, "MESSAGES 1)"));
+	assert_string_equal(testing_output(&t, 0), "");
+	unsigned flushes = t.conns[0].flushes;
+	strike(&t);
+	assert_string_equal(testing_output(&t, 0), "* 1 EXISTS\r\n* 0 RECENT\r\n");
+	assert_int_equal(t.conns[0].beats, 2);
+	assert_int_equal(t.conns[0].flushes, flushes + 1);
+	testing_forget(&t, 0);
+	/* Told once. Who is not in IDLE hears nothing of the clock. */
+	strike(&t);
+	assert_string_equal(testing_output(&t, 0), "* OK Still here\r\n");
+	assert_int_equal(t.conns[1].beats + t.conns[2].beats, 0);
+	assert_int_equal(t.conns[1].flushes + t.conns[2].flushes, quiet + 1);
+	/* Her own command ends the wait. */
+	testing_arrive(&t, HELLO, NULL);
+	testing_forget(&t, 0);
+	testing_send(&t, 0, BYTES_LIT("DONE\r\n"));
+	testing_turns(&t, 10);
+	assert_string_equal(testing_output(&t, 0), "* 2 EXISTS\r\n* 0 RECENT\r\ni OK Done\r\n");
+	strike(&t);
+	assert_int_equal(t.conns[0].beats, 3);
+	testing_down(&t);
+}
+
+static void
+what_her_own_clients_do_is_told_at_once_and_news_is_not(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	t.session->config.arrive.kind = LAW_CROWD;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	testing_append(&t, 1, "INBOX", HELLO, "OK");
+	testing_append(&t, 1, "INBOX", HELLO, "OK");
+	testing_type(&t, 1, "SELECT INBOX", "OK");
+	idle(&t, 0);
+	testing_arrive(&t, HELLO, NULL);
+	testing_type(&t, 1, "STORE 2 +FLAGS.SILENT (\\Deleted)", "OK");
+	testing_turns(&t, 5);
+	assert_string_equal(testing_output(&t, 0), "* 2 FETCH (UID 2 FLAGS (\\Deleted))\r\n");
+	testing_forget(&t, 0);
+	testing_type(&t, 1, "EXPUNGE", "OK");
+	testing_turns(&t, 5);
+	assert_string_equal(testing_output(&t, 0), "* 2 EXPUNGE\r\n");
+	testing_forget(&t, 0);
+	strike(&t);
+	assert_string_equal(testing_output(&t, 0), "* 2 EXISTS\r\n* 0 RECENT\r\n");
+	testing_forget(&t, 0);
+	/* Behind what arrived she puts something: its number tells of both. */
+	testing_arrive(&t, HELLO, NULL);
+	testing_append(&t, 1, "INBOX", HELLO, "OK");
+	testing_turns(&t, 5);
+	assert_string_equal(testing_output(&t, 0), "* 4 EXISTS\r\n* 0 RECENT\r\n");
+	testing_forget(&t, 0);
+	strike(&t);
+	assert_string_equal(testing_output(&t, 0), "* OK Still here\r\n");
+	testing_down(&t);
+}
+
+static enum err
+build_forgetting(void *arg, struct member *m, struct member_change *c)
+{
+	const uint32_t *last = arg;
+	static struct uid_range range;
+	range = (struct uid_range){.first = 1, .last = *last};
+	struct operation op = {.kind = OPERATION_EXPUNGE,
+			       .expunge = {.mailbox = fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX"))->id,
+					   .uids = {.ranges = &range, .count = 1}}};
+	return operations_add(c->record, &op);
+}
+
+static struct member *forgetful;
+
+static void
+forget_task(void *arg)
+{
+	assert_int_equal(member_append(forgetful, NULL, build_forgetting, arg, NULL), ERR_OK);
+}
+
+static void
+news_beyond_one_record_goes_on_with_the_next_beat(void **state)
+{
+	enum { MESSAGES = 60 };
+	struct testing t;
+	uint32_t last = MESSAGES;
+	(void)state;
+	testing_up(&t);
+	t.session->config.arrive.kind = LAW_CROWD;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		testing_append(&t, 0, "INBOX", HELLO, "OK");
+	}
+	idle(&t, 0);
+	/* The house itself forgets, as it does with old lines of the journal; and something comes. */
+	forgetful = conn_find(t.session->state, 0, 0)->member;
+	assert_int_equal(role_spawn(t.session, forget_task, &last), ERR_OK);
+	testing_turns(&t, 20);
+	testing_arrive(&t, HELLO, NULL);
+	assert_string_equal(testing_output(&t, 0), "");
+	unsigned expunged = 0;
+	unsigned beats = 0;
+	uint32_t count = MESSAGES;
+	while (expunged < MESSAGES && beats < 10) {
+		char line[40];
+		strike(&t);
+		beats++;
+		while (expunged < MESSAGES) {
+			(void)snprintf(line, sizeof(line), "* %u EXPUNGE\r\n", MESSAGES - expunged);
+			if (!testing_told(&t, 0, line)) {
+				break;
+			}
+			expunged++;
+			count--;
+		}
+		if (beats == 1) {
+			/* What the client still counts, and one more. */
+			(void)snprintf(line, sizeof(line), "* %u EXISTS\r\n", count + 1);
+			assert_true(testing_told(&t, 0, line));
+		}
+		testing_forget(&t, 0);
+	}
+	assert_int_equal(expunged, MESSAGES);
+	assert_int_equal(t.conns[0].beats, beats);
+	assert_true(beats > 1 && beats < 5);
+	strike(&t);
+	assert_string_equal(testing_output(&t, 0), "* OK Still here\r\n");
+	testing_send(&t, 0, BYTES_LIT("DONE\r\n"));
+	testing_turns(&t, 10);
+	testing_type(&t, 0, "FETCH 1 UID", "OK");
+	assert_true(testing_told(&t, 0, "(UID 61)"));
+	testing_down(&t);
+}
+
+static void
+who_takes_nothing_is_not_waited_for(void **state)
+{
+	enum { BEATS = 20000 };
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	t.session->config.arrive.kind = LAW_CROWD;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	idle(&t, 0);
+	t.conns[0].greedy = true;
+	for (unsigned i = 0; i < BEATS; i += 100) {
+		for (unsigned k = 0; k < 100; k++) {
+			conn_beat(conn_find(t.session->state, 0, 0));
+		}
+		testing_turns(&t, 1);
+	}
+	testing_turns(&t, 20);
+	assert_false(t.conns[0].closed);
+	assert_true(t.conns[0].beats > CONN_WINDOW / 20 && t.conns[0].beats < BEATS);
+	testing_down(&t);
+}
+
+static void
+the_beat_comes_a_constant_while_after_each_tick(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	t.session->config.arrive.kind = LAW_CROWD;
+	t.session->config.arrive.clock = 500;
+	assert_int_equal(beat_after(500), 50);
+	assert_int_equal(beat_after(2 * MSEC_MINUTE), 2 * MSEC_SECOND);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	idle(&t, 0);
+	assert_int_equal(beat_start(t.session->state), ERR_OK);
+	msec until = law_grid_after(500, clock_wall()) + 2100;
+	unsigned beats = 0;
+	while (clock_wall() < until) {
+		testing_turns(&t, 1);
+		if (t.conns[0].beats > beats) {
+			msec late = clock_wall() - 50 - law_grid_at(500, clock_wall() - 50);
+			/* Not before; how much after is up to a busy machine. */
+			assert_in_range(late, 0, 300);
+			assert_int_equal(t.conns[0].beats, beats + 1);
+			beats++;
+		}
+	}
+	assert_in_range(beats, 4, 5);
 	testing_down(&t);
 }
 
@@ -305,7 +540,7 @@ pipelined_commands_are_answered_in_order_under_a_slow_client(void **state)
 	testing_up(&t);
 	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
 	testing_append(&t, 0, "INBOX", HELLO, "OK");
-	buf_reset(&t.conns[0].output);
+	testing_forget(&t, 0);
 	t.conns[0].seen = 0;
 	t.conns[0].greedy = true;
 	struct buf many = BUF_INIT(1 << 20);
@@ -447,6 +682,11 @@ main(void)
 	    cmocka_unit_test(a_new_member_finds_her_mailboxes),
 	    cmocka_unit_test(what_is_appended_comes_back_octet_by_octet),
 	    cmocka_unit_test(what_arrives_is_filed_once_and_told_in_idle),
+	    cmocka_unit_test(with_the_clock_news_waits_for_the_beat),
+	    cmocka_unit_test(what_her_own_clients_do_is_told_at_once_and_news_is_not),
+	    cmocka_unit_test(news_beyond_one_record_goes_on_with_the_next_beat),
+	    cmocka_unit_test(who_takes_nothing_is_not_waited_for),
+	    cmocka_unit_test(the_beat_comes_a_constant_while_after_each_tick),
 	    cmocka_unit_test(her_copy_goes_to_sent_and_nobody_elses),
 	    cmocka_unit_test(two_clients_see_each_others_changes),
 	    cmocka_unit_test(copies_moves_and_searches),

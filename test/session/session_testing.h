@@ -36,7 +36,9 @@ struct testing_conn {
 	bool closed;
 	bool greedy; /* gives no credit back */
 	unsigned flushes;
-	bool unended; /* bytes came since the last of them */
+	bool unended;   /* bytes came since the last of them */
+	size_t ended;   /* output's length at the last of them */
+	unsigned beats; /* of them, those that must be one record of 512 */
 	unsigned window;
 };
 
@@ -112,8 +114,13 @@ testing_gate_message(void *arg, struct channel *ch, const struct channel_message
 		struct msg_conn_flush q;
 		assert_int_equal(msg_conn_flush_decode(m->payload, &q), ERR_OK);
 		assert_true(t->conns[q.conn].unended);
-		t->conns[q.conn].unended = false;
-		t->conns[q.conn].flushes++;
+		struct testing_conn *c = &t->conns[q.conn];
+		size_t response = c->output.len - c->ended;
+		assert_true(q.pad == CONN_PAD_LADDER || (response > 0 && response <= CONN_BEAT_MAX));
+		c->unended = false;
+		c->ended = c->output.len;
+		c->flushes++;
+		c->beats += q.pad == CONN_PAD_BEAT ? 1 : 0;
 	} else if (m->type == MSG_CONN_CLOSE) {
 		struct msg_conn_close q;
 		assert_int_equal(msg_conn_close_decode(m->payload, &q), ERR_OK);
@@ -172,6 +179,8 @@ testing_session_up(struct testing *t)
 	t->session->def = &session_role;
 	t->session->loop = t->loop;
 	config_defaults(&t->session->config);
+	/* News at once, unless a test asks for the clock. */
+	t->session->config.arrive.kind = LAW_NONE;
 	assert_int_equal(session_role.prepare(t->session, &profile), ERR_OK);
 	t->store_end = NULL;
 	struct channel *end = testing_pair(t, t->session, ROLE_SESSION, ROLE_STORE, &t->store_end,
@@ -185,6 +194,8 @@ testing_session_up(struct testing *t)
 		t->conns[i].seen = 0;
 		t->conns[i].closed = false;
 		t->conns[i].greedy = false;
+		t->conns[i].beats = 0;
+		t->conns[i].ended = 0;
 	}
 }
 
@@ -258,6 +269,7 @@ testing_session_down(struct testing *t)
 	member_upkeep(w);
 	assert_int_equal(w->member_count, 0);
 	timer_stop(&w->upkeep);
+	timer_stop(&w->beat);
 	channel_destroy(&t->session->peers[ROLE_STORE][0]);
 	channel_destroy(&t->session->peers[ROLE_GATE_MEMBER][0]);
 	channel_destroy(&t->session->peers[ROLE_OPENER][0]);
@@ -370,6 +382,29 @@ testing_told(const struct testing *t, uint32_t conn, const char *text)
 	return bytes_search(buf_bytes(&t->conns[conn].output), bytes_str(text)) >= 0;
 }
 
+static inline void
+testing_forget(struct testing *t, uint32_t conn)
+{
+	struct testing_conn *c = &t->conns[conn];
+	buf_reset(&c->output);
+	c->seen = 0;
+	c->ended = 0;
+}
+
+/* All that was told since then, as text; until the next call. */
+static inline const char *
+testing_output(const struct testing *t, uint32_t conn)
+{
+	static char text[4096];
+	struct bytes told = buf_bytes(&t->conns[conn].output);
+	assert_true(told.len < sizeof(text));
+	if (told.len > 0) {
+		memcpy(text, told.ptr, told.len);
+	}
+	text[told.len] = '\0';
+	return text;
+}
+
 /* Sends a command (without tag and line end) and waits for its tagged answer, which begins with `status`. */
 static inline void
 testing_type(struct testing *t, uint32_t conn, const char *command, const char *status)
@@ -377,8 +412,7 @@ testing_type(struct testing *t, uint32_t conn, const char *command, const char *
 	char line[16384];
 	char tag[32];
 	t->tag++;
-	buf_reset(&t->conns[conn].output);
-	t->conns[conn].seen = 0;
+	testing_forget(t, conn);
 	int n = snprintf(line, sizeof(line), "t%u %s\r\n", t->tag, command);
 	assert_true(n > 0 && (size_t)n < sizeof(line));
 	(void)snprintf(tag, sizeof(tag), "t%u ", t->tag);
