@@ -2,7 +2,7 @@
 # Short names for what is built and run elsewhere.
 FUZZ_SECONDS ?= 60
 
-.PHONY: all check run bench demo fuzz crowd-report format clean
+.PHONY: all check run bench beats demo fuzz crowd-report format clean
 all:
 	. dist/packages.sh && need_packages $$build_packages && build_tree build gcc
 check:
@@ -13,6 +13,11 @@ bench:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
 	build_tree build-release gcc -Dbuildtype=release
 	python3 bench/bench.py $(BENCH)
+# 1,000 connections in IDLE: what their lines show of news, and what they cost.
+beats:
+	. dist/packages.sh && need_packages $$build_packages $$check_packages && \
+	build_tree build-release gcc -Dbuildtype=release
+	python3 bench/beats.py $(BEATS)
 demo:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
 	build_tree build-release gcc -Dbuildtype=release
