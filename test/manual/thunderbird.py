@@ -4,6 +4,7 @@
 
 import argparse
 import base64
+import email
 import email.message
 import email.policy
 import hashlib
@@ -260,6 +261,30 @@ MailServices.compose.OpenComposeWindowWithParams(null, params);""", bert.address
                     raise problem
                 assert count("Sent") == 1, f"{count('Sent')} copies in Sent"
                 ok("a message written in Thunderbird arrived, with one copy in Sent")
+                # One thread on both sides: the answer refers to what lies in Sent, Thunderbird's next answer to both.
+                mine = email.message_from_bytes(got[0])["Message-ID"]
+                with house.smtp(bert) as smtp:
+                    smtp.sendmail(bert.address, [alice.address], letter(bert.address, alice.address, "Re: From Thunderbird", "Yes.").replace(
+                        b"Subject:", f"Message-ID: <answer@house.test>\r\nIn-Reply-To: {mine}\r\nReferences: {mine}\r\nSubject:".encode(), 1))
+                wait_until(lambda: m.run("return [...folder('Inbox').messages].some(h => h.subject == 'From Thunderbird' && h.numReferences == 1)"), 15, "the answer", pause=0.3)
+                m.run("folder('Sent').updateFolder(main.msgWindow)")
+                wait_until(lambda: m.run("return [...folder('Sent').messages].map(h => '<' + h.messageId + '>')") == [mine], 15, "the Sent copy under the identifier that left", pause=0.3)
+                m.run("""const hdr = [...folder('Inbox').messages].find(h => h.numReferences == 1);
+const params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
+params.composeFields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
+params.identity = MailServices.accounts.defaultAccount.defaultIdentity; params.origMsgHdr = hdr;
+params.originalMsgURI = folder('Inbox').getUriForMsg(hdr); params.type = Ci.nsIMsgCompType.ReplyToSender;
+params.format = Ci.nsIMsgCompFormat.PlainText; MailServices.compose.OpenComposeWindowWithParams(null, params);""")
+                wait_until(lambda: m.run("const w = Services.wm.getMostRecentWindow('msgcompose');"
+                                         "return !!(w && w.gMsgCompose && w.document.readyState == 'complete' && w.gMsgCompose.compFields.to)"), 20, "the composition window", pause=0.5)
+                time.sleep(2)  # for the quotation
+                m.run("Services.wm.getMostRecentWindow('msgcompose').goDoCommand('cmd_sendNow');")
+                third = email.message_from_bytes(house.wait_mail(bert, 2, seconds=20)[1])
+                answered = email.message_from_bytes(next(o for o in house.wait_mail(alice, 5) if mine.encode() in o))["Message-ID"]
+                assert third["References"].split() == [mine, answered], third["References"]
+                wait_until(lambda: not m.run("return !!Services.wm.getMostRecentWindow('msgcompose')"), 15, "the end of sending", pause=0.3)
+                assert count("Sent") == 2, f"{count('Sent')} copies in Sent"
+                ok("an answer to it and Thunderbird's answer to that are one thread on both sides")
                 imap.logout()
                 # The service ends and comes back: Thunderbird finds its way back by itself.
                 house.restart()
