@@ -31,8 +31,13 @@ struct member_check {
 	struct buf body;  /* of the record at hand */
 	struct buf cards; /* struct card_place */
 	struct record_place place;
+	uint64_t folded; /* of the snapshot; 0: none */
 	uint64_t records;
 	uint64_t blobs;
+	/* Of her slot list. */
+	uint8_t slots_hash[SEALED_HASH_LEN];
+	uint32_t slots_revision;
+	uint32_t generation;
 };
 
 /* ---- who ---- */
@@ -121,6 +126,12 @@ open_keys(struct member_check *m, struct bytes secret)
 			check_damage(k, "the key generations of this member do not open");
 		}
 	}
+	if (e == ERR_OK) {
+		uint8_t newest[BOX_PUBLIC_LEN];
+		m->slots_revision = sealed_slots_revision(slots);
+		m->generation = sealed_slots_generation(slots, newest);
+		e = sealed_slots_hash(slots, m->slots_hash);
+	}
 	sealed_slots_destroy(&slots);
 	buf_clear(&value);
 	return e;
@@ -208,6 +219,38 @@ is_passing(enum err e)
 	return e == ERR_MEMORY || e == ERR_IO;
 }
 
+/* A session takes nothing from behind a record that does not open: what follows could rest on it. */
+static void
+tell_record(struct member_check *m, enum err e, bool fold)
+{
+	struct check *k = m->check;
+	unsigned long long n = m->place.n;
+	if (e == ERR_NOT_FOUND) {
+		check_damage(
+		    k,
+		    "record %llu is of a key generation that her slot list does not have: the list is older "
+		    "than her log (rolled back), or the record is damaged",
+		    n);
+	} else if (!fold) {
+		check_damage(k,
+			     "record %llu does not open: %s. The snapshot of record %llu stands for it; only "
+			     "messages that came with it are lost",
+			     n, err_text(e), (unsigned long long)m->folded);
+	} else if (m->folded > 0) {
+		check_damage(
+		    k,
+		    "record %llu does not open: %s. It stands behind the last snapshot (of record %llu): "
+		    "without it her mailbox cannot be loaded",
+		    n, err_text(e), (unsigned long long)m->folded);
+	} else {
+		check_damage(
+		    k,
+		    "record %llu does not open: %s. There is no snapshot behind it: without it her mailbox "
+		    "cannot be loaded",
+		    n, err_text(e));
+	}
+}
+
 /* A record opened, and folded where `fold` says so. */
 static enum err
 check_record(struct member_check *m, bool fold)
@@ -230,7 +273,7 @@ check_record(struct member_check *m, bool fold)
 	} else {
 		e = record_open(&m->keys, &m->place, buf_bytes(&m->body), &plain);
 		if (e != ERR_OK && !is_passing(e)) {
-			check_damage(k, "record %llu does not open: %s", n, err_text(e));
+			tell_record(m, e, fold);
 			e = fold ? fold_apply_damaged(m->fold, m->place.n) : ERR_OK;
 		} else if (e == ERR_OK && fold) {
 			e = fold_apply_session(m->fold, m->place.n, buf_bytes(&plain));
@@ -278,7 +321,9 @@ load_snapshot(struct member_check *m, uint64_t *ret_n)
 	} else if (!is_passing(e)) {
 		check_damage(m->check, "the snapshot of record %llu does not open: %s", (unsigned long long)n,
 			     err_text(e));
-		e = ERR_DAMAGED;
+		/* As a session does: from the first record on, if they are there. */
+		fold_destroy(&m->fold);
+		e = fold_create(&m->fold);
 	}
 	buf_wipe(&chunk);
 	buf_wipe(&body);
@@ -293,6 +338,7 @@ check_log(struct member_check *m)
 	enum err e = s->driver->log_head(s, m->id, &m->head);
 	if (e == ERR_OK) {
 		e = load_snapshot(m, &folded);
+		m->folded = folded;
 	}
 	for (uint64_t n = 1; n <= m->head.n && e == ERR_OK; n++) {
 		e = read_record(m, n);
@@ -301,7 +347,9 @@ check_log(struct member_check *m)
 		} else if (e == ERR_NOT_FOUND && n <= folded) {
 			e = ERR_OK; /* swept: the snapshot stands for it */
 		} else if (e == ERR_NOT_FOUND) {
-			check_damage(m->check, "record %llu is not there", (unsigned long long)n);
+			check_damage(m->check,
+				     "record %llu is not there: without it her mailbox cannot be loaded",
+				     (unsigned long long)n);
 			e = fold_apply_damaged(m->fold, n);
 		}
 	}
@@ -421,6 +469,14 @@ check_member(struct check *k, const char *name, struct bytes secret)
 	}
 	if (e == ERR_OK) {
 		e = check_log(&m);
+	}
+	if (e == ERR_OK && !fold_slots_may_follow(m.fold, m.slots_hash, m.slots_revision, m.generation)) {
+		check_damage(
+		    k,
+		    "her slot list (revision %u, generation %u) is older than her log knows (revision %u, "
+		    "generation %u), or another one: rolled back",
+		    (unsigned)m.slots_revision, (unsigned)m.generation, (unsigned)fold_slots_revision(m.fold),
+		    (unsigned)fold_generation(m.fold));
 	}
 	if (e == ERR_OK) {
 		e = check_messages(&m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* What the commands share: answers, picking messages, telling of changes. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,8 +63,17 @@ imap_bad(struct imap *im, const char *text)
 void
 imap_fail(struct imap *im, enum err e)
 {
+	char text[128];
 	switch ((int)e) {
 	case ERR_DAMAGED:
+		if (im->member->broken != ERR_OK) {
+			/* All of it, and not one message. */
+			(void)snprintf(text, sizeof(text),
+				       "Your mailbox cannot be read for now: tell who runs this house (%s)",
+				       im->member->ref);
+			imap_no(im, "CORRUPTION", text);
+			break;
+		}
 		imap_no(im, "CORRUPTION", "The stored mail does not verify: it was damaged or tampered with");
 		break;
 	case ERR_UNSUPPORTED:

@@ -237,18 +237,28 @@ member_upkeep(struct worker *w)
 	}
 }
 
+/* Sticks for some time, so that neither the log nor the store is flooded; then all is read anew. */
+static void
+mark_broken(struct member *m, enum err why, const char *what)
+{
+	m->broken = why;
+	m->broken_at = loop_now(m->worker->host->loop);
+	m->worker->seen_damaged++;
+	log_ref(m->ref);
+	log_event(LOG_LEVEL_ERROR, "%s: %s", m->ref, what);
+}
+
 enum err
 member_broken(struct member *m, enum err why)
 {
 	if (m->broken == ERR_OK) {
-		m->broken = why;
-		m->worker->seen_damaged++;
-		log_event(LOG_LEVEL_ERROR,
-			  why == ERR_UNSUPPORTED
-			      ? "a member's log was written by a newer cohue. Remedy: install that"
-			      : "a member's log is not what her session wrote: damaged, or rolled back. "
-				"Remedy: `cohue "
-				"check`, then a backup");
+		mark_broken(
+		    m, why,
+		    why == ERR_UNSUPPORTED
+			? "a member's log was written by a newer cohue. Remedy: install that"
+			: "a member's log is not what her session wrote: damaged, or rolled back. "
+			  "Remedy: `cohue check --member NAME` tells where, with her password; then a "
+			  "backup");
 	}
 	return why;
 }
@@ -257,12 +267,11 @@ enum err
 member_outdated(struct member *m)
 {
 	if (m->broken == ERR_OK) {
-		m->broken = ERR_DAMAGED;
 		m->outdated = true;
-		m->worker->seen_damaged++;
-		log_event(LOG_LEVEL_ERROR,
-			  "a member's slot list is older than her log says: rolled back. Remedy: "
-			  "`cohue check`, then a backup");
+		mark_broken(
+		    m, ERR_DAMAGED,
+		    "a member's slot list is older than her log says: rolled back. Remedy: `cohue check "
+		    "--member NAME` tells more, with her password; then a backup");
 	}
 	return m->broken;
 }

@@ -3,6 +3,7 @@
 #define COHUE_SESSION_MEMBER_H
 
 #include "fold/state.h"
+#include "process/log.h"
 #include "sealed/arrival.h"
 #include "sealed/card.h"
 #include "sealed/directory.h"
@@ -22,6 +23,8 @@ struct retired_profile;
 
 enum {
 	MEMBER_KEEP_MS = 60 * 1000, /* after the last connection */
+	MEMBER_RETRY_MS =
+	    10 * 1000, /* what did not verify is read again: the disk, or the volunteer, may have mended it */
 	MEMBER_SNAPSHOT_RECORDS = 2000,
 	MEMBER_SNAPSHOT_BYTES = 1 << 20,
 	MEMBER_SNAPSHOT_IDLE_RECORDS = 64, /* enough for one when she leaves */
@@ -49,6 +52,8 @@ struct member {
 	bool loaded;
 	enum err
 	    broken; /* ERR_DAMAGED: what the store says cannot be; ERR_UNSUPPORTED: written by a newer program */
+	msec broken_at;
+	char ref[LOG_REF_LEN + 1]; /* of the log's line about it */
 	bool outdated; /* broken, because the slot list that came with her keys is older than her log */
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */

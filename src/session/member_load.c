@@ -245,6 +245,13 @@ member_ready(struct member *m)
 	member_ref(m);
 	enum err e = worker_wait_store(m->worker);
 	lock_take(&m->lock);
+	if (e == ERR_OK && m->broken != ERR_OK &&
+	    loop_now(m->worker->host->loop) - m->broken_at >= MEMBER_RETRY_MS) {
+		/* Nothing of what was folded is believed. */
+		member_unload(m);
+		m->broken = ERR_OK;
+		m->outdated = false;
+	}
 	if (e == ERR_OK) {
 		e = m->broken;
 	}

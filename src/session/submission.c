@@ -5,6 +5,7 @@
  */
 #include "session/submission.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,10 +75,8 @@ may_send(struct member *m)
 	enum err e = member_ready(m);
 	struct submission_reply r = {.code = 0};
 	if (e == ERR_DAMAGED || e == ERR_UNSUPPORTED) {
-		r = (struct submission_reply){.code = 451,
-					      .enhanced = "4.3.0",
-					      .text =
-						  "Your mailbox does not verify: tell who runs this house"};
+		r = (struct submission_reply){.code = 451, .enhanced = "4.3.0", .text = NULL};
+		(void)snprintf(r.ref, sizeof(r.ref), "Your mailbox cannot be read for now (%s)", m->ref);
 	} else if (e != ERR_OK) {
 		r = (struct submission_reply){
 		    .code = 451, .enhanced = "4.3.0", .text = "Temporary failure, try again later"};

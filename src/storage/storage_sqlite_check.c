@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The SQLite driver: what can be verified without any key. */
+#include <stdio.h>
 #include <string.h>
 
 #include "storage/storage_sqlite.h"
+
+enum { BREAKS_TOLD_MAX = 20 };
 
 struct tally {
 	void (*report)(void *arg, const char *what, uint64_t count);
@@ -52,6 +55,20 @@ check_pages(struct storage_sqlite *s, struct tally *t)
 	return sq_error(s, rc);
 }
 
+/* Where a chain breaks: record n says of the one before it what is not so (n above the last: the head says it). */
+static void
+tell_break(struct tally *t, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n, unsigned *told)
+{
+	char what[96];
+	if ((*told)++ < BREAKS_TOLD_MAX) {
+		(void)snprintf(what, sizeof(what),
+			       "damaged record %llu of log %02x%02x%02x%02x, or what follows it",
+			       (unsigned long long)n - 1, account[0], account[1], account[2], account[3]);
+		t->damaged = true;
+		t->report(t->arg, what, 1);
+	}
+}
+
 /*
  * Every record's chain value must be the next one's `before`; where records between were deleted
  * after a snapshot, only what is adjacent can be seen. The last must give the head.
@@ -68,6 +85,7 @@ check_chains(struct storage_sqlite *s, struct tally *t)
 	uint64_t records = 0;
 	uint64_t broken = 0;
 	uint64_t beyond = 0;
+	unsigned told = 0;
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
 	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
 		rc = sqlite3_step(q);
@@ -88,12 +106,18 @@ check_chains(struct storage_sqlite *s, struct tally *t)
 			memset(chain, 0, HEAD_LEN);
 			last = 0;
 		}
-		broken += n == last + 1 && memcmp(chain, before, HEAD_LEN) != 0;
+		if (n == last + 1 && memcmp(chain, before, HEAD_LEN) != 0) {
+			broken++;
+			tell_break(t, account, n, &told);
+		}
 		storage_chain(before, (uint8_t)sq_column_number(q, 3), sq_column(q, 4), chain);
 		last = n;
 		uint64_t head_n = sq_column_number(q, 5);
 		beyond += n > head_n;
-		broken += n == head_n && memcmp(chain, sq_column(q, 6).ptr, HEAD_LEN) != 0;
+		if (n == head_n && memcmp(chain, sq_column(q, 6).ptr, HEAD_LEN) != 0) {
+			broken++;
+			tell_break(t, account, n + 1, &told);
+		}
 	}
 	(void)sqlite3_finalize(q);
 	t->report(t->arg, "records", records);

@@ -228,6 +228,45 @@ a_changed_log_is_found_out_when_it_is_loaded(void **state)
 	forget();
 }
 
+/* As a disk that reads wrongly once, or a backup brought back: nobody has to end anything. */
+static void
+what_does_not_verify_is_read_again_after_a_while(void **state)
+{
+	struct testing t;
+	(void)state;
+	testing_up(&t);
+	capture(&t);
+	fill(&t);
+	testing_session_down(&t);
+	testing_session_up(&t);
+	lie = LIE_FLIP;
+	where = 3;
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION] Your mailbox cannot be read for now");
+	struct member *m = member_find(t.session->state, t.account);
+	assert_non_null(m);
+	char ref[LOG_REF_LEN + 1];
+	memcpy(ref, m->ref, sizeof(ref));
+	assert_int_equal(strlen(ref), LOG_REF_LEN);
+	assert_true(testing_told(&t, 0, ref));
+	lie = LIE_NONE;
+	testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION]");
+	assert_true(testing_told(&t, 0, ref));
+	/* Still wrong when it is read again: another line of the log, and nothing else. */
+	m->broken_at -= MEMBER_RETRY_MS;
+	lie = LIE_FLIP;
+	testing_type(&t, 0, "SELECT INBOX", "NO [CORRUPTION]");
+	assert_false(testing_told(&t, 0, ref));
+	m->broken_at -= MEMBER_RETRY_MS;
+	lie = LIE_NONE;
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(&t, 0, "* 2 EXISTS"));
+	testing_type(&t, 0, "FETCH 1 BODY.PEEK[]", "OK");
+	assert_true(testing_told(&t, 0, "the first of them"));
+	testing_down(&t);
+	forget();
+}
+
 static void
 a_rollback_is_found_out_while_the_worker_lives(void **state)
 {
@@ -529,6 +568,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_changed_log_is_found_out_when_it_is_loaded),
+	    cmocka_unit_test(what_does_not_verify_is_read_again_after_a_while),
 	    cmocka_unit_test(a_rollback_is_found_out_while_the_worker_lives),
 	    cmocka_unit_test(a_damaged_record_or_blob_costs_one_message),
 	    cmocka_unit_test(an_older_slot_list_is_found_out_by_her_log),

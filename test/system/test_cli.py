@@ -325,6 +325,45 @@ class Check(unittest.TestCase):
         self.assertEqual((code, said["damaged"]), (1, 2), said)
         self.assertIn("is not there", said["damage"][1])
 
+    def test_a_flipped_octet_of_a_log_is_told_with_its_record(self) -> None:
+        client = self.c.imap(self.bob)
+        client.select()
+        client.store("1", "+FLAGS", "\\Flagged")
+        client.logout()
+        self.c.stop()
+        database = next(p for p in (self.c.home / "store").iterdir() if p.read_bytes()[:6] == b"SQLite")
+        db = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        # Bob's log has the arrivals; its last record says what is flagged.
+        bob, = db.execute("SELECT account FROM log WHERE kind = 1 LIMIT 1").fetchone()
+        n, = db.execute("SELECT max(n) FROM log WHERE account = ? AND kind = 2", (bob,)).fetchone()
+        db.close()
+        where = f"account = x'{bob.hex()}' AND n = {n}"
+        self.flip("log", "body", where)
+        code, said, _ = self.check()
+        self.assertEqual(code, 1)
+        self.assertTrue(any(f"record {n} of log {bob.hex()[:8]}" in line for line in said["damage"]), said)
+        code, said, _ = self.check("bob", self.bob.password)
+        self.assertEqual(code, 1)
+        told = [line for line in said["damage"] if line.startswith(f"record {n} does not open")]
+        self.assertEqual(len(told), 1, said)
+        self.assertIn("her mailbox cannot be loaded", told[0])
+        # Everything else of hers was looked at all the same.
+        self.assertEqual(said["counts"]["blobs read to their end"], 3)
+        self.c.start()
+        client = self.c.imap(self.bob)
+        kind, answer = client.select()
+        self.assertEqual(kind, "NO")
+        words = answer[0].decode()
+        self.assertIn("CORRUPTION", words)
+        reference = re.search(r"for now: .* \((\w{8})\)", words)
+        self.assertIsNotNone(reference, words)
+        self.assertIn(f"{reference[1]}: a member's log", self.c.log())
+        with self.c.smtp(self.bob) as smtp:
+            self.assertEqual(smtp.mail(self.bob.address)[0], 451)
+        # The others have not noticed.
+        self.c.imap(self.alice).select()
+        self.c.stop()
+
     def test_another_house_key_opens_nothing(self) -> None:
         self.c.stop()
         key = self.c.key.read_text()
