@@ -116,6 +116,9 @@ start(struct role_host *h)
 	work_gather_start(c);
 	courier_keys_start(c);
 	enum err e = purpose_keys_fetch(h, &c->purpose);
+	if (e == ERR_OK && c->purpose.key[PURPOSE_BLOB_NAME] == NULL) {
+		e = ERR_STATE;
+	}
 	return e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
 }
 

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "base/wire.h"
+#include "sealed/keys.h"
 
 enum { CONTROL_FD = 3 };
 
@@ -51,11 +52,23 @@ rolehost_init(struct rolehost *h, const char *binary, const char *home)
 
 /* ---- fakes ---- */
 
+/* The one purpose key that a role beside a fake keeper asks for at its start. */
+static void
+give_purpose_keys(struct channel *ch, uint32_t id)
+{
+	uint8_t key[1 + SEALED_KEY_LEN] = {PURPOSE_BLOB_NAME, 1, 2, 3};
+	struct msg_purpose_keys_reply r = {.keys = bytes_of(key, sizeof(key))};
+	assert_int_equal(channel_reply(ch, PURPOSE_KEYS, purpose_keys_reply, id, &r), ERR_OK);
+}
+
 static void
 fake_message(void *arg, struct channel *ch, const struct channel_message *m)
 {
 	struct fake *f = arg;
-	(void)ch;
+	if (m->type == MSG_PURPOSE_KEYS) {
+		give_purpose_keys(ch, m->id);
+		return;
+	}
 	if (f->inbox_count == HOST_INBOX_MAX && m->type == MSG_LOG_CHANGED) {
 		return;
 	}

@@ -8,11 +8,15 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import unittest
 
 from harness import Cohue
 from harness.cohue import ROOT, cohue_binary
+
+sys.path.insert(0, str(ROOT / "test" / "reader"))
+import reader  # noqa: E402  (the independent reader of the formats)
 
 WRITE = b"From: alice@house.test\r\nTo: bob@house.test\r\nSubject: a letter\r\n\r\n" + b"some more words\r\n" * 1000
 
@@ -325,6 +329,12 @@ class Check(unittest.TestCase):
         self.assertEqual((code, said["damaged"]), (1, 2), said)
         self.assertIn("is not there", said["damage"][1])
 
+    def account_of(self, name: str, db: sqlite3.Connection) -> bytes:
+        house = bytes.fromhex(self.c.key.read_text().strip())
+        key = reader.mac(reader.mac(house, b"directory-hash"), f"address:{name}@house.test".encode())
+        value, = db.execute("SELECT value FROM directory WHERE key = ?", (key,)).fetchone()
+        return reader.directory_open(reader.mac(house, b"directory-seal"), key, value)[-16:]
+
     def test_a_flipped_octet_of_a_log_is_told_with_its_record(self) -> None:
         client = self.c.imap(self.bob)
         client.select()
@@ -333,8 +343,8 @@ class Check(unittest.TestCase):
         self.c.stop()
         database = next(p for p in (self.c.home / "store").iterdir() if p.read_bytes()[:6] == b"SQLite")
         db = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-        # Bob's log has the arrivals; its last record says what is flagged.
-        bob, = db.execute("SELECT account FROM log WHERE kind = 1 LIMIT 1").fetchone()
+        # Its last record says what is flagged.
+        bob = self.account_of("bob", db)
         n, = db.execute("SELECT max(n) FROM log WHERE account = ? AND kind = 2", (bob,)).fetchone()
         db.close()
         where = f"account = x'{bob.hex()}' AND n = {n}"
