@@ -35,6 +35,8 @@ config_check_pairs(const struct config *c, struct config_fault *fault)
 	     "set retry.warn lower, like 1 d, or retry.give_up higher"},
 	    {c->leave.deadline < c->leave.clock, "leave.deadline is shorter than leave.clock",
 	     "a message waits up to one period: set leave.deadline higher"},
+	    {c->leave.patient < c->leave.clock, "leave.patient is shorter than leave.clock",
+	     "the patient lane has a longer period than the others: set leave.patient higher"},
 	    {c->arrive.deadline < c->arrive.clock, "arrive.deadline is shorter than arrive.clock",
 	     "a message waits up to one period: set arrive.deadline higher"},
 	    {c->quota != 0 && c->quota < c->message_size, "limits.quota is below limits.message_size",

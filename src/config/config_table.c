@@ -56,9 +56,11 @@ const struct config_key config_keys[] = {
     {.name = "leave.law",
      .type = CONFIG_TYPE_LAW,
      AT(leave.kind),
-     .standard = "exponential",
+     .standard = "crowd",
      .group = "The waiting room of leaving mail",
-     .help = "How leaving mail waits: crowd, exponential or none. none hides nothing and is for benchmarks."},
+     .help = "How leaving mail waits: crowd, exponential or none. none hides nothing and is for benchmarks. "
+	     "While fewer "
+	     "members can count than leave.crowd asks for, crowd is exponential."},
     {.name = "leave.mean",
      .type = CONFIG_TYPE_DURATION,
      AT(leave.mean),
@@ -87,11 +89,20 @@ const struct config_key config_keys[] = {
      .max = (uint64_t)30 * 24 * 3600 * 1000,
      .standard = "1 d",
      .help = "What has waited this long leaves, crowd or none."},
+    {.name = "leave.patient",
+     .type = CONFIG_TYPE_DURATION,
+     AT(leave.patient),
+     .min = 1000,
+     .max = (uint64_t)30 * 24 * 3600 * 1000,
+     .standard = "2 d",
+     .help = "Period of the patient lane, under the crowd law: its letters leave together, once leave.crowd "
+	     "members have "
+	     "written some. After three periods a letter goes on in the normal lane."},
 
     {.name = "arrive.law",
      .type = CONFIG_TYPE_LAW,
      AT(arrive.kind),
-     .standard = "exponential",
+     .standard = "crowd",
      .group = "The waiting room of arriving mail",
      .help = "How arriving mail waits: as leave.law."},
     {.name = "arrive.mean",

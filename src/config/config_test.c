@@ -39,7 +39,15 @@ the_defaults_are_valid_and_as_documented(void **state)
 {
 	(void)state;
 	assert_string_equal(check(""), "");
-	assert_int_equal(config.leave.kind, LAW_EXPONENTIAL);
+	assert_int_equal(config.leave.kind, LAW_CROWD);
+	assert_int_equal(config.arrive.kind, LAW_CROWD);
+	assert_int_equal(config.leave.clock, 30 * MSEC_MINUTE);
+	assert_int_equal(config.leave.k, 3);
+	assert_int_equal(config.leave.deadline, MSEC_DAY);
+	assert_int_equal(config.leave.patient, 2 * MSEC_DAY);
+	assert_int_equal(config.arrive.clock, 2 * MSEC_MINUTE);
+	assert_int_equal(config.arrive.k, 2);
+	assert_int_equal(config.arrive.deadline, 4 * MSEC_MINUTE);
 	assert_int_equal(config.leave.mean, 15 * MSEC_MINUTE);
 	assert_int_equal(config.arrive.mean, MSEC_MINUTE);
 	assert_int_equal(config.listen_count, 2);
@@ -182,6 +190,9 @@ what_does_not_fit_together_is_told(void **state)
 	    {"leave.deadline = 1 m",
 	     "cohue.conf: leave.deadline is shorter than leave.clock. Remedy: a message "
 	     "waits up to one period: set leave.deadline higher."},
+	    {"leave.patient = 1 m",
+	     "cohue.conf: leave.patient is shorter than leave.clock. Remedy: the patient lane has a "
+	     "longer period than the others: set leave.patient higher."},
 	    {"resolver.forward = 192.0.2.1\nresolver.forward_tls = 192.0.2.1#a.b",
 	     "cohue.conf: resolver.forward and resolver.forward_tls are both set. Remedy: keep one of them: "
 	     "a "

@@ -331,7 +331,8 @@ enum spool_op {
 	SPOOL_OP_PART_DELETE = 5, /* 16 unit, u32 part */
 	SPOOL_OP_DELETE = 6,      /* 16 unit */
 	SPOOL_OP_BLOB_DELETE = 7, /* 16 blob */
-	SPOOL_OP_PUT = 8, /* as SPOOL_PUT: 16 unit, bytes state, bytes parts, bytes claims, bytes charges */
+	SPOOL_OP_PUT = 8,  /* as SPOOL_PUT: 16 unit, bytes state, bytes parts, bytes claims, bytes charges */
+	SPOOL_OP_META = 9, /* as META_PUT: bytes name, bytes value */
 };
 
 enum msg_type {

@@ -43,6 +43,15 @@ law_age_resume(struct bytes saved, const uint8_t boot_id[LAW_BOOT_ID_LEN], msec 
 	return ERR_OK;
 }
 
+void
+law_age_reach(struct law_age *a, msec boot_now, msec age)
+{
+	msec now = law_age_now(a, boot_now);
+	if (age > now && age <= INT64_MAX / 4) {
+		a->age += age - now;
+	}
+}
+
 msec
 law_age_now(const struct law_age *a, msec boot_now)
 {

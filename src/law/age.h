@@ -27,6 +27,8 @@ void law_age_start(struct law_age *a, const uint8_t boot_id[LAW_BOOT_ID_LEN], ms
 /* Goes on from a saved one. ERR_FORMAT, ERR_UNSUPPORTED. */
 COHUE_MUST_USE enum err law_age_resume(struct bytes saved, const uint8_t boot_id[LAW_BOOT_ID_LEN],
 				       msec boot_now, struct law_age *ret);
+/* After a power cut the saved age may lie behind what was stamped with it: goes on from there. Never back. */
+void law_age_reach(struct law_age *a, msec boot_now, msec age);
 msec law_age_now(const struct law_age *a, msec boot_now);
 COHUE_MUST_USE enum err law_age_save(const struct law_age *a, msec boot_now, struct buf *out);
 

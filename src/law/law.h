@@ -31,10 +31,12 @@
 struct law;
 
 enum {
-	LAW_CLASSES = 12,          /* size classes: 64 KiB * 4^i */
-	LAW_UNITS_MAX = 1000000,   /* waiting at once: ERR_LIMIT beyond */
-	LAW_WEIGHT_MAX = 65535,    /* of one unit */
+	LAW_CLASSES = 12,        /* size classes: 64 KiB * 4^i */
+	LAW_UNITS_MAX = 1000000, /* waiting at once: ERR_LIMIT beyond */
+	LAW_WEIGHT_MAX = 65535,  /* of one unit */
+	LAW_GONE_MAX = 3000,     /* members with something urgent sent, a class; further ones are not noted */
 	LAW_UNIT_ENCODED_MAX = 64, /* bytes that law_unit_encode appends at most */
+	LAW_CLASS_ENCODED_MAX = 32 + 16 * LAW_GONE_MAX,
 };
 
 #define LAW_NEVER INT64_MAX /* a time that does not come */
@@ -183,7 +185,8 @@ COHUE_MUST_USE enum err law_class_decode(struct law *law, unsigned size_class, s
 COHUE_MUST_USE enum err law_tick_encode(const struct law *law, const struct law_decision *decision,
 					struct buf *out);
 COHUE_MUST_USE enum err law_tick_decode(struct law *law, struct bytes data);
-/* The time of that tick by the age clock: what was due by then has had its turn. LAW_UNDRAWN: there was none. */
+/* That tick, by the grid; LAW_NO_TICK: there was none. And its time by the age clock: what was due by then has had its turn. */
+msec law_last_tick(const struct law *law);
 msec law_tick_age(const struct law *law);
 
 /* The public grid, for all who keep to it: the last tick at or before a time (ms since 1970), and the first after it. */

@@ -277,6 +277,22 @@ who_sent_urgently_has_had_a_part_of_the_next_share(void **state)
 }
 
 static void
+a_storm_of_urgent_letters_can_still_be_stored(void **state)
+{
+	struct law *law = make(LAW_GONE_MAX + 500);
+	struct buf b = BUF_INIT(LAW_CLASS_ENCODED_MAX);
+	(void)state;
+	for (uint64_t m = 0; m < LAW_GONE_MAX + 200; m++) {
+		(void)enter(law, 0, m, LAW_URGENT, 1);
+	}
+	assert_int_equal(release(law, T).count, LAW_GONE_MAX + 200);
+	assert_int_equal(law_class_encode(law, NULL, 0, &b), ERR_OK);
+	assert_int_equal(law_class_decode(law, 0, buf_bytes(&b)), ERR_OK);
+	buf_clear(&b);
+	law_destroy(&law);
+}
+
+static void
 an_urgent_letter_in_an_open_gate_takes_its_share_first(void **state)
 {
 	struct law *law = make(3);
@@ -1156,6 +1172,7 @@ main(void)
 		what_is_capped_and_overdue_leaves_with_an_opening_and_is_void_where_it_is_too_much),
 	    cmocka_unit_test(an_urgent_letter_leaves_alone_and_counts_against_the_next_opening),
 	    cmocka_unit_test(who_sent_urgently_has_had_a_part_of_the_next_share),
+	    cmocka_unit_test(a_storm_of_urgent_letters_can_still_be_stored),
 	    cmocka_unit_test(an_urgent_letter_in_an_open_gate_takes_its_share_first),
 	    cmocka_unit_test(a_gate_of_one_is_the_plain_batch),
 	    cmocka_unit_test(each_size_class_has_its_own_gate),

@@ -271,6 +271,10 @@ law_counters_add(struct law_counters *c, uint64_t member, uint64_t weight)
 {
 	size_t at = gone_at(c, member);
 	if (at == c->gone_count || c->gone[at].member != member) {
+		/* A storm of urgent letters behind a shut gate: those that are not noted help to open nothing either. */
+		if (c->gone_count == LAW_GONE_MAX) {
+			return ERR_OK;
+		}
 		struct law_gone *gone = reallocarray(c->gone, c->gone_count + 1, sizeof(*gone));
 		if (gone == NULL) {
 			return ERR_MEMORY;

@@ -424,6 +424,11 @@ the_age_clock_neither_jumps_nor_goes_back(void **state)
 	assert_int_equal(law_age_resume(buf_bytes(&saved), boot2, 70, &b), ERR_OK);
 	assert_int_equal(law_age_now(&b, 70), 3000);
 	assert_int_equal(law_age_now(&b, 170), 3100);
+	/* Stamped after the last save: the clock is no younger than that. */
+	law_age_reach(&b, 170, 9000);
+	assert_int_equal(law_age_now(&b, 170), 9000);
+	law_age_reach(&b, 170, 5);
+	assert_int_equal(law_age_now(&b, 270), 9100);
 	assert_int_equal(law_age_resume(bytes_slice(buf_bytes(&saved), 0, 20), boot1, 1, &b), ERR_FORMAT);
 	saved.ptr[0] = 9;
 	assert_int_equal(law_age_resume(buf_bytes(&saved), boot1, 1, &b), ERR_UNSUPPORTED);

@@ -123,7 +123,7 @@ law_class_decode(struct law *law, unsigned size_class, struct bytes data)
 	c.urgent = wire_get_u64(&r);
 	c.gone_count = wire_get_u32(&r);
 	/* 16 bytes each: a hostile count reserves nothing that is not there. */
-	if (r.error != ERR_OK || r.rest.len != c.gone_count * 16 ||
+	if (r.error != ERR_OK || c.gone_count > LAW_GONE_MAX || r.rest.len != c.gone_count * 16 ||
 	    (opened > INT64_MAX && opened != (uint64_t)LAW_UNDRAWN)) {
 		return ERR_FORMAT;
 	}
@@ -188,6 +188,12 @@ law_tick_decode(struct law *law, struct bytes data)
 		law->tick_age = none ? LAW_UNDRAWN : (msec)age;
 	}
 	return e;
+}
+
+msec
+law_last_tick(const struct law *law)
+{
+	return law->tick;
 }
 
 msec

@@ -62,8 +62,39 @@ load_age(struct mixer *m)
 
 /* ---- units ---- */
 
+/* Of the lists of decisions that may not be carried out yet. */
+struct lists {
+	struct tick_list leave;
+	struct tick_list arrive;
+};
+
+/* True for a unit whose release is decided already. */
+static bool
+goes_on(struct mixer *m, struct unit *u, const struct lists *lists)
+{
+	const struct tick_list *list = u->state.stage == SPOOL_LEAVING ? &lists->leave : &lists->arrive;
+	const struct tick_entry *entry = tick_find(list, u->id);
+	if (entry == NULL) {
+		return false;
+	}
+	u->state.left = list->left;
+	u->state.is_void = entry->is_void;
+	u->state.crowd = list->crowd[entry->size_class];
+	u->state.batch = list->batch[entry->size_class];
+	going_add(m, u);
+	return true;
+}
+
+/* Whether its tick has not come yet: what was due by the last tick left with it, and is tried again at once. */
+static bool
+is_to_wait(const struct mixer *m, const struct spool_part *p)
+{
+	bool ticks = m->host->config.leave.kind == LAW_CROWD && !law_is_alone(m->leave);
+	return p->due > (ticks && p->due > 0 ? law_tick_age(m->leave) : room_now(m).age);
+}
+
 static enum err
-take_unit(struct mixer *m, const uint8_t id[IPC_UNIT], struct bytes sealed)
+take_unit(struct mixer *m, const uint8_t id[IPC_UNIT], struct bytes sealed, const struct lists *lists)
 {
 	struct arena arena;
 	struct spool_state state;
@@ -86,24 +117,26 @@ take_unit(struct mixer *m, const uint8_t id[IPC_UNIT], struct bytes sealed)
 	if (e != ERR_OK) {
 		return e == ERR_EXISTS ? ERR_OK : e;
 	}
+	law_age_reach(&m->age, clock_boot(), u->state.entered);
 	if ((u->state.flags & UNIT_RELEASED) == 0) {
 		const struct law *law = u->state.stage == SPOOL_LEAVING ? m->leave : m->arrive;
-		return room_wait(m, u, room_law_unit(m, law, &u->state));
+		return goes_on(m, u, lists) ? ERR_OK
+					    : room_wait(m, u, room_law_unit(m, law, &u->state, false));
 	}
 	for (size_t i = 0; i < u->state.part_count && e == ERR_OK; i++) {
 		const struct spool_part *p = &u->state.parts[i];
-		if (p->due > room_now(m).age) {
+		if (is_to_wait(m, p)) {
 			e = room_wait_part(m, u, p);
 		} else {
 			/* It was at the courier: what became of it is not known, so it is tried again. */
-			outgoing_add(m, u, p->number);
+			outgoing_add(m, u, p->number, room_batch_of(m, u));
 		}
 	}
 	return e;
 }
 
 static enum err
-load_units(struct mixer *m)
+load_units(struct mixer *m, const struct lists *lists)
 {
 	struct msg_spool_walk q = {.unused_ = 0};
 	bool more = true;
@@ -122,7 +155,7 @@ load_units(struct mixer *m)
 			while (e == ERR_OK && rows.rest.len > 0 && rows.error == ERR_OK) {
 				wire_get_fixed(&rows, q.after, sizeof(q.after));
 				struct bytes sealed = wire_get_bytes(&rows, SPOOL_STATE_MAX);
-				e = rows.error == ERR_OK ? take_unit(m, q.after, sealed) : ERR_FORMAT;
+				e = rows.error == ERR_OK ? take_unit(m, q.after, sealed, lists) : ERR_FORMAT;
 			}
 		}
 		buf_clear(&reply);
@@ -136,10 +169,24 @@ mixer_load(struct mixer *m)
 	m->loaded = false;
 	m->unreadable = 0;
 	room_forget(m);
+	struct lists lists = {.leave = {.entries = NULL}, .arrive = {.entries = NULL}};
 	enum err e = load_age(m);
 	if (e == ERR_OK) {
-		e = load_units(m);
+		e = house_load(m);
 	}
+	if (e == ERR_OK) {
+		e = tick_load(m, true, &lists.leave);
+	}
+	if (e == ERR_OK) {
+		e = tick_load(m, false, &lists.arrive);
+	}
+	if (e == ERR_OK) {
+		law_age_reach(&m->age, clock_boot(), law_tick_age(m->leave));
+		law_age_reach(&m->age, clock_boot(), law_tick_age(m->arrive));
+		e = load_units(m, &lists);
+	}
+	tick_list_clear(&lists.leave);
+	tick_list_clear(&lists.arrive);
 	if (e == ERR_OK && m->reload_again) {
 		e = ERR_AGAIN;
 	}

@@ -80,6 +80,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	m->host = h;
 	h->state = m;
 	m->works_end = &m->works;
+	m->going_end = &m->going;
 	m->batch = ROOM_BATCH;
 	m->reloading = true; /* by start() */
 	timer_init(&m->tick, mixer_tick, m);
@@ -113,6 +114,7 @@ load_all(struct mixer *m)
 	}
 	enum err e = mixer_load(m);
 	if (e == ERR_OK) {
+		house_settle(m);
 		e = mixer_keys(m);
 	}
 	return e == ERR_OK && m->reload_again ? ERR_AGAIN : e;
@@ -216,6 +218,9 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	case MSG_MIX_PUT:
 		mixer_put(m, ch, msg);
 		break;
+	case MSG_HOUSE:
+		mixer_house(m, ch, msg);
+		break;
 	case MSG_COURIER_BLOB:
 		outgoing_blob(m, ch, msg);
 		break;
@@ -228,6 +233,28 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	}
 }
 
+/* What may be told of a law: nothing that gives away one message, or when it left. */
+static enum err
+status_of_law(struct buf *out, const char *side, enum law_kind kind, const struct law *law,
+	      const struct sums *sums)
+{
+	uint64_t released = 0;
+	uint64_t voids = 0;
+	sums_day(sums, &released, &voids);
+	enum err e = buf_printf(
+	    out, "%s_law %s\n%s_alone %d\n%s_last_day_at_most %llu\n%s_void_last_day_at_most %llu\n", side,
+	    law_kind_name(kind), side, law_is_alone(law) ? 1 : 0, side,
+	    (unsigned long long)sums_coarse(released), side, (unsigned long long)sums_coarse(voids));
+	for (unsigned i = 0; i < LAW_CLASSES && e == ERR_OK; i++) {
+		size_t waiting = law_waiting_in(law, i);
+		if (waiting > 0) {
+			e = buf_printf(out, "%s_class_%u_at_most %llu\n", side, i,
+				       (unsigned long long)sums_coarse(waiting));
+		}
+	}
+	return e;
+}
+
 static enum err
 status(struct role_host *h, struct buf *out)
 {
@@ -236,14 +263,18 @@ status(struct role_host *h, struct buf *out)
 	for (const struct work *w = m->works; w != NULL; w = w->next) {
 		works++;
 	}
-	return buf_printf(out,
-			  "loaded %d\nleave_law %s\narrive_law %s\nwaiting_to_leave %zu\nwaiting_to_arrive "
-			  "%zu\nbeing_delivered %zu\n"
-			  "taken %llu\nreleased %llu\narrived %llu\nfailures %llu\n",
-			  m->loaded ? 1 : 0, law_kind_name(h->config.leave.kind),
-			  law_kind_name(h->config.arrive.kind), law_waiting(m->leave), law_waiting(m->arrive),
-			  works, (unsigned long long)m->seen_put, (unsigned long long)m->seen_released,
-			  (unsigned long long)m->seen_arrived, (unsigned long long)m->seen_failures);
+	enum err e = status_of_law(out, "leave", h->config.leave.kind, m->leave, &m->left_sums);
+	e = e == ERR_OK ? status_of_law(out, "arrive", h->config.arrive.kind, m->arrive, &m->arrived_sums)
+			: e;
+	return e != ERR_OK
+		   ? e
+		   : buf_printf(out,
+				"loaded %d\nwaiting_to_leave %zu\nwaiting_to_arrive "
+				"%zu\nbeing_delivered %zu\n"
+				"taken %llu\nreleased %llu\narrived %llu\nfailures %llu\n",
+				m->loaded ? 1 : 0, law_waiting(m->leave), law_waiting(m->arrive), works,
+				(unsigned long long)m->seen_put, (unsigned long long)m->seen_released,
+				(unsigned long long)m->seen_arrived, (unsigned long long)m->seen_failures);
 }
 
 const struct role_def mixer_role = {

@@ -8,7 +8,7 @@
 #include "process/log.h"
 
 void
-outgoing_add(struct mixer *m, struct unit *u, uint32_t part)
+outgoing_add(struct mixer *m, struct unit *u, uint32_t part, uint64_t batch)
 {
 	struct work *w = calloc(1, sizeof(*w));
 	if (w == NULL) {
@@ -16,6 +16,7 @@ outgoing_add(struct mixer *m, struct unit *u, uint32_t part)
 	}
 	w->unit = u;
 	w->part = part;
+	w->batch = batch;
 	u->works++;
 	*m->works_end = w;
 	m->works_end = &w->next;
@@ -155,13 +156,21 @@ hand_over(struct mixer *m, const uint8_t id[IPC_UNIT], uint32_t number)
 		const struct spool_part *p = room_part(w->unit, number);
 		msec age = room_now(m).age - u->state.entered;
 		uint32_t attempts = p->attempts;
-		struct msg_courier_work work = {.part = number,
-						.epoch = p->epoch,
-						.attempt = p->attempts,
-						.age = age < 0 ? 0 : (uint64_t)age,
-						.warned = (p->flags & PART_WARNED) != 0,
-						.last = next_attempt(m, u, &attempts) == LAW_NEVER,
-						.body = part.body};
+		struct msg_courier_work work = {
+		    .part = number,
+		    .epoch = p->epoch,
+		    .attempt = p->attempts,
+		    .age = age < 0 ? 0 : (uint64_t)age,
+		    .warned = (p->flags & PART_WARNED) != 0,
+		    .last = next_attempt(m, u, &attempts) == LAW_NEVER,
+		    /* Of an older form: as good as any day, and the same for all. */
+		    .left = (uint64_t)(u->state.left > 0 ? u->state.left : u->state.wall_entered),
+		    .batch_id = w->batch,
+		    .size_class = u->state.size_class,
+		    .is_void = u->state.is_void,
+		    .crowd = u->state.crowd,
+		    .batch = u->state.batch,
+		    .body = part.body};
 		memcpy(work.unit, id, sizeof(work.unit));
 		e = channel_notice(courier, COURIER_WORK, courier_work, &work);
 		if (e == ERR_OK) {

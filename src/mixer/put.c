@@ -7,7 +7,12 @@
 #include "crypto/crypto.h"
 #include "mixer/room.h"
 
-enum { PARTS_MAX = 512 };
+enum {
+	PARTS_MAX = 512,
+	UNITS_MOST = LAW_UNITS_MAX / 10 * 9, /* retries and notices still find room */
+};
+
+static const uint64_t HOLD_MAX = (uint64_t)366 * MSEC_DAY;
 
 /* An answer that waits for the store's. */
 struct relay {
@@ -190,7 +195,7 @@ room_enter(struct mixer *m, const uint8_t id[IPC_UNIT], const struct spool_state
 	const struct law *law = state->stage == SPOOL_LEAVING ? m->leave : m->arrive;
 	enum err e = room_add(m, id, state, &u);
 	if (e == ERR_OK) {
-		e = room_wait(m, u, room_law_unit(m, law, state));
+		e = room_wait(m, u, room_law_unit(m, law, state, false));
 		if (e != ERR_OK) {
 			room_remove(m, u);
 		}
@@ -271,9 +276,17 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	s->wall_entered = now.wall;
 	s->size_class = (uint8_t)law_size_class(q->size);
 	s->lane = q->lane <= LAW_PATIENT ? q->lane : LAW_NORMAL;
+	if (s->stage == SPOOL_LEAVING && q->hold > 0) {
+		s->due = now.age + (msec)(q->hold < HOLD_MAX ? q->hold : HOLD_MAX);
+	} else if (s->stage == SPOOL_ARRIVING && q->lane == LAW_DUE) {
+		/* Her address says that it shall not wait. */
+		s->lane = LAW_DUE;
+		s->due = now.age > 0 ? now.age : 1;
+	}
 	/* A stranger's letter is one letter, whatever the gate says; a member's has no more destinations than parts. */
 	s->weight = s->stage == SPOOL_LEAVING && q->weight > 0 ? q->weight : 1;
-	s->flags = q->counts != 0 ? STATE_COUNTS : 0;
+	bool counts = s->stage == SPOOL_ARRIVING ? s->lane != LAW_DUE : house_counts(m, q->since_day);
+	s->flags = q->counts != 0 && counts ? STATE_COUNTS : 0;
 	s->since_day = q->since_day;
 	s->generation = q->generation;
 	memcpy(s->public_key, q->public_key, sizeof(s->public_key));
@@ -334,10 +347,9 @@ send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 	}
 	if (e == ERR_OK) {
 		const struct law *law = n->state.stage == SPOOL_LEAVING ? m->leave : m->arrive;
-		struct law_unit lu = room_law_unit(m, law, &n->state);
+		struct law_unit lu = room_law_unit(m, law, &n->state, true);
 		/* Drawn once, and durable with the unit: a restart changes nothing. */
-		n->state.entered = lu.entered;
-		n->state.due = lu.due;
+		room_keep(&n->state, &lu);
 		e = room_seal(m, n->id, &n->state, &state);
 	}
 	if (e == ERR_OK) {
@@ -369,7 +381,7 @@ mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg
 		channel_fault(ch);
 		return;
 	}
-	if (!m->loaded || m->host->stopping) {
+	if (!m->loaded || m->host->stopping || law_waiting(m->leave) + law_waiting(m->arrive) > UNITS_MOST) {
 		answer(ch, msg->type, msg->id, ERR_AGAIN);
 		return;
 	}
@@ -412,12 +424,16 @@ mixer_notice_op(struct mixer *m, struct bytes notices, struct arena *arena, uint
 	ret_state->wall_entered = now.wall;
 	ret_state->weight = 1;
 	ret_state->lane = LAW_NORMAL;
+	if (m->host->config.arrive.kind != LAW_NONE) {
+		/* Hours later, or a mail that is refused would make its author's line show. */
+		ret_state->lane = LAW_DUE;
+		ret_state->due = now.age + law_notice_delay(room_random(m));
+	}
 	crypto_random_bytes(ret_id, IPC_UNIT);
 	enum err e = mixer_read_parts(notices, false, arena, ret_state, &lists);
 	if (e == ERR_OK) {
-		struct law_unit lu = room_law_unit(m, m->arrive, ret_state);
-		ret_state->entered = lu.entered;
-		ret_state->due = lu.due;
+		struct law_unit lu = room_law_unit(m, m->arrive, ret_state, true);
+		room_keep(ret_state, &lu);
 		e = room_seal(m, ret_id, ret_state, &sealed);
 	}
 	if (e == ERR_OK) {

@@ -14,14 +14,15 @@ struct onward {
 	bool used;
 };
 
+/* Units whose release is decided, carried out in one transaction. */
 struct turn {
 	struct mixer *m;
-	struct law *law;
-	bool leaving;
+	struct unit **units;
+	size_t count;
 	struct arena arena;
 	struct buf ops;
 	struct wire_writer w;
-	struct onward *onward; /* one per release */
+	struct onward *onward; /* one per unit */
 };
 
 static enum err
@@ -52,7 +53,8 @@ move_locals(struct turn *t, const struct unit *u, struct onward *on)
 	on->state.epoch = 0;
 	on->state.weight = 1;
 	on->state.lane = LAW_NORMAL;
-	on->state.flags = u->state.flags & STATE_COUNTS;
+	/* What never came over a line opens no gate. */
+	on->state.flags = 0;
 	on->state.parts = arena_array(&t->arena, u->state.part_count, sizeof(*on->state.parts));
 	if (on->state.parts == NULL) {
 		return ERR_MEMORY;
@@ -68,9 +70,8 @@ move_locals(struct turn *t, const struct unit *u, struct onward *on)
 	}
 	on->used = true;
 	crypto_random_bytes(on->id, sizeof(on->id));
-	struct law_unit lu = room_law_unit(m, m->arrive, &on->state);
-	on->state.entered = lu.entered;
-	on->state.due = lu.due;
+	struct law_unit lu = room_law_unit(m, m->arrive, &on->state, true);
+	room_keep(&on->state, &lu);
 	struct buf sealed = BUF_INIT(SPOOL_STATE_MAX);
 	enum err e = room_seal(m, on->id, &on->state, &sealed);
 	for (size_t i = 0; i < count && e == ERR_OK; i++) {
@@ -129,41 +130,37 @@ release_leaving(struct turn *t, const struct unit *u, struct onward *on)
 }
 
 static enum err
-write_decision(struct turn *t, const struct law_decision *d)
+turn_open(struct turn *t)
 {
-	enum err e = ERR_OK;
-	for (size_t i = 0; i < d->release_count && e == ERR_OK; i++) {
-		const struct entry *entry = room_entry(t->m, d->releases[i].unit.id);
-		if (entry == NULL) {
-			panic("the law released what nobody knows");
-		}
-		if (!entry->whole) {
-			/* A retry: nothing changes on disk before the courier's verdict. */
-			continue;
-		}
-		e = t->leaving ? release_leaving(t, entry->unit, &t->onward[i])
-			       : release_arriving(t, entry->unit);
+	arena_init(&t->arena, 8 << 20);
+	buf_init(&t->ops, ROOM_BATCH_BYTES);
+	wire_writer_init(&t->w, &t->ops);
+	t->onward = arena_array(&t->arena, t->count + 1, sizeof(*t->onward));
+	enum err e = t->onward == NULL ? ERR_MEMORY : ERR_OK;
+	for (size_t i = 0; i < t->count && e == ERR_OK; i++) {
+		struct unit *u = t->units[i];
+		e = u->state.stage == SPOOL_LEAVING ? release_leaving(t, u, &t->onward[i])
+						    : release_arriving(t, u);
 	}
 	return e;
 }
 
+static void
+turn_clear(struct turn *t)
+{
+	arena_clear(&t->arena);
+	buf_wipe(&t->ops);
+}
+
 /* After the commit. What is on disk is now done here; memory that lacks is made up by loading anew. */
 static void
-carry_out(struct turn *t, const struct law_decision *d)
+turn_done(struct turn *t)
 {
 	struct mixer *m = t->m;
-	for (size_t i = 0; i < d->release_count; i++) {
-		struct entry *entry = room_entry(m, d->releases[i].unit.id);
-		struct unit *u = entry->unit;
-		bool whole = entry->whole;
-		uint32_t part = entry->part;
-		room_entry_remove(m, entry);
+	for (size_t i = 0; i < t->count; i++) {
+		struct unit *u = t->units[i];
 		m->seen_released++;
-		if (!whole) {
-			outgoing_add(m, u, part);
-			continue;
-		}
-		if (!t->leaving) {
+		if (u->state.stage != SPOOL_LEAVING) {
 			m->seen_arrived += u->state.part_count;
 			room_remove(m, u);
 			continue;
@@ -183,30 +180,88 @@ carry_out(struct turn *t, const struct law_decision *d)
 			continue;
 		}
 		for (size_t k = 0; k < u->state.part_count; k++) {
-			outgoing_add(m, u, u->state.parts[k].number);
+			outgoing_add(m, u, u->state.parts[k].number, room_batch_of(m, u));
 		}
 	}
 }
 
-/* One decision of one law. ERR_OK also when there was nothing to release. */
-static enum err
-decide(struct mixer *m, bool leaving)
+/* ---- decisions ---- */
+
+/* How a unit leaves stands in its state from now on. */
+static void
+mark(struct unit *u, const struct law_release *r, msec left)
 {
-	struct turn t = {.m = m, .law = leaving ? m->leave : m->arrive, .leaving = leaving};
-	struct law_decision d;
-	memset(&d, 0, sizeof(d));
-	if (law_next(t.law, room_now(m)) > 0) {
-		return ERR_OK;
+	u->state.left = left;
+	u->state.is_void = r->is_void;
+	u->state.crowd = r->crowd;
+	u->state.batch = r->batch;
+}
+
+static enum err
+list_all(const struct law_decision *d, struct unit *const *units, const struct law_release *const *of,
+	 size_t count, msec left, struct tick_list *ret)
+{
+	struct tick_list list = {.left = left, .count = count};
+	list.entries = calloc(count, sizeof(*list.entries));
+	if (list.entries == NULL) {
+		return ERR_MEMORY;
 	}
-	enum err e = law_decide(t.law, room_now(m), room_random(m), m->batch, &d);
-	if (e != ERR_OK) {
-		return e;
+	for (size_t i = 0; i < d->release_count; i++) {
+		const struct law_release *r = &d->releases[i];
+		if (r->crowd > 0) {
+			list.crowd[r->unit.size_class] = r->crowd;
+			list.batch[r->unit.size_class] = r->batch;
+		}
 	}
-	arena_init(&t.arena, 8 << 20);
-	buf_init(&t.ops, ROOM_BATCH_BYTES);
-	wire_writer_init(&t.w, &t.ops);
-	t.onward = arena_array(&t.arena, d.release_count + 1, sizeof(*t.onward));
-	e = t.onward == NULL ? ERR_MEMORY : write_decision(&t, &d);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(list.entries[i].id, units[i]->id, IPC_UNIT);
+		list.entries[i].size_class = of[i]->unit.size_class;
+		list.entries[i].is_void = of[i]->is_void;
+	}
+	*ret = list;
+	return ERR_OK;
+}
+
+/* What the law has let go is no longer its own; retries are on their way, since nothing changes on disk for them. */
+static void
+commit(struct mixer *m, bool leaving, const struct law_decision *d)
+{
+	uint64_t voids = 0;
+	law_commit(leaving ? m->leave : m->arrive, d);
+	for (size_t i = 0; i < d->release_count; i++) {
+		struct entry *entry = room_entry(m, d->releases[i].unit.id);
+		struct unit *u = entry->unit;
+		bool whole = entry->whole;
+		uint32_t part = entry->part;
+		room_entry_remove(m, entry);
+		voids += d->releases[i].is_void ? 1 : 0;
+		if (!whole) {
+			m->seen_released++;
+			outgoing_add(m, u, part, room_batch_of(m, u));
+		}
+	}
+	sums_add(leaving ? &m->left_sums : &m->arrived_sums, d->release_count, voids);
+}
+
+/*
+ * Stores a decision. Where all of it goes into one transaction, it is carried out in it; otherwise its units stand in the line of
+ * the going afterwards.
+ */
+static enum err
+store_decision(struct mixer *m, bool leaving, const struct law_decision *d, struct unit **units,
+	       const struct law_release **of, size_t count, msec left)
+{
+	struct turn t = {.m = m, .units = units, .count = count <= m->batch ? count : 0};
+	struct tick_list list = {.entries = NULL};
+	bool listed = count > m->batch;
+	enum err e = turn_open(&t);
+	if (e == ERR_OK && listed) {
+		e = list_all(d, units, of, count, left, &list);
+		e = e == ERR_OK ? tick_write_list(m, leaving, &list) : e;
+	}
+	if (e == ERR_OK && d->after != NULL) {
+		e = tick_write(m, leaving, d, listed ? &list : NULL, &t.w);
+	}
 	if (e == ERR_LIMIT && m->batch > 1) {
 		/* Units with many recipients: fewer at a time. */
 		m->batch /= 2;
@@ -217,16 +272,111 @@ decide(struct mixer *m, bool leaving)
 		e = room_batch(m, buf_bytes(&t.ops));
 	}
 	/* While the task waited the store may have restarted: then all is loaded anew as soon as this task ends. */
-	if (e == ERR_OK && m->loaded) {
-		law_commit(t.law, &d);
-		carry_out(&t, &d);
-	} else if (e == ERR_OK) {
+	if (e == ERR_OK && !m->loaded) {
 		e = ERR_AGAIN;
 	}
-	law_decision_clear(&d);
-	arena_clear(&t.arena);
-	buf_wipe(&t.ops);
+	if (e == ERR_OK) {
+		commit(m, leaving, d);
+		for (size_t i = 0; i < count && listed; i++) {
+			going_add(m, units[i]);
+		}
+		turn_done(&t);
+	}
+	tick_list_clear(&list);
+	turn_clear(&t);
 	return e;
+}
+
+/* One decision of one law. ERR_OK also when there was nothing to release. */
+static enum err
+decide(struct mixer *m, bool leaving)
+{
+	struct law *law = leaving ? m->leave : m->arrive;
+	struct law_decision d;
+	struct law_time now = room_now(m);
+	memset(&d, 0, sizeof(d));
+	if (law_next(law, now) > 0) {
+		return ERR_OK;
+	}
+	enum err e = law_decide(law, now, room_random(m), m->batch, &d);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (d.release_count == 0 && d.classes == 0) {
+		/* Made again after a restart it would come out the same. */
+		law_commit(law, &d);
+		law_decision_clear(&d);
+		return ERR_OK;
+	}
+	msec left = d.tick == LAW_NO_TICK ? now.wall : d.tick;
+	struct unit **units = calloc(d.release_count + 1, sizeof(*units));
+	const struct law_release **of = calloc(d.release_count + 1, sizeof(*of));
+	size_t count = 0;
+	e = units == NULL || of == NULL ? ERR_MEMORY : ERR_OK;
+	for (size_t i = 0; i < d.release_count && e == ERR_OK; i++) {
+		struct entry *entry = room_entry(m, d.releases[i].unit.id);
+		if (entry == NULL) {
+			panic("the law released what nobody knows");
+		}
+		if (entry->whole) {
+			of[count] = &d.releases[i];
+			units[count++] = entry->unit;
+			mark(entry->unit, &d.releases[i], left);
+		}
+	}
+	if (e == ERR_OK) {
+		e = store_decision(m, leaving, &d, units, of, count, left);
+	}
+	free(units);
+	free(of);
+	law_decision_clear(&d);
+	return e;
+}
+
+/* The next portion of those whose release is decided. */
+static enum err
+carry_on(struct mixer *m)
+{
+	struct unit **units = calloc(m->batch, sizeof(*units));
+	struct turn t = {.m = m, .units = units};
+	if (units == NULL) {
+		return ERR_MEMORY;
+	}
+	struct unit *rest = m->going;
+	while (rest != NULL && t.count < m->batch) {
+		units[t.count++] = rest;
+		rest = rest->then;
+	}
+	enum err e = turn_open(&t);
+	if (e == ERR_LIMIT && m->batch > 1) {
+		m->batch /= 2;
+	} else if (e == ERR_OK) {
+		m->batch = ROOM_BATCH;
+	}
+	if (e == ERR_OK) {
+		e = room_batch(m, buf_bytes(&t.ops));
+	}
+	if (e == ERR_OK && !m->loaded) {
+		e = ERR_AGAIN;
+	}
+	if (e == ERR_OK) {
+		m->going = rest;
+		m->going_end = rest == NULL ? &m->going : m->going_end;
+		turn_done(&t);
+	}
+	turn_clear(&t);
+	free(units);
+	return e;
+}
+
+static enum err
+work_off(struct mixer *m)
+{
+	if (m->going != NULL) {
+		return carry_on(m);
+	}
+	enum err e = decide(m, true);
+	return e == ERR_OK && m->loaded && m->going == NULL ? decide(m, false) : e;
 }
 
 static void
@@ -235,10 +385,10 @@ tick_task(void *arg)
 	struct mixer *m = arg;
 	enum { PAUSE_MS = 200 };
 	for (;;) {
-		enum err a = m->loaded ? decide(m, true) : ERR_OK;
-		enum err b = m->loaded ? decide(m, false) : ERR_OK;
+		house_settle(m);
+		enum err e = m->loaded ? work_off(m) : ERR_OK;
 		outgoing_kick(m);
-		if (a != ERR_OK || b != ERR_OK) {
+		if (e != ERR_OK) {
 			/* Nothing has changed: the same decision, or a better one, a little later. */
 			m->seen_failures++;
 			if (task_sleep(PAUSE_MS) != ERR_OK) {
@@ -248,7 +398,7 @@ tick_task(void *arg)
 		}
 		struct law_time now = room_now(m);
 		if (!m->loaded || m->host->stopping ||
-		    (law_next(m->leave, now) > 0 && law_next(m->arrive, now) > 0)) {
+		    (m->going == NULL && law_next(m->leave, now) > 0 && law_next(m->arrive, now) > 0)) {
 			break;
 		}
 	}

@@ -96,6 +96,8 @@ room_forget(struct mixer *m)
 {
 	m->generation++;
 	outgoing_forget(m);
+	m->going = NULL;
+	m->going_end = &m->going;
 	for (size_t i = 0; i < m->entries.size; i++) {
 		while (m->entries.buckets[i] != NULL) {
 			struct entry *e = m->entries.buckets[i];
@@ -225,21 +227,28 @@ room_random(struct mixer *m)
 }
 
 struct law_unit
-room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *state)
+room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *state, bool fresh)
 {
 	struct law_unit lu;
 	law_unit_init(&lu);
 	memcpy(&lu.member, state->sender, sizeof(lu.member));
-	lu.weight = state->weight == 0 ? 1 : state->weight;
-	lu.size_class = state->size_class;
-	lu.lane = state->lane;
+	lu.weight = state->weight == 0 ? 1 : state->weight < LAW_WEIGHT_MAX ? state->weight : LAW_WEIGHT_MAX;
+	lu.size_class = state->size_class < LAW_CLASSES ? state->size_class : LAW_CLASSES - 1;
+	lu.lane = state->lane <= LAW_DUE ? state->lane : LAW_NORMAL;
 	lu.counts = (state->flags & STATE_COUNTS) != 0;
-	if (state->due != 0) {
+	lu.due = state->due != 0 ? state->due : LAW_UNDRAWN;
+	if (!fresh) {
 		lu.entered = state->entered;
-		lu.due = state->due;
 	}
 	law_admit(law, room_now(m), room_random(m), &lu);
 	return lu;
+}
+
+void
+room_keep(struct spool_state *state, const struct law_unit *lu)
+{
+	state->entered = lu->entered;
+	state->due = lu->due;
 }
 
 static enum err
@@ -267,6 +276,15 @@ wait_as(struct mixer *m, struct unit *u, struct law_unit lu, bool whole, uint32_
 	m->entries.count++;
 	room_schedule(m);
 	return ERR_OK;
+}
+
+uint64_t
+room_batch_of(const struct mixer *m, const struct unit *u)
+{
+	bool ticks = u->state.stage == SPOOL_LEAVING && m->host->config.leave.kind == LAW_CROWD &&
+		     !law_is_alone(m->leave);
+	msec tick = law_last_tick(m->leave);
+	return ticks && tick > 0 ? (uint64_t)tick : 0;
 }
 
 enum err
@@ -324,7 +342,7 @@ room_schedule(struct mixer *m)
 	struct law_time now = room_now(m);
 	msec a = law_next(m->leave, now);
 	msec b = law_next(m->arrive, now);
-	msec next = a < b ? a : b;
+	msec next = m->going != NULL ? 0 : a < b ? a : b;
 	if (next == LAW_NEVER) {
 		timer_stop(&m->tick);
 		return;

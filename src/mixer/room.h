@@ -19,6 +19,10 @@
  * Life of a leaving unit: waits (its entry is in the law `leave`) -> released: its local parts move to a new arriving
  * unit, its courier parts are handed to the courier, one work each -> each part done, or again in `leave` as LAW_DUE.
  * Life of an arriving unit: waits in `arrive` -> released: its parts are in the members' logs, the unit is gone.
+ *
+ * A tick of the crowd law is one decision, and is on disk before anything of it happens. A small one is carried out in
+ * the transaction that stores it. A large one is stored as a list of units, which are then carried out a portion at a time: until
+ * their turn comes they stand in the line of the going. After a restart those of the list that still wait go on, and nothing else.
  */
 
 enum {
@@ -27,7 +31,7 @@ enum {
 	PART_WARNED = 1 << 0,   /* spool_part.flags: the sender has been told of the delay */
 
 	ROOM_LIMIT_MS = 60 * 1000,
-	ROOM_BATCH = 64,     /* units of one decision: one message to the store */
+	ROOM_BATCH = 256,    /* units carried out at a time: one message to the store */
 	ROOM_WORK_MAX = 128, /* parts at the courier at once */
 	ROOM_PAST = 4096,    /* units that have gone and are still known by name */
 	ROOM_BATCH_BYTES = IPC_PAYLOAD_MAX - 128 * 1024,
@@ -37,6 +41,7 @@ struct unit {
 	struct unit *next; /* in its bucket */
 	uint8_t id[IPC_UNIT];
 	struct spool_state state; /* parts: own memory */
+	struct unit *then;        /* in the line of the going */
 	size_t works;             /* of its parts, in mixer.works */
 	bool judged;              /* a verdict on one of its parts is being stored: others wait */
 };
@@ -55,7 +60,8 @@ struct work {
 	struct work *next;
 	struct unit *unit;
 	uint32_t part;
-	bool sent; /* to the courier as it is now */
+	uint64_t batch; /* the tick it leaves at; 0: no tick */
+	bool sent;      /* to the courier as it is now */
 };
 
 /* A part that the courier has in hand while what waits is loaded anew. */
@@ -71,6 +77,22 @@ struct room_table {
 	void **buckets;
 	size_t size; /* a power of two */
 	size_t count;
+};
+
+/* Who can count, as the opener said last; it stays known over a restart. */
+struct house {
+	bool known;
+	uint32_t members;
+	uint32_t counting;
+	uint32_t first_day;
+};
+
+/* What left in each of the last hours; told as sums of whole hours only. */
+enum { SUMS_HOURS = 24 };
+struct sums {
+	int64_t hour; /* since 1970, of the running one */
+	uint64_t released[SUMS_HOURS + 1];
+	uint64_t voids[SUMS_HOURS + 1];
 };
 
 struct mixer {
@@ -91,10 +113,17 @@ struct mixer {
 	struct entering *unsure; /* the store went away before it answered: loading anew tells */
 	size_t entering_old;     /* units on their way to disk, sealed to an old spool key */
 	size_t unreadable;       /* units on disk that cannot be read */
-	uint64_t generation;     /* of what is loaded: a unit seen under another one is not the same */
-	size_t batch;            /* units of the next decision */
-	bool loaded;             /* memory is what is on disk */
-	bool reloading;          /* a task loads, until it is */
+	struct unit *going;      /* their release is decided, and on disk */
+	struct unit **going_end;
+	struct house house;
+	bool house_news; /* to be put into force between two decisions, and on disk */
+	bool house_writing;
+	struct sums left_sums;
+	struct sums arrived_sums;
+	uint64_t generation; /* of what is loaded: a unit seen under another one is not the same */
+	size_t batch;        /* units of the next decision */
+	bool loaded;         /* memory is what is on disk */
+	bool reloading;      /* a task loads, until it is */
 	bool reload_again;
 	bool deciding; /* the ticker's task runs */
 	bool handing;
@@ -105,6 +134,23 @@ struct mixer {
 	uint64_t seen_released;
 	uint64_t seen_arrived;
 	uint64_t seen_failures;
+};
+
+/* A unit of a large decision. */
+struct tick_entry {
+	uint8_t id[IPC_UNIT];
+	uint8_t size_class;
+	bool is_void;
+};
+
+struct tick_list {
+	struct tick_entry *entries;
+	size_t count;
+	uint64_t name; /* of the decision, so that no piece of another one is taken for one of this */
+	uint32_t pieces;
+	msec left; /* wall clock */
+	uint32_t crowd[LAW_CLASSES];
+	uint32_t batch[LAW_CLASSES];
 };
 
 /* room.c: the tables. */
@@ -121,11 +167,18 @@ void room_remove(struct mixer *m, struct unit *u);
 struct spool_part *room_part(struct unit *u, uint32_t number);
 /* Drops one part of the state; true when none is left. */
 bool room_drop_part(struct unit *u, uint32_t number);
-/* The unit as the law sees it, admitted: with `due` drawn where it was not. */
-struct law_unit room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *state);
+/*
+ * The unit as the law sees it, admitted. fresh: it has never waited before; state->due, unless 0, is the time (age clock)
+ * before which it does not come in. What is drawn must be kept in the state: room_keep.
+ */
+struct law_unit room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *state,
+			      bool fresh);
+void room_keep(struct spool_state *state, const struct law_unit *lu);
 /* Lets a unit wait in its law, or a part for its next attempt. */
 COHUE_MUST_USE enum err room_wait(struct mixer *m, struct unit *u, struct law_unit lu);
 COHUE_MUST_USE enum err room_wait_part(struct mixer *m, struct unit *u, const struct spool_part *p);
+/* The tick at which what leaves of it now leaves: what COURIER_WORK calls its batch. 0: off the clock. */
+uint64_t room_batch_of(const struct mixer *m, const struct unit *u);
 struct entry *room_entry(const struct mixer *m, uint64_t law_id);
 void room_entry_remove(struct mixer *m, struct entry *e);
 struct law_time room_now(const struct mixer *m);
@@ -177,8 +230,35 @@ void mixer_reload(struct mixer *m);
 /* release.c: the ticker. */
 void mixer_tick(struct timer *t);
 
+/* tick.c: what is on disk of a law besides its units. */
+/* Appends to a batch what a decision changes of its law; of the units in `list`, which are carried out later, too. */
+COHUE_MUST_USE enum err tick_write(struct mixer *m, bool leaving, const struct law_decision *d,
+				   const struct tick_list *list, struct wire_writer *w);
+/* A large decision: stores the names of its units. They hold once tick_write with the same list is on disk. */
+COHUE_MUST_USE enum err tick_write_list(struct mixer *m, bool leaving, struct tick_list *list);
+/* The law's counters and its last tick; and the list of a decision that may not be carried out yet, in order of names. */
+COHUE_MUST_USE enum err tick_load(struct mixer *m, bool leaving, struct tick_list *ret);
+/* Of the unit, if it is in the list; NULL otherwise. */
+const struct tick_entry *tick_find(const struct tick_list *list, const uint8_t id[IPC_UNIT]);
+void tick_list_clear(struct tick_list *list);
+/* The end of the line of the going. */
+void going_add(struct mixer *m, struct unit *u);
+
+/* house.c: who counts. */
+void mixer_house(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+/* From tasks: what the opener said comes into force, and to disk. */
+void house_settle(struct mixer *m);
+COHUE_MUST_USE enum err house_load(struct mixer *m);
+/* Whether a member whose account was made on that day counts today. */
+bool house_counts(const struct mixer *m, uint32_t since_day);
+void sums_add(struct sums *s, uint64_t released, uint64_t voids);
+/* The last `SUMS_HOURS` whole hours. */
+void sums_day(const struct sums *s, uint64_t *ret_released, uint64_t *ret_voids);
+/* A number as it may be told: 0, or the next of 10, 100, 1000 … that it does not pass. */
+uint64_t sums_coarse(uint64_t n);
+
 /* outgoing.c: the courier's side. */
-void outgoing_add(struct mixer *m, struct unit *u, uint32_t part);
+void outgoing_add(struct mixer *m, struct unit *u, uint32_t part, uint64_t batch);
 void outgoing_forget_unit(struct mixer *m, const struct unit *u);
 /* All works, before loading anew; what the courier has in hand is remembered, so that it is not handed over twice. */
 void outgoing_forget(struct mixer *m);

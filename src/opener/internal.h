@@ -34,6 +34,11 @@ struct opener {
 	uint64_t revision;
 	/* Of each gate-member: counts its lives, so that an answer never reaches its successor. */
 	unsigned gate_lives[ROLE_PEERS_MAX];
+	struct timer house_timer;
+	uint32_t house_day; /* when the mixer was told last */
+	bool house_ready;
+	bool house_due;
+	bool house_running;
 	size_t logins; /* being worked at */
 	uint64_t seen_logins;
 	uint64_t seen_refused;
@@ -123,6 +128,12 @@ COHUE_MUST_USE enum err opener_renew(struct opener *o);
 unsigned opener_worker_of(const struct opener *o, const uint8_t account[SEALED_ID_LEN]);
 /* Ends her sessions; a worker that is away has none. */
 void opener_close_member(struct opener *o, const uint8_t account[SEALED_ID_LEN]);
+
+/* ---- house.c ---- */
+
+/* From now on the mixer hears who can count: now, at each new day, and whenever opener_tell_house is called. */
+COHUE_MUST_USE enum err opener_start_house(struct opener *o);
+void opener_tell_house(struct opener *o);
 
 /* login.c: a LOGIN request */
 void opener_login(struct opener *o, struct channel *ch, const struct channel_message *m);

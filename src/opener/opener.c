@@ -46,8 +46,12 @@ control_task(void *arg)
 	struct opener *o = q->o;
 	struct channel *ch = o->host->supervisor;
 	struct buf packet = BUF_INIT(CONTROL_ANSWER_MAX + 64);
+	uint64_t revision = o->revision;
 	o->seen_controls++;
 	opener_control(o, buf_bytes(&q->request), &packet);
+	if (o->revision != revision) {
+		opener_tell_house(o);
+	}
 	struct msg_control_reply r = {.answer = buf_bytes(&packet)};
 	if (channel_reply(ch, CONTROL, control_reply, q->id, &r) != ERR_OK) {
 		log_event(LOG_LEVEL_WARNING, "an answer to a command could not be given");
@@ -128,7 +132,7 @@ start(struct role_host *h)
 		/* The store, or the keeper, was restarted in between: its successor is waited for. */
 		again = e == ERR_CLOSED && loop_now(h->loop) < limit && task_sleep(STOP_STEP_MS) == ERR_OK;
 	}
-	return e;
+	return e == ERR_OK ? opener_start_house(o) : e;
 }
 
 static void
@@ -137,6 +141,8 @@ peer_up(struct role_host *h, struct channel *ch)
 	struct opener *o = h->state;
 	if (channel_peer(ch) == ROLE_GATE_MEMBER) {
 		o->gate_lives[channel_peer_index(ch)]++;
+	} else if (channel_peer(ch) == ROLE_MIXER) {
+		opener_tell_house(o);
 	}
 }
 

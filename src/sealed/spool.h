@@ -85,6 +85,17 @@ COHUE_MUST_USE enum err spool_state_open(const uint8_t spool_state_key[SEALED_KE
 					 struct arena *arena, struct spool_state *ret);
 COHUE_MUST_USE enum err spool_state_decode(struct bytes plain, struct arena *arena, struct spool_state *ret);
 
+/*
+ * What the mixer keeps besides units (the law's counters, a decision at hand, the house's numbers): sealed under `spool-state`,
+ * bound to the name that it is kept by, in 512-byte steps. ERR_LIMIT, ERR_MEMORY; open: also ERR_AUTH, ERR_FORMAT,
+ * ERR_UNSUPPORTED. Both append.
+ */
+enum { SPOOL_VALUE_MAX = 60 * 1024, SPOOL_NAME_MAX = 63 };
+COHUE_MUST_USE enum err spool_value_seal(struct bytes plain, const uint8_t spool_state_key[SEALED_KEY_LEN],
+					 const char *name, struct buf *ret);
+COHUE_MUST_USE enum err spool_value_open(const uint8_t spool_state_key[SEALED_KEY_LEN], const char *name,
+					 struct bytes value, struct buf *ret_plain);
+
 /* RFC 3461 NOTIFY. */
 enum spool_notify {
 	SPOOL_NOTIFY_DEFAULT = 0,

@@ -7,7 +7,6 @@
 
 enum {
 	WALK_BYTES = IPC_PAYLOAD_MAX - 128 * 1024,
-	META_NAME_MAX = 64,
 	OP_PUT = 1,
 	OP_CREATE = 2,
 	OP_DELETE = 3,
@@ -170,15 +169,19 @@ store_meta_get(struct store *s, const struct request *q, struct buf *ret_reply)
 }
 
 enum err
+store_write_meta(struct store *s, struct bytes text, struct bytes value)
+{
+	char name[META_NAME_MAX];
+	return meta_name(text, name) ? s->driver->meta_put(s->storage, name, value) : ERR_FORMAT;
+}
+
+enum err
 store_meta_put(struct store *s, const struct request *q, struct buf *ret_reply)
 {
 	struct msg_meta_put m;
-	char name[META_NAME_MAX];
 	(void)ret_reply;
-	if (msg_meta_put_decode(q->payload, &m) != ERR_OK || !meta_name(m.name, name)) {
-		return ERR_FORMAT;
-	}
-	return s->driver->meta_put(s->storage, name, m.value);
+	return msg_meta_put_decode(q->payload, &m) == ERR_OK ? store_write_meta(s, m.name, m.value)
+							     : ERR_FORMAT;
 }
 
 static const struct store_handler handlers[MSG__COUNT] = {

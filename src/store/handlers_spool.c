@@ -105,6 +105,11 @@ run_op(struct store *s, struct wire_reader *r)
 		return r->error != ERR_OK ? ERR_FORMAT
 					  : done_before(s->driver->blob_delete(s->storage, blob));
 	}
+	if (op == SPOOL_OP_META) {
+		struct bytes name = wire_get_bytes(r, META_NAME_MAX);
+		struct bytes value = wire_get_bytes(r, STORAGE_VALUE_MAX);
+		return r->error != ERR_OK ? ERR_FORMAT : store_write_meta(s, name, value);
+	}
 	uint8_t unit[UNIT_ID_LEN];
 	wire_get_fixed(r, unit, sizeof(unit));
 	if (op == SPOOL_OP_PUT) {

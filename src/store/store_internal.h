@@ -75,6 +75,10 @@ store_handler_fn store_spool_put, store_spool_batch, store_spool_part_get, store
 
 /* ERR_NOT_FOUND: nobody's: never made, or removed. What comes late for her must not bring back a log. */
 COHUE_MUST_USE enum err store_check_account(const struct store *s, const uint8_t account[ACCOUNT_ID_LEN]);
+/* A small named value, from META_PUT or within a batch. */
+enum { META_NAME_MAX = 64 };
+COHUE_MUST_USE enum err store_write_meta(struct store *s, struct bytes name, struct bytes value);
+
 /* Claimed names of a list of `count * BLOB_NAME_LEN` bytes: ERR_CONFLICT unless all are complete and pending. */
 COHUE_MUST_USE enum err store_check_claims(const struct store *s, struct bytes names);
 void store_claimed(struct store *s, struct bytes names);
