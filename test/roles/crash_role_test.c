@@ -2,7 +2,7 @@
 /*
  * Store and mixer killed at each of their system calls while a message enters, is released, and leaves: after a restart
  * what was answered is there, whole and once, what was not is there once or not at all, and nothing waits for ever.
- * crash_role_test BINARY [STEP]: every STEP-th call (1 by default).
+ * crash_role_test BINARY [STEP [ticks]]: every STEP-th call (1 by default); with ticks, under the crowd law, each tick a second.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +19,7 @@ enum { CALLS_MAX = 2000, ROUND_MS = 20000 };
 
 static const char *binary;
 static unsigned long step = 1;
+static bool ticks;
 
 struct scene {
 	struct rolehost host;
@@ -44,6 +45,17 @@ open_scene(struct scene *s)
 	(void)snprintf(s->home, sizeof(s->home), "/tmp/cohue-crash-XXXXXX");
 	assert_non_null(mkdtemp(s->home));
 	rolehost_init(&s->host, binary, s->home);
+	if (ticks) {
+		s->host.config.leave = (struct law_config){.kind = LAW_CROWD,
+							   .clock = MSEC_SECOND,
+							   .k = 1,
+							   .deadline = MSEC_HOUR,
+							   .mean = MSEC_SECOND,
+							   .patient = MSEC_DAY};
+		s->host.config.arrive = s->host.config.leave;
+		s->host.config.arrive.patient = 0;
+		s->host.config.arrive.deadline = MSEC_SECOND;
+	}
 	s->gate = rolehost_fake(&s->host, ROLE_GATE_MX, 0, ROLE_MIXER);
 	s->sender = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_MIXER);
 	s->courier = rolehost_fake(&s->host, ROLE_COURIER, 0, ROLE_MIXER);
@@ -285,5 +297,6 @@ main(int argc, char **argv)
 	if (argc > 2) {
 		step = strtoul(argv[2], NULL, 10);
 	}
+	ticks = argc > 3 && strcmp(argv[3], "ticks") == 0;
 	return step == 0 ? 2 : cmocka_run_group_tests_name("crash points", tests, NULL, NULL);
 }

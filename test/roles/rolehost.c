@@ -50,6 +50,16 @@ rolehost_init(struct rolehost *h, const char *binary, const char *home)
 	assert_int_equal(loop_create(&h->loop), ERR_OK);
 }
 
+void
+rolehost_set_clock(struct rolehost *h, int64_t ahead_ms)
+{
+	(void)snprintf(h->clock_file, sizeof(h->clock_file), "%s/clock", h->home);
+	int fd = open(h->clock_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_true(pwrite(fd, &ahead_ms, sizeof(ahead_ms), 0) == (ssize_t)sizeof(ahead_ms));
+	(void)close(fd);
+}
+
 /* ---- fakes ---- */
 
 /* The one purpose key that a role beside a fake keeper asks for at its start. */
@@ -331,7 +341,9 @@ become(const struct rolehost *h, enum role role, int fd)
 	(void)snprintf(flag, sizeof(flag), "--role=%s", role_name(role));
 	char *const argv[] = {flag, flag, NULL};
 	char leaks[] = "ASAN_OPTIONS=detect_leaks=0";
-	char *const env[] = {leaks, NULL};
+	char clock[340];
+	(void)snprintf(clock, sizeof(clock), "COHUE_TEST_CLOCK=%s", h->clock_file);
+	char *const env[] = {leaks, h->clock_file[0] == '\0' ? NULL : clock, NULL};
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (fd == CONTROL_FD) {
 		fd = dup(fd);

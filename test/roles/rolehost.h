@@ -45,6 +45,7 @@ struct rolehost {
 	struct loop *loop;
 	const char *binary;
 	char home[256];
+	char clock_file[300]; /* of rolehost_set_clock */
 	struct config config;
 	struct rolehost_child children[ROLE__COUNT];
 	struct fake *fakes[HOST_FAKES_MAX];
@@ -62,6 +63,8 @@ void rolehost_init(struct rolehost *h, const char *binary, const char *home);
 void rolehost_clear(struct rolehost *h);
 /* Starts and waits until it says READY. false: it ended instead. */
 bool rolehost_start(struct rolehost *h, enum role role);
+/* The wall clock of roles started from the first call on: so many whole seconds ahead of the machine's. */
+void rolehost_set_clock(struct rolehost *h, int64_t ahead_ms);
 /* SIGKILL, and its body buried. */
 void rolehost_kill(struct rolehost *h, enum role role);
 /* STOP, and waits for its end. */
