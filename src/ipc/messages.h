@@ -262,7 +262,7 @@ enum ipc_stage {
 #define MSG_MIX_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 
 /*
- * age: ms since it was submitted; attempt: 0 for the first; warned: the delay warning has been sent.
+ * age: ms since its first release; attempt: 0 for the first; warned: the delay warning has been sent.
  * left: its first release, wall clock, ms: what Date says, the same for all recipients and attempts. batch_id: works of one tick,
  * whose connections live no longer than it. size_class: what it is padded to at least. is_void, crowd, batch: of its first
  * release (struct law_release).

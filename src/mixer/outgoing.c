@@ -113,7 +113,13 @@ outgoing_courier_gone(struct mixer *m)
 	outgoing_forget_held(m);
 }
 
-/* Whether another attempt may go better by itself. */
+/* By the age clock. Until then it waited for others: no attempt has failed, and nobody is late. */
+static msec
+first_release(const struct unit *u)
+{
+	return u->state.due > u->state.entered ? u->state.due : u->state.entered;
+}
+
 /*
  * When the next attempt is due, after one more failure; counts it. Attempts that would have been made meanwhile (the house was
  * shut, the tick was late) are counted and not made up for: five at once are worth no more than one. LAW_NEVER: none.
@@ -125,11 +131,12 @@ next_attempt(const struct mixer *m, const struct unit *u, uint32_t *attempts)
 	msec due = LAW_NEVER;
 	do {
 		(*attempts)++;
-		due = law_retry_at(*attempts, u->state.entered, m->host->config.retry_give_up);
+		due = law_retry_at(*attempts, first_release(u), m->host->config.retry_give_up);
 	} while (due != LAW_NEVER && due <= now);
 	return due;
 }
 
+/* Whether another attempt may go better by itself. */
 static bool
 is_temporary(enum err e)
 {
@@ -154,7 +161,7 @@ hand_over(struct mixer *m, const uint8_t id[IPC_UNIT], uint32_t number)
 	if (e == ERR_OK && w != NULL && !w->sent && courier != NULL) {
 		const struct unit *u = w->unit;
 		const struct spool_part *p = room_part(w->unit, number);
-		msec age = room_now(m).age - u->state.entered;
+		msec age = room_now(m).age - first_release(u);
 		uint32_t attempts = p->attempts;
 		struct msg_courier_work work = {
 		    .part = number,

@@ -6,6 +6,7 @@
 #include "base/wire.h"
 #include "crypto/crypto.h"
 #include "mixer/room.h"
+#include "sealed/journal.h"
 
 /* A leaving unit's local parts go on as an arriving unit of their own. */
 struct onward {
@@ -93,15 +94,60 @@ move_locals(struct turn *t, const struct unit *u, struct onward *on)
 	return e;
 }
 
+static enum journal_wait
+wait_of(const struct mixer *m, const struct spool_state *s)
+{
+	switch (m->host->config.leave.kind) {
+	case LAW_CROWD:
+		return s->is_void ? JOURNAL_WAIT_VOID : JOURNAL_WAIT_CROWD;
+	case LAW_EXPONENTIAL:
+		return JOURNAL_WAIT_EXPONENTIAL;
+	case LAW_NONE:
+		break;
+	}
+	return JOURNAL_WAIT_NONE;
+}
+
+/* Her journal says how it left, in the transaction in which it does. A letter is not kept back for what its journal lacks. */
+static enum err
+write_left(struct turn *t, const struct unit *u)
+{
+	const struct spool_state *s = &u->state;
+	struct journal_line line = {.event = JOURNAL_LEFT,
+				    .time = (uint64_t)(s->left > 0 ? s->left / MSEC_SECOND : 0),
+				    .size_class = s->size_class,
+				    .recipients = s->weight,
+				    .wait = wait_of(t->m, s),
+				    .crowd = s->crowd,
+				    .batch = s->batch};
+	uint8_t delivery[SEALED_ID_LEN];
+	struct buf sealed = BUF_INIT(ARRIVAL_SEALED_MAX);
+	if (s->generation == 0 || s->sender_kind != SPOOL_SENDER_ACCOUNT) {
+		return ERR_OK;
+	}
+	crypto_random_bytes(delivery, sizeof(delivery));
+	memcpy(line.unit, u->id, sizeof(line.unit));
+	enum err e = ERR_OK;
+	if (journal_seal(s->sender, s->generation, s->public_key, delivery, &line, &sealed) == ERR_OK) {
+		e = mixer_journal_op(s->sender, buf_bytes(&sealed), &t->w);
+	} else {
+		t->m->seen_failures++;
+	}
+	buf_clear(&sealed);
+	return e;
+}
+
 static enum err
 release_leaving(struct turn *t, const struct unit *u, struct onward *on)
 {
-	enum err e = move_locals(t, u, on);
+	enum err e = write_left(t, u);
+	e = e == ERR_OK ? move_locals(t, u, on) : e;
 	if (e != ERR_OK) {
 		return e;
 	}
 	struct spool_state rest = u->state;
 	rest.flags |= UNIT_RELEASED;
+	rest.due = room_now(t->m).age;
 	rest.parts = arena_array(&t->arena, u->state.part_count + 1, sizeof(*rest.parts));
 	rest.part_count = 0;
 	for (size_t i = 0; rest.parts != NULL && i < u->state.part_count; i++) {
@@ -175,6 +221,7 @@ turn_done(struct turn *t)
 			}
 		}
 		u->state.flags |= UNIT_RELEASED;
+		u->state.due = room_now(m).age;
 		if (u->state.part_count == 0) {
 			room_remove(m, u);
 			continue;

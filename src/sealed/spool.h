@@ -55,7 +55,7 @@ struct spool_state {
 	uint8_t sender[SEALED_ID_LEN];
 	msec entered;      /* age clock */
 	msec wall_entered; /* since 1970 */
-	msec due;          /* age clock; 0: by the gate */
+	msec due;          /* age clock; 0 or -1: by the gate; once released: when it was */
 	uint8_t size_class;
 	uint8_t lane;
 	uint32_t weight;

@@ -9,9 +9,11 @@
 
 #include <cmocka.h>
 
+#include "base/secret.h"
 #include "law/age.h"
 #include "law/law.h"
 #include "roles/mail.h"
+#include "sealed/journal.h"
 #include "sealed/keys.h"
 #include "sealed/spool.h"
 
@@ -110,6 +112,7 @@ struct letter {
 	enum law_lane lane;
 	msec hold;
 	bool local;
+	const uint8_t *public_key; /* of the author's journal */
 };
 
 static void
@@ -134,7 +137,11 @@ send(struct scene *s, struct letter l)
 	uint8_t blob[16];
 	struct msg_mix_put q = {
 	    .stage = IPC_STAGE_LEAVING, .lane = (uint8_t)l.lane, .hold = (uint64_t)l.hold};
-	name_of(q.sender, 's', l.member);
+	name_of(q.sender, 'a', 100 + l.member);
+	if (l.public_key != NULL) {
+		q.generation = 1;
+		memcpy(q.public_key, l.public_key, sizeof(q.public_key));
+	}
 	name_of(blob, 'b', last_unit + 1);
 	assert_int_equal(put_blob(s->gate, blob, BYTES_LIT("data")), ERR_OK);
 	add_part(&parts, l.local ? IPC_PART_ARRIVAL : IPC_PART_COURIER, 1, blob, 10, 0,
@@ -252,6 +259,67 @@ a_crowd_leaves_together_at_the_tick(void **state)
 	assert_false(wait_for_works(&s, 4, 2 * T));
 	assert_int_equal(rolehost_figure(&s.host, ROLE_MIXER, "waiting_to_leave"), 1);
 	assert_int_equal(rolehost_figure(&s.host, ROLE_MIXER, "leave_class_0_at_most"), 10);
+	close_scene(&s);
+}
+
+/* The line of a member's journal, which is the only record in her log. */
+static void
+read_journal(struct scene *s, unsigned member, const struct member_keys *keys, struct buf *plain,
+	     struct journal_line *ret)
+{
+	struct msg_log_read q = {.from = 1, .max_bytes = 512 * 1024};
+	struct msg_log_read_reply r;
+	struct answer a;
+	struct wire_reader rows;
+	struct arrival arrival;
+	uint8_t before[IPC_HEAD];
+	assert_int_equal(log_length(s->session, 100 + member), 1);
+	name_of(q.account, 'a', 100 + member);
+	answer_init(&a);
+	assert_int_equal(fake_ask(s->session, LOG_READ, log_read, &q, &a), ERR_OK);
+	assert_int_equal(msg_log_read_reply_decode(buf_bytes(&a.payload), &r), ERR_OK);
+	wire_reader_init(&rows, r.rows);
+	(void)wire_get_u64(&rows);
+	wire_get_fixed(&rows, before, sizeof(before));
+	(void)wire_get_u8(&rows);
+	struct bytes body = wire_get_bytes(&rows, IPC_PAYLOAD_MAX);
+	assert_int_equal(arrival_open(q.account, keys, body, plain, &arrival), ERR_OK);
+	assert_int_equal(journal_of_arrival(&arrival, ret), ERR_OK);
+	answer_clear(&a);
+}
+
+static void
+the_author_reads_in_her_journal_how_it_left(void **state)
+{
+	(void)state;
+	struct scene s;
+	struct member_keys keys;
+	struct journal_line line;
+	struct buf plain = BUF_INIT(ARRIVAL_SEALED_MAX);
+	uint8_t secret[BOX_SECRET_LEN];
+	uint8_t public_key[BOX_PUBLIC_LEN];
+	box_pair(public_key, secret);
+	member_keys_init(&keys);
+	assert_int_equal(member_keys_add(&keys, 1, public_key, secret), ERR_OK);
+	open_scene(&s, 2, MSEC_DAY);
+	await_tick(&s);
+	send(&s, (struct letter){.member = 1, .public_key = public_key});
+	send(&s, (struct letter){.member = 2, .local = true});
+	assert_true(wait_for_works(&s, 1, 3 * T));
+	read_journal(&s, 1, &keys, &plain, &line);
+	assert_int_equal(line.event, JOURNAL_LEFT);
+	assert_int_equal(line.wait, JOURNAL_WAIT_CROWD);
+	assert_int_equal(line.crowd, 2);
+	assert_int_equal(line.batch, 2);
+	assert_int_equal(line.time, work(&s, 0).left / 1000);
+	buf_wipe(&plain);
+	send(&s, (struct letter){.member = 3, .lane = LAW_URGENT, .public_key = public_key});
+	assert_true(wait_for_works(&s, 2, 3 * T));
+	read_journal(&s, 3, &keys, &plain, &line);
+	assert_int_equal(line.wait, JOURNAL_WAIT_VOID);
+	assert_int_equal(line.crowd, 1);
+	buf_wipe(&plain);
+	member_keys_clear(&keys);
 	close_scene(&s);
 }
 
@@ -584,6 +652,7 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_crowd_leaves_together_at_the_tick),
+	    cmocka_unit_test(the_author_reads_in_her_journal_how_it_left),
 	    cmocka_unit_test(without_a_crowd_letters_leave_void_at_their_deadline),
 	    cmocka_unit_test(what_left_urgently_is_remembered_over_a_restart),
 	    cmocka_unit_test(held_letters_are_not_there_before_their_time),
@@ -600,6 +669,9 @@ main(int argc, char **argv)
 	binary = argv[1];
 	if (argc > 2) {
 		cmocka_set_test_filter(argv[2]);
+	}
+	if (secret_pool_init(1 << 16) != ERR_OK) {
+		return 2;
 	}
 	return cmocka_run_group_tests_name("ticks", tests, NULL, NULL);
 }
