@@ -82,8 +82,10 @@ open_scene(struct scene *s, uint32_t k, msec deadline)
 	s->session = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_STORE);
 	s->spool = rolehost_fake(&s->host, ROLE_MIXER, 9, ROLE_STORE);
 	s->asker = rolehost_fake(&s->host, ROLE_SESSION, 0, ROLE_KEEPER);
+	struct fake *directory = rolehost_fake(&s->host, ROLE_OPENER, 0, ROLE_STORE);
 	rolehost_set_clock(&s->host, 0);
 	start_all(s);
+	know_accounts(directory);
 	learn_epoch(s);
 }
 
