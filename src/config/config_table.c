@@ -118,7 +118,11 @@ const struct config_key config_keys[] = {
      .min = 1000,
      .max = 24 * 3600 * 1000,
      .standard = "2 m",
-     .help = "Period of the public clock of the crowd law."},
+     .help = "Period of the public clock of the crowd law. A tenth of it after each tick (at most 2 s) every "
+	     "connection in IDLE gets a record of 512 bytes, with news or without: a shorter clock costs "
+	     "telephones "
+	     "more battery. What a member's address with +now at its end is written to waits for the tick "
+	     "alone."},
     {.name = "arrive.crowd",
      .type = CONFIG_TYPE_NUMBER,
      AT(arrive.k),
