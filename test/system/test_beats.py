@@ -133,3 +133,27 @@ class Between(unittest.TestCase):
             client.send(b"DONE\r\n")
             client.shutdown()
         other.logout()
+
+
+class Haste(unittest.TestCase):
+    def test_the_subaddress_now_passes_the_gate_at_the_tick(self) -> None:
+        settings = {**CROWD, "arrive.clock": "2 s", "arrive.crowd": "2", "arrive.deadline": "1 h"}
+        with Cohue(settings=settings) as house:
+            alice, bob = house.add_member("alice"), house.add_member("bob")
+            clients = [house.imap(alice), house.imap(bob)]
+
+            def counts() -> list[int]:
+                return [int(c.select("INBOX")[1][0]) for c in clients]
+            # One host alone: the gate stays shut.
+            stranger(house, ["alice@house.test"])
+            stranger(house, ["alice+shop@house.test", "bob+now@house.test"])
+            time.sleep(4.5)
+            self.assertEqual(counts(), [0, 0])
+            begun = time.time()
+            stranger(house, ["alice+shop+now@house.test"])
+            wait_until(lambda: counts() == [1, 0], 5, "the hasty one")
+            self.assertGreater(math.floor(time.time() / 2), math.floor(begun / 2))
+            stranger(house, ["alice+now@house.test", "bob+NOW@house.test"])
+            wait_until(lambda: counts() == [2, 1], 5, "two hasty ones")
+            for client in clients:
+                client.logout()
