@@ -505,6 +505,55 @@ a_retry_leaves_at_a_tick_and_keeps_its_first_release(void **state)
 	close_scene(&s);
 }
 
+/* The courier gives a letter up; what its author is told waits with her other mail. */
+static void
+bounce(struct scene *s, const struct msg_courier_work *w)
+{
+	struct answer a;
+	struct buf notices = BUF_INIT(1024);
+	uint8_t blob[16];
+	name_of(blob, 'n', 1);
+	assert_int_equal(put_blob(s->courier, blob, BYTES_LIT("notice")), ERR_OK);
+	add_part(&notices, IPC_PART_ARRIVAL, 1, blob, 10, 0, 0, BYTES_LIT("a bounce"));
+	struct msg_courier_verdict v = {.part = w->part, .notices = buf_bytes(&notices)};
+	memcpy(v.unit, w->unit, 16);
+	answer_init(&a);
+	assert_int_equal(fake_ask(s->courier, COURIER_VERDICT, courier_verdict, &v, &a), ERR_OK);
+	answer_clear(&a);
+	buf_clear(&notices);
+}
+
+static bool
+bounce_came(void *arg)
+{
+	const struct scene *s = arg;
+	return log_count(s->session, 1, BYTES_LIT("a bounce")) > 0;
+}
+
+static void
+a_bounce_comes_hours_later_under_each_law_that_waits(void **state)
+{
+	static const enum law_kind laws[] = {LAW_CROWD, LAW_EXPONENTIAL};
+	(void)state;
+	for (size_t i = 0; i < sizeof(laws) / sizeof(laws[0]); i++) {
+		struct scene s;
+		open_scene(&s, 3, 2 * T);
+		s.host.config.arrive.kind = laws[i];
+		restart_mixer(&s);
+		send(&s, (struct letter){.member = 1, .lane = LAW_URGENT});
+		assert_true(wait_for_works(&s, 1, 3 * T));
+		struct msg_courier_work w = work(&s, 0);
+		bounce(&s, &w);
+		/* Any other mail would be there by now. */
+		assert_false(rolehost_until(&s.host, bounce_came, &s, 4 * T));
+		let_time_pass(&s, 50 * MSEC_MINUTE);
+		assert_false(rolehost_until(&s.host, bounce_came, &s, 2 * T));
+		let_time_pass(&s, 8 * MSEC_HOUR);
+		assert_true(rolehost_until(&s.host, bounce_came, &s, 3 * T));
+		close_scene(&s);
+	}
+}
+
 /* ---- a large tick ---- */
 
 /* Straight to disk, while the mixer is away: each of a host of its own, for account 1. */
@@ -661,6 +710,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(arriving_mail_waits_for_a_second_host_and_plus_now_for_nobody),
 	    cmocka_unit_test(a_house_of_too_few_is_exponential_and_void_also_after_a_restart),
 	    cmocka_unit_test(a_retry_leaves_at_a_tick_and_keeps_its_first_release),
+	    cmocka_unit_test(a_bounce_comes_hours_later_under_each_law_that_waits),
 	    cmocka_unit_test(a_mixer_that_falls_in_the_middle_of_a_tick_finishes_it_and_nothing_else),
 	    cmocka_unit_test(a_store_that_falls_in_the_middle_of_a_tick_lets_it_be_finished),
 	    cmocka_unit_test(a_clock_that_jumps_opens_no_deadline),
