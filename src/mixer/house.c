@@ -36,6 +36,8 @@ put_into_force(struct mixer *m)
 	if (!m->house.known) {
 		return;
 	}
+	m->live.members = m->house.members;
+	m->live.counting = is_fresh(&m->house) ? m->house.members : m->house.counting;
 	law_set_members(m->leave, room_now(m), is_fresh(&m->house) ? m->house.members : m->house.counting);
 	if (law_is_alone(m->leave) && !was) {
 		log_event(LOG_LEVEL_WARNING,

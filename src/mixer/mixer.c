@@ -85,6 +85,9 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	m->reloading = true; /* by start() */
 	timer_init(&m->tick, mixer_tick, m);
 	timer_init(&m->keys_timer, on_upkeep, m);
+	m->live.clock = (uint64_t)(h->config.leave.clock / MSEC_SECOND);
+	m->live.clock = m->live.clock == 0 ? 1 : m->live.clock;
+	m->live.k = h->config.leave.k;
 	read_boot_id(m->age.boot_id);
 	enum err e = room_init(m);
 	if (e == ERR_OK) {
@@ -266,6 +269,7 @@ status(struct role_host *h, struct buf *out)
 	enum err e = status_of_law(out, "leave", h->config.leave.kind, m->leave, &m->left_sums);
 	e = e == ERR_OK ? status_of_law(out, "arrive", h->config.arrive.kind, m->arrive, &m->arrived_sums)
 			: e;
+	e = e == ERR_OK ? live_write(&m->live, out) : e;
 	return e != ERR_OK
 		   ? e
 		   : buf_printf(out,

@@ -173,6 +173,7 @@ struct entering {
 	struct entering *next; /* in mixer.unsure */
 	struct relay *relay;
 	bool old;
+	uint64_t bytes; /* on the lines, over all its deliveries */
 	uint8_t id[IPC_UNIT];
 	struct arena arena;
 	struct spool_state state;
@@ -223,7 +224,9 @@ on_unit_stored(void *arg, enum err status, struct bytes payload)
 		return;
 	}
 	if (status == ERR_OK) {
+		const struct live_sums entered = {.bytes = n->bytes};
 		m->seen_put++;
+		live_add(&m->live, room_now(m).wall, &entered);
 		enum err e = m->loaded ? room_enter(m, n->id, &n->state) : ERR_OK;
 		if (e != ERR_OK && e != ERR_EXISTS) {
 			/* It is on disk, so the promise stands; loading anew brings it in. */
@@ -338,6 +341,7 @@ send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 		fill_state(m, q, &n->state);
 		e = mixer_read_parts(q->parts, q->stage == IPC_STAGE_LEAVING, &n->arena, &n->state, &lists);
 	}
+	n->bytes = n->state.stage == SPOOL_LEAVING ? q->size * n->state.weight : 0;
 	/* A worker gives copies to the author that it speaks for, and to nobody else. */
 	if (e == ERR_OK && lists.sent && memcmp(lists.sent_account, q->sender, IPC_ACCOUNT) != 0) {
 		e = ERR_FORMAT;

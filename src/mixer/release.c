@@ -288,6 +288,10 @@ commit(struct mixer *m, bool leaving, const struct law_decision *d)
 		}
 	}
 	sums_add(leaving ? &m->left_sums : &m->arrived_sums, d->release_count, voids);
+	struct live_sums hidden;
+	if (leaving && live_of_decision(d, room_now(m).age, &hidden) == ERR_OK) {
+		live_add(&m->live, room_now(m).wall, &hidden);
+	}
 }
 
 /*

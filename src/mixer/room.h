@@ -3,6 +3,7 @@
 #define COHUE_MIXER_ROOM_H
 
 #include "base/arena.h"
+#include "crowd/live.h"
 #include "crypto/random.h"
 #include "law/age.h"
 #include "law/law.h"
@@ -118,6 +119,7 @@ struct mixer {
 	struct house house;
 	bool house_news; /* to be put into force between two decisions, and on disk */
 	bool house_writing;
+	struct live live; /* how well leaving mail hid, in sums by the hour: for `cohue crowd live` */
 	struct sums left_sums;
 	struct sums arrived_sums;
 	uint64_t generation; /* of what is loaded: a unit seen under another one is not the same */
