@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "sealed/journal.h"
 #include "session/beat.h"
 #include "session_testing.h"
 
@@ -675,12 +676,66 @@ bodies_of_all_sizes_come_in_order_and_a_lost_one_alone_is_missing(void **state)
 	testing_down(&t);
 }
 
+static void
+arrive_line(struct testing *t, enum journal_event event, uint64_t time, const uint8_t delivery[SEALED_ID_LEN])
+{
+	struct store *s = t->store->state;
+	struct buf body = BUF_INIT(ARRIVAL_SEALED_MAX);
+	const struct member_key *key = member_keys_newest(&t->keys);
+	const struct journal_line line = {.event = event,
+					  .unit = {7},
+					  .time = time,
+					  .wait = JOURNAL_WAIT_CROWD,
+					  .crowd = 4,
+					  .domain = BYTES_LIT("example.net")};
+	assert_int_equal(journal_seal(t->account, key->generation, key->public_key, delivery, &line, &body),
+			 ERR_OK);
+	assert_int_equal(s->driver->begin(s->storage), ERR_OK);
+	testing_arrive_sealed(t, buf_bytes(&body), NULL);
+	assert_int_equal(s->driver->commit(s->storage), ERR_OK);
+	defer_start(t->loop, &s->turn_end);
+	testing_turns(t, 20);
+	buf_clear(&body);
+}
+
+static void
+lines_of_the_journal_are_filed_once_apart_from_mail_and_forgotten_after_thirty_days(void **state)
+{
+	struct testing t;
+	const uint64_t now = (uint64_t)(clock_wall() / MSEC_SECOND);
+	const uint64_t day = 24 * 3600;
+	const uint8_t first[SEALED_ID_LEN] = {1};
+	const uint8_t second[SEALED_ID_LEN] = {2};
+	const uint8_t third[SEALED_ID_LEN] = {3};
+	(void)state;
+	testing_up(&t);
+	arrive_line(&t, JOURNAL_LEFT, now - 31 * day, first);
+	arrive_line(&t, JOURNAL_DELIVERED, now - 29 * day, second);
+	arrive_line(&t, JOURNAL_FAILED, now, third);
+	arrive_line(&t, JOURNAL_FAILED, now, third);
+	testing_open(&t, 0, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 0, "SELECT INBOX", "OK");
+	assert_true(testing_told(&t, 0, "* 0 EXISTS"));
+	testing_type(&t, 0, "LIST \"\" *", "OK");
+	assert_false(testing_told(&t, 0, "Journal"));
+	testing_type(&t, 0, "SELECT Journal", "OK");
+	/* The old one has gone as soon as it was there. */
+	assert_true(testing_told(&t, 0, "* 2 EXISTS"));
+	testing_type(&t, 0, "FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]", "OK");
+	assert_true(testing_told(&t, 0, "Subject: Delivered to example.net"));
+	assert_true(testing_told(&t, 0, "Subject: Refused by example.net"));
+	assert_false(testing_told(&t, 0, "Left in a crowd"));
+	testing_down(&t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_new_member_finds_her_mailboxes),
 	    cmocka_unit_test(what_is_appended_comes_back_octet_by_octet),
+	    cmocka_unit_test(
+		lines_of_the_journal_are_filed_once_apart_from_mail_and_forgotten_after_thirty_days),
 	    cmocka_unit_test(what_arrives_is_filed_once_and_told_in_idle),
 	    cmocka_unit_test(with_the_clock_news_waits_for_the_beat),
 	    cmocka_unit_test(what_her_own_clients_do_is_told_at_once_and_news_is_not),
