@@ -2,7 +2,7 @@
 # Short names for what is built and run elsewhere.
 FUZZ_SECONDS ?= 60
 
-.PHONY: all check run bench beats demo fuzz crowd-report format clean
+.PHONY: all check run bench beats demo lab fuzz crowd-report format clean
 all:
 	. dist/packages.sh && need_packages $$build_packages && build_tree build gcc
 check:
@@ -22,6 +22,11 @@ demo:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
 	build_tree build-release gcc -Dbuildtype=release
 	python3 demo/demo.py
+# The attacker that only sees packets, for six minutes; LAB='--short', '--set pad=none', ... (docs/lab.md).
+lab:
+	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
+	build_tree build-release gcc -Dbuildtype=release
+	python3 test/lab/lab.py $(LAB)
 # Every fuzz target for FUZZ_SECONDS each, from its seed corpus; findings land in build-fuzz/findings.
 fuzz:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages && \
