@@ -285,7 +285,11 @@ const struct config_key config_keys[] = {
      AT(quota),
      .max = 1024 * 1024 * GIB,
      .standard = "5 GiB",
-     .help = "Space of a member, unless set otherwise for her; 0: no limit."},
+     .help =
+	 "Space of a member, unless set otherwise for her; 0: no limit. Mail that would pass it, by the size "
+	 "which its sender declares, is refused for her alone. What has been accepted comes in, even if it "
+	 "passes it; mail to an address of several comes in up to limits.message_size above it, as long as "
+	 "one of them has room."},
     {.name = "limits.smtp_idle",
      .type = CONFIG_TYPE_DURATION,
      AT(smtp_idle),

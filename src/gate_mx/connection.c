@@ -149,6 +149,7 @@ on_mail(void *ctx, const struct smtp_mail *mail)
 	buf_init(&c->sender, PATH_MAX_BYTES);
 	buf_init(&c->addresses, ADDRESSES_MAX);
 	c->utf8 = mail->utf8;
+	c->declared = mail->size;
 	enum err e = ERR_OK;
 	if (mail->sender.local.len > 0) {
 		e = buf_append(&c->sender, mail->sender.local);
@@ -230,8 +231,8 @@ rcpt_task(void *arg)
 	struct lookup_account *found = calloc(DIRECTORY_ACCOUNTS_MAX, sizeof(*found));
 	size_t count = 0;
 	enum err e = found == NULL ? ERR_MEMORY
-				   : lookup_recipient(c->mx->host, &c->mx->keys, &c->asked, found,
-						      DIRECTORY_ACCOUNTS_MAX, &count);
+				   : lookup_recipient(c->mx->host, &c->mx->keys, &c->asked, c->declared,
+						      found, DIRECTORY_ACCOUNTS_MAX, &count);
 	if (e == ERR_OK && !c->gone) {
 		e = add_targets(c, found, count);
 	}

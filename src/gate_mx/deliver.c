@@ -97,7 +97,7 @@ seal_parts(struct mx_connection *c, struct delivery *d, struct buf *parts)
 		const struct mx_target *t = &c->targets[i];
 		struct delivery_target target = {
 		    .generation = t->account.generation,
-		    .quota = t->account.quota,
+		    .quota = lookup_ceiling(c->mx->host, &t->account),
 		    .recipient = bytes_slice(buf_bytes(&c->addresses), t->recipient_at, t->recipient_len)};
 		memcpy(target.account, t->account.id, SEALED_ID_LEN);
 		memcpy(target.public_key, t->account.public_key, BOX_PUBLIC_LEN);

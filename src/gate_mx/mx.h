@@ -55,6 +55,7 @@ struct mx_connection {
 	/* The present transaction; all of it is given back at its end. */
 	struct buf sender;
 	bool utf8;
+	uint64_t declared; /* its size by MAIL's SIZE=; 0: unsaid */
 	struct buf addresses;
 	struct mx_target *targets;
 	size_t target_count;

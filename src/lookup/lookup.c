@@ -6,8 +6,14 @@
 
 #include "base/secret.h"
 #include "base/wire.h"
+#include "sealed/blob.h"
 
-enum { LIMIT_MS = 20 * 1000 };
+enum {
+	LIMIT_MS = 20 * 1000,
+	ADDED_MAX =
+	    64 *
+	    1024, /* to a message before it is stored: Return-Path, Received, a frame that does not compress */
+};
 
 static msec
 limit(const struct role_host *h)
@@ -163,15 +169,34 @@ ask_fill(struct role_host *h, const uint8_t id[SEALED_ID_LEN], struct fill *f)
 	}
 }
 
+/* Something is left, and enough for what was declared. */
+static bool
+has_room(uint64_t used, uint64_t size, uint64_t quota)
+{
+	return used < quota && size <= quota - used;
+}
+
+/* What is known of all accounts behind an address. */
+struct space {
+	uint64_t size; /* declared */
+	bool some;     /* one has room */
+	bool spent;    /* one has none, not even with the tolerance */
+};
+
 /* The store answers in order, so the answer is there as soon as that to a later question; if not, one asks again. */
 static enum err
-check_fill(struct role_host *h, struct fill *f, const struct lookup_account *account)
+check_fill(struct role_host *h, struct fill *f, const struct lookup_account *account, struct space *s)
 {
 	if (account->quota == 0) {
+		s->some = true;
 		return ERR_OK;
 	}
 	enum err e = f->answered ? f->e : lookup_used(h, account->id, &f->used);
-	return e == ERR_OK && f->used >= account->quota ? ERR_QUOTA : e;
+	if (e == ERR_OK) {
+		s->some = s->some || has_room(f->used, s->size, account->quota);
+		s->spent = s->spent || !has_room(f->used, s->size, account->quota + h->config.message_size);
+	}
+	return e;
 }
 
 /* No answer may come to a stack that is no more. A channel that has gone has answered all, or forgotten it. */
@@ -183,9 +208,28 @@ forget_fill(struct role_host *h, struct fill *f)
 	}
 }
 
+/* One account of those behind an address; with `space`, how full it is, too. Who was removed is not found. */
+static enum err
+account_behind(struct role_host *h, const struct purpose_keys *keys, const uint8_t id[SEALED_ID_LEN],
+	       struct space *space, struct lookup_account *ret)
+{
+	struct fill fill = {.asked = NULL};
+	if (space != NULL) {
+		ask_fill(h, id, &fill);
+	}
+	enum err e = lookup_account(h, keys, id, ret, NULL, NULL);
+	if (e == ERR_OK && ret->status == ACCOUNT_REMOVED) {
+		e = ERR_NOT_FOUND;
+	} else if (e == ERR_OK && space != NULL) {
+		e = check_fill(h, &fill, ret, space);
+	}
+	forget_fill(h, &fill);
+	return e;
+}
+
 static enum err
 accounts_behind(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
-		struct fill *fill, struct lookup_account *ret, size_t room, size_t *ret_count)
+		struct space *space, struct lookup_account *ret, size_t room, size_t *ret_count)
 {
 	struct buf address = BUF_INIT(DIRECTORY_ADDRESS_MAX);
 	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
@@ -219,16 +263,13 @@ accounts_behind(struct role_host *h, const struct purpose_keys *keys, const stru
 							: e;
 	}
 	size_t count = 0;
-	if (e == ERR_OK && fill != NULL && entry->count == 1) {
-		ask_fill(h, entry->accounts[0], fill);
-	}
 	for (size_t i = 0; e == ERR_OK && i < entry->count; i++) {
 		if (count == room) {
 			e = ERR_LIMIT;
 			break;
 		}
-		e = lookup_account(h, keys, entry->accounts[i], &ret[count], NULL, NULL);
-		if (e == ERR_OK && ret[count].status != ACCOUNT_REMOVED) {
+		e = account_behind(h, keys, entry->accounts[i], space, &ret[count]);
+		if (e == ERR_OK) {
 			count++;
 		} else if (e == ERR_NOT_FOUND) {
 			/* Removed since the list was written. */
@@ -256,19 +297,26 @@ lookup_address(struct role_host *h, const struct purpose_keys *keys, const struc
 
 enum err
 lookup_recipient(struct role_host *h, const struct purpose_keys *keys, const struct mail_mailbox *mailbox,
-		 struct lookup_account *ret, size_t room, size_t *ret_count)
+		 uint64_t size, struct lookup_account *ret, size_t room, size_t *ret_count)
 {
-	struct fill fill = {.asked = NULL};
+	struct space space = {.size = size};
 	size_t count = 0;
-	enum err e = accounts_behind(h, keys, mailbox, &fill, ret, room, &count);
-	if (e == ERR_OK && count == 1) {
-		e = check_fill(h, &fill, &ret[0]);
+	enum err e = accounts_behind(h, keys, mailbox, &space, ret, room, &count);
+	if (e == ERR_OK && (!space.some || space.spent)) {
+		e = ERR_QUOTA;
 	}
-	forget_fill(h, &fill);
 	if (e == ERR_OK) {
 		*ret_count = count;
 	}
 	return e;
+}
+
+uint64_t
+lookup_ceiling(const struct role_host *h, const struct lookup_account *account)
+{
+	uint64_t largest = blob_ladder(h->config.message_size + ADDED_MAX);
+	largest += largest / 1024; /* more than its chunks' seals */
+	return account->quota == 0 ? 0 : account->quota + h->config.message_size + largest;
 }
 
 enum err

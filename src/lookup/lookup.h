@@ -40,12 +40,20 @@ COHUE_MUST_USE enum err lookup_address(struct role_host *h, const struct purpose
 				       const struct mail_mailbox *mailbox, struct lookup_account *ret,
 				       size_t room, size_t *ret_count);
 /*
- * The same for a recipient of new mail: ERR_QUOTA where the one account behind the address is full. It is asked how full it is along with its
- * entry, in one round trip. In a list, one full mailbox does not stop the others.
+ * The same for a recipient of new mail of `size` octets as declared (RFC 1870 section 6), 0 where nothing was. Each account
+ * is asked how full it is along with its entry, in one round trip. ERR_QUOTA: the one account behind the address has no room
+ * for it; or, of several, none has, or to one of them not even the tolerance leaves room: limits.message_size over her
+ * quota. One full mailbox does not stop the others, and who is behind a list is not passed over in silence.
  */
 COHUE_MUST_USE enum err lookup_recipient(struct role_host *h, const struct purpose_keys *keys,
-					 const struct mail_mailbox *mailbox, struct lookup_account *ret,
-					 size_t room, size_t *ret_count);
+					 const struct mail_mailbox *mailbox, uint64_t size,
+					 struct lookup_account *ret, size_t room, size_t *ret_count);
+/*
+ * The quota to say for a part of mail whose recipient was accepted; 0 for none. It is higher than hers by the tolerance and by
+ * the largest message as it is stored, so that whoever was accepted takes what comes, of whatever size, and stops none of the
+ * others. Only several messages at once, sent before the first was stored, can pass it.
+ */
+uint64_t lookup_ceiling(const struct role_host *h, const struct lookup_account *account);
 /* One account by its id. With `ret_entry` (may be NULL) the whole entry, whose views borrow from ret_plain. */
 COHUE_MUST_USE enum err lookup_account(struct role_host *h, const struct purpose_keys *keys,
 				       const uint8_t id[SEALED_ID_LEN], struct lookup_account *ret,

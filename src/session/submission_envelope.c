@@ -98,6 +98,7 @@ envelope_mail(struct envelope *v, const struct member *m, const struct smtp_mail
 	v->ret = (uint8_t)mail->ret;
 	v->wish = (struct smtp_mail){
 	    .hold = mail->hold, .has_priority = mail->has_priority, .priority = mail->priority};
+	v->declared = mail->size;
 	v->utf8 = mail->utf8;
 	v->sender_utf8 = mail->sender.utf8;
 	return e == ERR_OK ? good : no_memory();
@@ -159,7 +160,7 @@ add_local(struct envelope *v, const struct mail_mailbox *mailbox, struct span ad
 	struct lookup_account *found = calloc(DIRECTORY_ACCOUNTS_MAX, sizeof(*found));
 	size_t count = 0;
 	enum err e = found == NULL ? ERR_MEMORY
-				   : lookup_recipient(h, &v->worker->keys, mailbox, found,
+				   : lookup_recipient(h, &v->worker->keys, mailbox, v->declared, found,
 						      DIRECTORY_ACCOUNTS_MAX, &count);
 	e = e == ERR_OK ? add_targets(v, found, count, address) : e;
 	free(found);

@@ -41,6 +41,7 @@ struct envelope {
 	struct span sender;
 	struct span envid;
 	struct smtp_mail wish; /* how it wants to wait; its views are dead */
+	uint64_t declared;     /* its size by MAIL's SIZE=; 0: unsaid */
 	uint8_t ret;
 	bool utf8; /* SMTPUTF8 was said */
 	bool sender_utf8;

@@ -249,7 +249,7 @@ add_local(struct sending *s)
 	for (size_t i = 0; i < v->target_count && e == ERR_OK; i++) {
 		const struct target *t = &v->targets[i];
 		struct delivery_target target = {.generation = t->account.generation,
-						 .quota = t->account.quota,
+						 .quota = lookup_ceiling(s->worker->host, &t->account),
 						 .recipient = envelope_view(v, t->address)};
 		memcpy(target.account, t->account.id, SEALED_ID_LEN);
 		memcpy(target.public_key, t->account.public_key, BOX_PUBLIC_LEN);
