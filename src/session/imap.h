@@ -37,8 +37,9 @@ struct imap {
 	struct imap_reader reader;
 	struct view view; /* of the selected mailbox */
 	bool selected;
-	bool utf8;      /* UTF8=ACCEPT is enabled */
-	bool condstore; /* MODSEQ is told unasked */
+	bool utf8;              /* UTF8=ACCEPT is enabled */
+	bool condstore;         /* MODSEQ is told unasked */
+	uint64_t keywords_told; /* a sum over those that the FLAGS response named last */
 	bool idling;
 	bool leaving; /* LOGOUT or BYE was said */
 	msec pace; /* by when a command that has begun must be whole: each octet moves it on. 0: none has */
@@ -83,6 +84,8 @@ struct imap_flags imap_flags_of(struct imap *im, struct arena *a, const struct f
 bool imap_keywords_fit(const struct imap *im, const struct imap_flags *flags);
 /* Items' UIDs as ranges, in the arena. False without memory, or too many ranges. */
 bool imap_uid_set(struct arena *a, const struct message_item *items, size_t count, struct uid_set *ret);
+/* FLAGS and PERMANENTFLAGS again, where the account's keywords are others than those told. */
+void imap_tell_keywords(struct imap *im);
 /* Tells what has changed in the selected mailbox; `expunges`: sequence numbers may change now. */
 void imap_report(struct imap *im, bool expunges);
 /* Between two beats: what her own clients did; what the house brought stays. */

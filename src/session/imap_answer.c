@@ -295,6 +295,9 @@ report_flags(struct imap *im, const struct fold_mailbox *box)
 {
 	struct view *v = &im->view;
 	size_t count = v->changed.len / sizeof(struct uid_range);
+	if (count > 0) {
+		imap_tell_keywords(im);
+	}
 	struct arena arena;
 	arena_init(&arena, IMAP_ARENA_MAX);
 	struct imap_range *ranges = arena_array(&arena, count, sizeof(*ranges));

@@ -18,6 +18,7 @@ struct fetching {
 	enum message_want want;
 	bool needs_card;
 	bool says_flags;
+	bool says_modseq;
 	bool needs_structure;
 	unsigned gone;
 	unsigned damaged;
@@ -56,6 +57,7 @@ plan(struct fetching *f)
 		const struct imap_fetch_item *item = &f->command->fetch.items[i];
 		sets_seen = sets_seen || imap_fetch_sets_seen(item);
 		f->says_flags = f->says_flags || item->kind == IMAP_FETCH_FLAGS;
+		f->says_modseq = f->says_modseq || item->kind == IMAP_FETCH_MODSEQ;
 		if (imap_fetch_needs_message(item)) {
 			f->needs_card = true;
 			f->needs_structure = f->needs_structure || !of_whole(item);
@@ -284,10 +286,15 @@ write_message(struct fetching *f, size_t index, struct message *message)
 			e = write_item(f, &f->command->fetch.items[i], &m);
 			space = " ";
 		}
-		if (f->seen != NULL && f->seen[item - f->items] && !f->says_flags && e == ERR_OK) {
+		bool seen = f->seen != NULL && f->seen[item - f->items];
+		if (seen && !f->says_flags && e == ERR_OK) {
 			struct imap_flags flags = imap_flags_of(im, &f->arena, &m);
 			imap_write_text(&im->w, " FLAGS ");
 			imap_write_flags(&im->w, &flags);
+		}
+		/* RFC 7162 section 3.1: what tells of flags tells of their mod-sequence, an implicit \Seen too. */
+		if (im->condstore && (seen || f->says_flags) && !f->says_modseq && e == ERR_OK) {
+			imap_write_format(&im->w, " MODSEQ (%llu)", (unsigned long long)m.modseq);
 		}
 		imap_write_text(&im->w, ")\r\n");
 	}

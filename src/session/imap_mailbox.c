@@ -6,11 +6,26 @@
 
 /* ---- selecting ---- */
 
+/* FNV-1a: it need not resist anybody, the keywords are her own. */
+static uint64_t
+sum_of_keywords(const struct fold *f)
+{
+	uint64_t sum = UINT64_C(0xcbf29ce484222325);
+	for (size_t i = 0; i < fold_keyword_count(f); i++) {
+		struct bytes name = fold_keyword_at(f, i);
+		for (size_t j = 0; j <= name.len; j++) {
+			sum = (sum ^ (j < name.len ? name.ptr[j] : 0)) * UINT64_C(0x100000001b3);
+		}
+	}
+	return sum;
+}
+
 static void
 write_flag_lists(struct imap *im, bool read_only)
 {
 	struct fold *f = im->member->fold;
 	size_t count = fold_keyword_count(f);
+	im->keywords_told = sum_of_keywords(f);
 	imap_write_text(&im->w, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft");
 	for (size_t i = 0; i < count; i++) {
 		imap_write_text(&im->w, " ");
@@ -26,6 +41,14 @@ write_flag_lists(struct imap *im, bool read_only)
 		imap_write_text(&im->w, " \\*");
 	}
 	imap_write_text(&im->w, ")] Kept\r\n");
+}
+
+void
+imap_tell_keywords(struct imap *im)
+{
+	if (im->selected && sum_of_keywords(im->member->fold) != im->keywords_told) {
+		write_flag_lists(im, im->view.read_only);
+	}
 }
 
 void

@@ -68,6 +68,7 @@ tell_stored(struct imap *im, const struct storing *s)
 	struct arena arena;
 	arena_init(&arena, IMAP_ARENA_MAX);
 	enum err e = ERR_OK;
+	imap_tell_keywords(im);
 	for (size_t i = 0; i < s->count && e == ERR_OK; i++) {
 		const struct fold_mailbox *box = imap_selected(im);
 		const struct fold_message *m = box == NULL ? NULL : fold_message_by_uid(box, s->items[i].uid);
@@ -141,6 +142,20 @@ imap_do_store(struct imap *im)
 		}
 	}
 	buf_clear(&s.modified);
+}
+
+/* What takes messages away says the mailbox's new mod-sequence (RFC 7162 section 3.2.10, for MOVE as for EXPUNGE). */
+static void
+ok_with_modseq(struct imap *im, const char *text)
+{
+	const struct fold_mailbox *box = imap_selected(im);
+	if (im->condstore && box != NULL) {
+		imap_write_raw(&im->w, im->command->tag);
+		imap_write_format(&im->w, " OK [HIGHESTMODSEQ %llu] %s\r\n",
+				  (unsigned long long)box->highest_modseq, text);
+	} else {
+		imap_ok(im, NULL, text);
+	}
 }
 
 /* ---- COPY and MOVE ---- */
@@ -245,7 +260,7 @@ imap_do_copy(struct imap *im)
 		write_copyuid(im, &s);
 		imap_write_text(&im->w, "] Moved\r\n");
 		imap_report(im, true);
-		imap_ok(im, NULL, "Moved");
+		ok_with_modseq(im, "Moved");
 	} else {
 		imap_report(im, true);
 		imap_write_raw(&im->w, im->command->tag);
@@ -324,14 +339,7 @@ imap_do_expunge(struct imap *im)
 		return;
 	}
 	imap_report(im, true);
-	box = imap_selected(im);
-	if (im->condstore && box != NULL) {
-		imap_write_raw(&im->w, im->command->tag);
-		imap_write_format(&im->w, " OK [HIGHESTMODSEQ %llu] Expunged\r\n",
-				  (unsigned long long)box->highest_modseq);
-	} else {
-		imap_ok(im, NULL, "Expunged");
-	}
+	ok_with_modseq(im, "Expunged");
 }
 
 void

@@ -578,6 +578,43 @@ class Imap(unittest.TestCase):
         self.assertTrue(any(b"MODSEQ" in r for r in untagged), "a silent STORE still says the MODSEQ")
         self.assertIn(b"HIGHESTMODSEQ", c.command("STATUS INBOX (HIGHESTMODSEQ)")[0][0])
 
+    def test_condstore_tells_the_modseq_of_an_implicit_seen(self) -> None:
+        c = self.client()
+        for i in range(4):
+            c.append("INBOX", simple(f"n{i}"))
+        c.command("SELECT INBOX")
+        self.assertNotIn(b"MODSEQ", c.fetch("FETCH 1 (BODY[])"))
+        c.command("ENABLE CONDSTORE")
+        for items, n in (("BODY[]", 2), ("FLAGS BODY[TEXT]", 3), ("MODSEQ BODY[]", 4)):
+            answer = c.fetch(f"FETCH {n} ({items})")
+            told = re.findall(rb"MODSEQ \((\d+)\)", answer)
+            self.assertEqual(len(told), 1, answer)
+            self.assertIn(b"\\Seen", answer)
+            self.assertEqual(re.findall(rb"MODSEQ \((\d+)\)", c.fetch(f"FETCH {n} (MODSEQ)")), told)
+        self.assertNotIn(b"MODSEQ", c.fetch("FETCH 2 (BODY[])"), "seen before: nothing has changed")
+
+    def test_condstore_tells_the_modseq_after_a_move(self) -> None:
+        c = self.client()
+        for i in range(2):
+            c.append("INBOX", simple(f"n{i}"))
+        c.command("CREATE Elsewhere")
+        c.command("SELECT INBOX (CONDSTORE)")
+        _, status = c.command("MOVE 1 Elsewhere")
+        high = re.search(rb"OK \[HIGHESTMODSEQ (\d+)\]", status)
+        self.assertIsNotNone(high, status)
+        self.assertIn(b"HIGHESTMODSEQ " + high.group(1), c.command("STATUS INBOX (HIGHESTMODSEQ)")[0][0])
+
+    def test_a_new_keyword_is_told_before_it_is_used(self) -> None:
+        c, other = self.client(), self.client()
+        c.append("INBOX", simple("n"))
+        for one in (c, other):
+            one.command("SELECT INBOX")
+        answer = b" ".join(c.command("STORE 1 +FLAGS ($Fresh)")[0])
+        self.assertRegex(answer, rb"(?s)\* FLAGS \([^)]*\$Fresh\).*PERMANENTFLAGS \([^)]*\$Fresh \\\*\).*\* 1 FETCH")
+        self.assertNotIn(b"PERMANENTFLAGS", b" ".join(c.command("STORE 1 +FLAGS ($Fresh)")[0]), "told once")
+        answer = b" ".join(other.command("NOOP")[0])
+        self.assertRegex(answer, rb"(?s)\* FLAGS \([^)]*\$Fresh\).*\* 1 FETCH")
+
     def test_utf8_accept(self) -> None:
         c = self.client()
         c.command("CREATE &AMk-t&AOk-")
