@@ -45,10 +45,7 @@ enum err
 mail_insert_top(struct bytes message, struct bytes fields, struct buf *out)
 {
 	size_t mark = out->len;
-	size_t skip = bytes_starts_with(message, "From ") || bytes_starts_with(message, ">From ")
-			  ? mail_line_end(message, 0)
-			  : 0;
-	struct bytes rest = bytes_from(message, skip);
+	struct bytes rest = bytes_from(message, mail_mbox_line_length(message));
 	enum err e = buf_append(out, fields);
 	if (e == ERR_OK && mail_header_length(rest) == 0) {
 		e = buf_append_str(out, "\r\n");

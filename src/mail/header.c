@@ -28,19 +28,20 @@ is_field(struct bytes text, size_t at, size_t end)
 	return find_colon(text, at, end, &name_end) < end;
 }
 
-/* Behind an mbox separator line ("From " or, quoted by a mailer, ">From ") at the front. */
-static size_t
-skip_mbox_line(struct bytes message)
+size_t
+mail_mbox_line_length(struct bytes message)
 {
-	return bytes_starts_with(message, "From ") || bytes_starts_with(message, ">From ")
-		   ? mail_line_end(message, 0)
-		   : 0;
+	if (!bytes_starts_with(message, "From ") && !bytes_starts_with(message, ">From ")) {
+		return 0;
+	}
+	size_t end = mail_line_end(message, 0);
+	return is_field(message, 0, end) ? 0 : end;
 }
 
 size_t
 mail_header_length(struct bytes message)
 {
-	size_t at = skip_mbox_line(message);
+	size_t at = mail_mbox_line_length(message);
 	size_t end = mail_line_end(message, at);
 	if (!mail_line_is_empty(bytes_slice(message, at, end - at)) && !is_field(message, at, end)) {
 		return 0;
@@ -59,7 +60,7 @@ void
 mail_fields_init(struct mail_fields *it, struct bytes message)
 {
 	it->head = bytes_slice(message, 0, mail_header_length(message));
-	it->at = skip_mbox_line(it->head);
+	it->at = mail_mbox_line_length(it->head);
 }
 
 /* Without one line end at its end. */

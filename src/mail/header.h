@@ -33,6 +33,11 @@ struct mail_fields {
  * is none (mbox "From " lines aside), the header is empty: 0.
  */
 size_t mail_header_length(struct bytes message);
+/*
+ * Octets of an mbox separator line at the front: "From " or, quoted by a mailer, ">From ". 0 where there is none:
+ * `From :` is a field, with the blanks that RFC 5322 §4.5 lets stand before the colon.
+ */
+size_t mail_mbox_line_length(struct bytes message);
 /* Starts at a message or its header alone. */
 void mail_fields_init(struct mail_fields *it, struct bytes message);
 /* The next field; false at the end of the header. */

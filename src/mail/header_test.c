@@ -63,6 +63,21 @@ a_body_without_header_is_not_taken_for_one(void **state)
 }
 
 static void
+an_mbox_line_is_no_field_and_a_from_field_no_mbox_line(void **state)
+{
+	(void)state;
+	struct mail_field f;
+	assert_int_equal(mail_mbox_line_length(BYTES_LIT("From x Mon 10:00:00\r\nA: b\r\n")), 21);
+	assert_int_equal(mail_mbox_line_length(BYTES_LIT(">From x\nA: b\n")), 8);
+	assert_int_equal(mail_mbox_line_length(BYTES_LIT("From : a@b\r\n\r\n")), 0);
+	assert_int_equal(mail_mbox_line_length(BYTES_LIT("From \t : a@b\r\n\r\n")), 0);
+	assert_int_equal(mail_mbox_line_length(BYTES_LIT("From: a@b\r\n\r\n")), 0);
+	assert_true(mail_field_find(BYTES_LIT("From : a@b\r\nTo: c@d\r\n\r\n"), "From", &f));
+	IS(f.value, " a@b");
+	assert_int_equal(mail_header_length(BYTES_LIT("From : a@b\r\n\r\nx")), 14);
+}
+
+static void
 unfolding_drops_line_ends_alone(void **state)
 {
 	(void)state;
@@ -225,6 +240,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(fields_have_exact_offsets_and_keep_folding),
 	    cmocka_unit_test(a_body_without_header_is_not_taken_for_one),
+	    cmocka_unit_test(an_mbox_line_is_no_field_and_a_from_field_no_mbox_line),
 	    cmocka_unit_test(unfolding_drops_line_ends_alone),
 	    cmocka_unit_test(addresses_are_read_in_all_their_forms),
 	    cmocka_unit_test(groups_open_and_always_close),

@@ -267,8 +267,7 @@ take_header_line(struct parser *p, size_t at, size_t end, bool *ret_consumed)
 		return end_header(p, end);
 	}
 	/* The first line decides, as in mail_header_length(). */
-	if (p->header_line == 0 && !bytes_starts_with(line, "From ") && !bytes_starts_with(line, ">From ") &&
-	    mail_header_length(line) == 0) {
+	if (p->header_line == 0 && mail_mbox_line_length(line) == 0 && mail_header_length(line) == 0) {
 		*ret_consumed = false;
 		return end_header(p, at);
 	}

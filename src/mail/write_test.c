@@ -110,6 +110,10 @@ stripping_leaves_all_other_octets(void **state)
 	buf_reset(&out);
 	assert_int_equal(mail_insert_top(BYTES_LIT("C: d\r\n\r\nx"), BYTES_LIT("A: b\r\n"), &out), ERR_OK);
 	IS(buf_bytes(&out), "A: b\r\nC: d\r\n\r\nx");
+	buf_reset(&out);
+	assert_int_equal(mail_insert_top(BYTES_LIT("From : c@d\r\n\r\nx"), BYTES_LIT("A: b\r\n"), &out),
+			 ERR_OK);
+	IS(buf_bytes(&out), "A: b\r\nFrom : c@d\r\n\r\nx");
 	assert_int_equal(mail_count_received(BYTES_LIT("Received: a\r\nreceived: b\r\n\r\nReceived: c\r\n")),
 			 2);
 	buf_clear(&out);
