@@ -20,11 +20,11 @@ smtp_server_config_default(struct smtp_server_config *ret_config)
 	    .max_message = 50U << 20,
 	    .max_header = 256U << 10,
 	    /*
-	     * RFC 5321 allows 998. Newsletters and log mails with longer lines
-	     * are common, and the large providers take them; a line has no other use
-	     * of memory here than its length, so 8 KiB are tolerated.
+	     * RFC 5321 allows 998. Newsletters (whole HTML pages in a line) and log mails with longer lines
+	     * are common, and the large providers take them. A line is counted and never held: its length costs
+	     * no memory.
 	     */
-	    .max_line = 8192,
+	    .max_line = 65536,
 	    .max_recipients = 100,
 	    .max_errors = 20,
 	    .max_unknown = 5,
@@ -530,7 +530,9 @@ answer_bad(struct smtp_server *s, enum smtp_question question, unsigned code, co
 	s->auth_failures += question == SMTP_ASKED_AUTH && code >= 500 ? 1 : 0;
 	if (question == SMTP_ASKED_CHUNK && code != 421) {
 		smtp_chunk_declined(s, code, enhanced, text);
-	} else if (code < 500 || !smtp_count_mistake(s)) {
+	} else if (code < 500 ||
+		   !(question == SMTP_ASKED_END && s->mode == SMTP_MODE_SESSION ? smtp_count_junk(s)
+										: smtp_count_mistake(s))) {
 		smtp_put(s, code, enhanced, text);
 	}
 	if (code == 421) {
