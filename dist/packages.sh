@@ -78,5 +78,5 @@ build_tree()
 # binary_in DIR: prints the path of the built program, if any.
 binary_in()
 {
-	find "$1" -type f -name cohue -perm -u+x 2>/dev/null | head -n 1
+	find -L "$1" -type f -name cohue -perm -u+x 2>/dev/null | head -n 1
 }
