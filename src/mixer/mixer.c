@@ -88,6 +88,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	m->live.clock = (uint64_t)(h->config.leave.clock / MSEC_SECOND);
 	m->live.clock = m->live.clock == 0 ? 1 : m->live.clock;
 	m->live.k = h->config.leave.k;
+	timer_init(&m->house_timer, house_say, m);
 	read_boot_id(m->age.boot_id);
 	enum err e = room_init(m);
 	if (e == ERR_OK) {

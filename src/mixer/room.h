@@ -132,6 +132,8 @@ struct mixer {
 	bool keying;
 	struct timer tick;
 	struct timer keys_timer;
+	struct timer house_timer;
+	bool alone_said; /* to the log */
 	uint64_t seen_put;
 	uint64_t seen_released;
 	uint64_t seen_arrived;
@@ -248,6 +250,7 @@ void going_add(struct mixer *m, struct unit *u);
 
 /* house.c: who counts. */
 void mixer_house(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+void house_say(struct timer *t);
 /* From tasks: what the opener said comes into force, and to disk. */
 void house_settle(struct mixer *m);
 COHUE_MUST_USE enum err house_load(struct mixer *m);

@@ -135,9 +135,11 @@ class Submission(unittest.TestCase):
                                     letter(self.clara.address, self.bert.address, "laned", more=more), options)
                 client = self.cohue.imap(self.clara)
                 try:
-                    _, found = client.select("Journal", readonly=True)
-                    _, parts = client.fetch(found[0], "(BODY.PEEK[TEXT])")
-                    self.assertIn(f"Its lane: {lane}", parts[0][1].decode())
+                    client.select("Journal", readonly=True)
+                    _, parts = client.fetch("1:*", "(BODY.PEEK[TEXT])")
+                    lanes = [line for part in parts if isinstance(part, tuple)
+                             for line in part[1].decode().splitlines() if line.startswith("Its lane: ")]
+                    self.assertIn(f"Its lane: {lane}", lanes[-1])
                 finally:
                     client.logout()
         finally:
