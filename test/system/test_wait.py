@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The crowd law on the whole service, its clock sped up to seconds: who leaves when, with whom, and what the author reads of it."""
+
+import email.utils
+import pathlib
+import re
+import shutil
+import smtplib
+import subprocess
+import tempfile
+import time
+import unittest
+
+from harness.cohue import Cohue, Member, require_root
+from harness.sink import Sink
+from harness.wait import wait_until
+
+T = 2
+LEAVE = {"leave.law": "crowd", "leave.clock": f"{T} s", "leave.crowd": "3", "leave.deadline": "1 d", "leave.mean": "1 s",
+         "leave.patient": "1 d"}
+ARRIVE = {"arrive.law": "crowd", "arrive.clock": f"{T} s", "arrive.crowd": "2", "arrive.deadline": "1 d"}
+
+
+def figures(house: Cohue) -> dict[str, str]:
+    """The mixer's lines of `cohue status`."""
+    found: dict[str, str] = {}
+
+    def walk(value, inside: bool) -> None:
+        if isinstance(value, dict):
+            inside = inside or "mixer" in value.values()
+            for key, inner in value.items():
+                if isinstance(inner, dict | list):
+                    walk(inner, inside or key == "mixer")
+                elif inside:
+                    found[key] = str(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner, inside)
+    walk(house.cli_json("status"), False)
+    return found
+
+
+def after_tick() -> int:
+    """Waits until a tick has just been; its time."""
+    tick = (int(time.time()) // T + 1) * T
+    time.sleep(max(0, tick + 0.3 - time.time()))
+    return tick
+
+
+class Leaving(unittest.TestCase):
+    def setUp(self) -> None:
+        self.sink = self.enterContext(Sink())
+        self.house = self.enterContext(Cohue(settings={"smarthost": f"127.0.0.1:{self.sink.port}", **LEAVE}))
+        self.members = [self.house.add_member(f"member{n}") for n in range(4)]
+        # Their accounts are of today; so is the house, in whose first days all count.
+        wait_until(lambda: figures(self.house).get("leave_alone") == "0", 10, "the crowd to be there")
+
+    def send(self, member: Member, subject: str, more: str = "", options: tuple[str, ...] = ()) -> None:
+        text = (f"From: {member.address}\r\nTo: bob@far.test\r\nSubject: {subject}\r\n"
+                f"Date: Thu, 01 Jan 2026 07:08:09 +0545\r\n{more}\r\nHello\r\n")
+        with self.house.smtp(member) as client:
+            client.sendmail(member.address, ["bob@far.test"], text, options)
+
+    def subjects(self) -> set[str]:
+        return {re.search(rb"^Subject: (.*)\r$", m, re.M)[1].decode() for m in list(self.sink.messages)}
+
+    def dates(self) -> set[int]:
+        return {int(email.utils.parsedate_to_datetime(re.search(rb"^Date: (.*)\r$", m, re.M)[1].decode()).timestamp())
+                for m in list(self.sink.messages)}
+
+    def journal(self, member: Member) -> str:
+        client = self.house.imap(member)
+        try:
+            client.select("Journal", readonly=True)
+            _, parts = client.fetch("1:*", "(BODY.PEEK[])")
+            return "".join(p[1].decode() for p in parts if isinstance(p, tuple))
+        finally:
+            client.logout()
+
+    def test_three_leave_together_at_a_tick_with_its_time_as_their_date(self) -> None:
+        after_tick()
+        self.send(self.members[0], "one")
+        self.send(self.members[1], "two")
+        time.sleep(2 * T)
+        self.assertEqual(self.subjects(), set())
+        tick = after_tick() + T
+        self.send(self.members[2], "three")
+        self.assertEqual(self.subjects(), set())
+        wait_until(lambda: len(self.sink.messages) == 3, 3 * T, "the crowd at the door")
+        self.assertGreaterEqual(time.time(), tick)
+        self.assertEqual(self.subjects(), {"one", "two", "three"})
+        self.assertEqual(self.dates(), {tick})
+        wait_until(lambda: "Left in a crowd of 3: protected" in self.journal(self.members[0]), 10, "her journal")
+
+    def test_who_is_in_haste_leaves_alone_and_is_told(self) -> None:
+        self.send(self.members[0], "slow")
+        self.send(self.members[0], "soon", more="X-Priority: 1\r\n")
+        self.send(self.members[1], "held", options=("HOLDFOR=86400",))
+        wait_until(lambda: self.subjects() == {"soon"}, 3 * T, "the urgent letter alone")
+        time.sleep(2 * T)
+        self.assertEqual(self.subjects(), {"soon"})
+        wait_until(lambda: "Left without a crowd: not protected" in self.journal(self.members[0]), 10, "her journal")
+
+    def test_all_roles_killed_at_the_tick_lose_nobody(self) -> None:
+        after_tick()
+        for n, member in enumerate(self.members):
+            for each in range(3):
+                self.send(member, f"{n}-{each}")
+        # As near to the decision as it can be hit from here.
+        tick = (int(time.time()) // T + 1) * T
+        time.sleep(max(0, tick - 0.002 - time.time()))
+        self.house.kill()
+        self.house.start()
+        wait_until(lambda: len(self.subjects()) == 12, 6 * T, "all twelve")
+        self.assertEqual(figures(self.house)["waiting_to_leave"], "0")
+
+    def test_impossible_settings_and_a_house_too_small_are_told(self) -> None:
+        for setting, words in ((("leave.crowd=0",), "leave.crowd"), (("leave.deadline=1 s",), "leave.deadline is shorter"),
+                               (("leave.patient=1 s",), "leave.patient is shorter")):
+            ran = subprocess.run([self.house.binary, "run", "--home", self.house.home,
+                                  *(w for s in (f"leave.clock={T} s", *setting) for w in ("--set", s))],
+                                 capture_output=True, text=True, timeout=20, check=False)
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn(words, ran.stderr)
+            self.assertIn("Remedy", ran.stderr)
+        self.house.stop()
+        self.house.settings["leave.crowd"] = "5"
+        self.house.start()
+        wait_until(lambda: figures(self.house).get("leave_alone") == "1", 10, "that they are too few")
+        wait_until(lambda: "lower leave.crowd" in self.house.log(), 10, "the line in the log")
+        self.send(self.members[0], "alone")
+        wait_until(lambda: self.subjects() == {"alone"}, 20, "by the exponential law")
+        wait_until(lambda: "Left without a crowd: not protected" in self.journal(self.members[0]), 10, "void")
+        # One more makes five.
+        self.house.add_member("fifth")
+        wait_until(lambda: figures(self.house).get("leave_alone") == "0", 10, "that they are enough")
+        self.house.cli("member", "suspend", "fifth")
+        wait_until(lambda: figures(self.house).get("leave_alone") == "1", 10, "that she is suspended")
+
+
+class Arriving(unittest.TestCase):
+    def test_mail_of_one_host_waits_for_another_host(self) -> None:
+        house = self.enterContext(Cohue(settings=ARRIVE))
+        alice = house.add_member("alice")
+        client = house.imap(alice)
+
+        def arrive(subject: str, host: str) -> None:
+            with smtplib.SMTP("127.0.0.1", house.port(25), local_hostname="s.test", timeout=20,
+                              source_address=(host, 0)) as line:
+                line.sendmail("s@stranger.test", [alice.address], f"Subject: {subject}\r\n\r\nx\r\n")
+        after_tick()
+        arrive("one", "127.0.0.2")
+        arrive("two", "127.0.0.2")
+        time.sleep(2 * T)
+        # Neither who is there, nor who comes fresh, sees earlier what came.
+        self.assertEqual(client.select()[1], [b"0"])
+        self.assertIn(b"MESSAGES 0", client.status("INBOX", "(MESSAGES)")[1][0])
+        after_tick()
+        arrive("three", "127.0.0.3")
+        self.assertEqual(house.imap(alice).select()[1], [b"0"])
+        # One of each host; the second of the first one stays behind.
+        wait_until(lambda: client.select()[1] == [b"2"], 3 * T, "one of each host")
+        time.sleep(T)
+        self.assertEqual(client.select()[1], [b"2"])
+        client.logout()
+        self.assertEqual(figures(house)["arrive_class_0_at_most"], "10")
+
+    def test_a_disk_that_is_full_at_the_tick_only_delays_it(self) -> None:
+        require_root()
+        place = pathlib.Path(tempfile.mkdtemp(prefix="cohue-tick-"))
+        place.chmod(0o755)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "none", str(place)], check=True)
+        try:
+            with Cohue(directory=str(place), settings={**ARRIVE, "arrive.clock": "4 s"}) as house:
+                alice = house.add_member("alice")
+                fill = house.directory / "fill"
+                tick = (int(time.time()) // 4 + 1) * 4
+                time.sleep(max(0, tick + 0.3 - time.time()))
+                for n in range(2, 12):
+                    with smtplib.SMTP("127.0.0.1", house.port(25), local_hostname="s.test", timeout=20,
+                                      source_address=(f"127.0.0.{n}", 0)) as line:
+                        line.sendmail("s@stranger.test", [alice.address], f"Subject: {n}\r\n\r\nx\r\n")
+                self.assertLess(time.time(), tick + 3)
+                try:
+                    with open(fill, "wb") as out:
+                        while True:
+                            out.write(b"\0" * 4096)
+                            out.flush()
+                except OSError:
+                    pass
+                time.sleep(max(0, tick + 5 - time.time()))
+                self.assertGreater(int(figures(house)["failures"]), 0)
+                self.assertEqual(figures(house)["waiting_to_arrive"], "10")
+                fill.unlink()
+                self.assertEqual(len(house.wait_mail(alice, 10)), 10)
+                self.assertEqual(figures(house)["waiting_to_arrive"], "0")
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=False)
+            shutil.rmtree(place, ignore_errors=True)
