@@ -554,6 +554,35 @@ a_bounce_comes_hours_later_under_each_law_that_waits(void **state)
 	}
 }
 
+static void
+who_waited_for_days_has_not_failed_for_days(void **state)
+{
+	(void)state;
+	struct scene s;
+	open_scene(&s, 2, 20 * MSEC_DAY);
+	send(&s, (struct letter){.member = 1});
+	let_time_pass(&s, 6 * MSEC_DAY);
+	send(&s, (struct letter){.member = 2});
+	assert_true(wait_for_works(&s, 2, 4 * T));
+	for (size_t i = 0; i < 2; i++) {
+		struct msg_courier_work w = work(&s, i);
+		assert_int_equal(w.last, 0);
+		assert_true(w.age < MSEC_MINUTE);
+	}
+	struct msg_courier_work failed = work(&s, 0);
+	conclude(&s, &failed, true);
+	fake_forget_inbox(s.courier);
+	let_time_pass(&s, 2 * MSEC_HOUR);
+	/* The one that is tried again, and the other one, of which the courier has said nothing. */
+	assert_true(wait_for_works(&s, 2, 4 * T));
+	for (size_t i = 0; i < 2; i++) {
+		struct msg_courier_work w = work(&s, i);
+		assert_int_equal(w.last, 0);
+		assert_true(w.age > MSEC_HOUR && w.age < 3 * MSEC_HOUR);
+	}
+	close_scene(&s);
+}
+
 /* ---- a large tick ---- */
 
 /* Straight to disk, while the mixer is away: each of a host of its own, for account 1. */
@@ -711,6 +740,8 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_house_of_too_few_is_exponential_and_void_also_after_a_restart),
 	    cmocka_unit_test(a_retry_leaves_at_a_tick_and_keeps_its_first_release),
 	    cmocka_unit_test(a_bounce_comes_hours_later_under_each_law_that_waits),
+
+	    cmocka_unit_test(who_waited_for_days_has_not_failed_for_days),
 	    cmocka_unit_test(a_mixer_that_falls_in_the_middle_of_a_tick_finishes_it_and_nothing_else),
 	    cmocka_unit_test(a_store_that_falls_in_the_middle_of_a_tick_lets_it_be_finished),
 	    cmocka_unit_test(a_clock_that_jumps_opens_no_deadline),
