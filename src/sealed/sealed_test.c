@@ -453,6 +453,41 @@ open_state(void *arg, struct bytes sealed)
 }
 
 static void
+a_value_of_the_mixer_opens_under_its_own_name_only(void **state)
+{
+	static const uint8_t key[SEALED_KEY_LEN] = {3};
+	static const uint8_t other[SEALED_KEY_LEN] = {4};
+	struct buf one = BUF_INIT(SPOOL_VALUE_MAX + 4096);
+	struct buf two = BUF_INIT(SPOOL_VALUE_MAX + 4096);
+	struct buf plain = BUF_INIT(SPOOL_VALUE_MAX);
+	static uint8_t large[SPOOL_VALUE_MAX + 1];
+	(void)state;
+	assert_int_equal(spool_value_seal(BYTES_LIT("what"), key, "mixer-leave", &one), ERR_OK);
+	assert_int_equal(spool_value_seal(bytes_of(large, 400), key, "mixer-leave", &two), ERR_OK);
+	/* Sizes tell a step, and no more. */
+	assert_int_equal(one.len, two.len);
+	assert_int_equal(spool_value_open(key, "mixer-leave", buf_bytes(&one), &plain), ERR_OK);
+	assert_true(bytes_is(buf_bytes(&plain), "what"));
+	buf_reset(&plain);
+	assert_int_equal(spool_value_open(key, "mixer-arrive", buf_bytes(&one), &plain), ERR_AUTH);
+	assert_int_equal(spool_value_open(other, "mixer-leave", buf_bytes(&one), &plain), ERR_AUTH);
+	assert_int_equal(spool_value_open(key, "mixer-leave", BYTES_EMPTY, &plain), ERR_FORMAT);
+	one.ptr[one.len - 1] ^= 1;
+	assert_int_equal(spool_value_open(key, "mixer-leave", buf_bytes(&one), &plain), ERR_AUTH);
+	one.ptr[0]++;
+	assert_int_equal(spool_value_open(key, "mixer-leave", buf_bytes(&one), &plain), ERR_UNSUPPORTED);
+	assert_int_equal(plain.len, 0);
+	assert_int_equal(spool_value_seal(bytes_of(large, sizeof(large)), key, "mixer-leave", &one),
+			 ERR_LIMIT);
+	buf_reset(&two);
+	assert_int_equal(spool_value_seal(bytes_of(large, SPOOL_VALUE_MAX), key, "mixer-leave", &two),
+			 ERR_OK);
+	buf_clear(&one);
+	buf_clear(&two);
+	buf_clear(&plain);
+}
+
+static void
 the_state_of_a_unit_comes_back_and_stays_with_it(void **state)
 {
 	(void)state;
@@ -656,6 +691,7 @@ main(void)
 	    cmocka_unit_test(an_arrival_shows_its_size_in_steps_and_the_first_leaves_a_row_within_a_page),
 	    cmocka_unit_test(a_line_of_the_journal_comes_back_and_is_no_mail),
 	    cmocka_unit_test(an_arrival_opens_for_its_member_and_is_checked_again),
+	    cmocka_unit_test(a_value_of_the_mixer_opens_under_its_own_name_only),
 	    cmocka_unit_test(the_state_of_a_unit_comes_back_and_stays_with_it),
 	    cmocka_unit_test(a_courier_part_opens_with_the_spool_secret_of_its_epoch),
 	};
