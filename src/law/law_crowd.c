@@ -415,15 +415,21 @@ open_gate(struct tick *t, unsigned size_class, uint64_t x)
 		if (claim->share->taken == claim->weight || e != ERR_OK) {
 			continue;
 		}
-		/* What stays is capped, and what of it is overdue goes, too. `at`, idle in a list, marks what went before. */
+		/*
+		 * What stays is capped; what of it is overdue goes, too, and what is urgent, which waits for no crowd. `at`, idle in
+		 * a list, marks what went before.
+		 */
 		for (size_t p = from; p < t->pick_count; p++) {
 			t->q->slots[t->picks[p].slot].at = 0;
 		}
 		size_t fitting = t->pick_count;
 		for (uint32_t at = claim->share->head;
-		     at != claim->end && t->q->slots[at].ready <= overdue && e == ERR_OK;
+		     at != claim->end && (t->q->slots[at].ready <= overdue || claim->urgent > 0) &&
+		     e == ERR_OK;
 		     at = t->q->slots[at].next) {
-			if (t->q->slots[at].at == LAW_NO_SLOT) {
+			const struct law_slot *s = &t->q->slots[at];
+			bool goes = s->ready <= overdue || s->unit.lane == LAW_URGENT;
+			if (goes && s->at == LAW_NO_SLOT) {
 				e = pick_of(t, claim->share, at, false);
 				t->unfair = true;
 			}
