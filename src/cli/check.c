@@ -296,6 +296,11 @@ open_store(struct check *k)
 			       k->cli->home);
 	} else if (e == ERR_UNSUPPORTED) {
 		(void)cli_fail("the store in %s was made by a newer program. Remedy: use that one", folder);
+	} else if (e == ERR_STATE) {
+		(void)cli_fail(
+		    "the store in %s is of an older form, which a check must not change. Remedy: start "
+		    "the service once (cohue run --home %s), stop it, and check again",
+		    folder, k->cli->home);
 	} else {
 		(void)cli_fail("the store in %s cannot be opened: %s. Remedy: run as the user who runs the "
 			       "service; where "

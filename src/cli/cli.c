@@ -156,6 +156,7 @@ print_usage(FILE *to)
 	}
 	(void)fputs("\n--home DIR   the home directory (default: COHUE_HOME, or /var/lib/cohue)\n"
 		    "--json       for programs; for all that print data\n"
+		    "--version    prints the program's version\n"
 		    "Secrets are asked for, or read from standard input line by line, never from arguments.\n"
 		    "Exit status: 0 done, 1 failed, 2 not understood. See cohue(1), cohue.conf(5).\n",
 		    to);
@@ -285,6 +286,9 @@ cli_main(int argc, char **argv)
 	if (argc > 1 && (strcmp(argv[1], "help") == 0 || is_help(argv[1]))) {
 		print_usage(stdout);
 		return CLI_OK;
+	}
+	if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
+		return puts("cohue " COHUE_VERSION) >= 0 && fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
 	}
 	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (is_help(argv[i]) && print_help_of(argc, argv)) {

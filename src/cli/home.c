@@ -35,9 +35,13 @@ cli_config(const struct cli *c, struct config *ret)
 	}
 	if (e != ERR_OK) {
 		(void)cli_fail(
-		    "%s cannot be read: %s. Remedy: name the home with --home DIR (or COHUE_HOME), "
-		    "or make one: cohue init --domain D --home DIR",
-		    path, err_text(e));
+		    "%s cannot be read: %s. Remedy: %s", path, err_text(e),
+		    e == ERR_NOT_FOUND ? "name the home with --home DIR (or COHUE_HOME), or make one: "
+					 "cohue init --domain D --home DIR"
+		    : e == ERR_DENIED  ? "run as the user who owns it, or as root"
+		    : e == ERR_FORMAT  ? "put a file there: what is there now is a directory or another thing"
+		    : e == ERR_LIMIT   ? "shorten it: it is too large for settings"
+				       : "put the file itself there, no link, and see that its disk is well");
 		return false;
 	}
 	config_defaults(ret);

@@ -324,6 +324,25 @@ write_names(const struct courier_part *part, const struct report_context *contex
 	return e == ERR_OK && part->envid.len > 0 ? smtp_xtext_encode(part->envid, envid) : e;
 }
 
+/* RFC 5321 section 4.4: the null sender it comes from, and the house that made it. */
+static enum err
+write_trace(const struct report_context *context, struct buf *out)
+{
+	struct buf value = BUF_INIT(1024);
+	enum err e = buf_append_str(out, "Return-Path: <>\r\n");
+	if (e == ERR_OK) {
+		e = buf_printf(&value, "by %s (Cohue) id %s; ", context->hostname, context->reference);
+	}
+	if (e == ERR_OK) {
+		e = mail_write_date(&value, context->now);
+	}
+	if (e == ERR_OK) {
+		e = mail_write_field(out, "Received", buf_bytes(&value));
+	}
+	buf_clear(&value);
+	return e;
+}
+
 enum err
 report_write(const struct courier_part *part, const struct outcome *outcomes, enum report_kind kind,
 	     const struct report_context *context, struct buf *out)
@@ -359,7 +378,14 @@ report_write(const struct courier_part *part, const struct outcome *outcomes, en
 		    .return_full = kind == REPORT_FAILED && part->ret == SPOOL_RET_FULL &&
 				   context->original.len <= RETURN_MAX,
 		};
-		e = mail_dsn_write(out, &dsn);
+		size_t mark = out->len;
+		e = write_trace(context, out);
+		if (e == ERR_OK) {
+			e = mail_dsn_write(out, &dsn);
+		}
+		if (e != ERR_OK) {
+			buf_truncate(out, mark);
+		}
 	}
 	buf_wipe(&g.text);
 	arena_clear(&g.arena);

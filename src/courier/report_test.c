@@ -164,6 +164,9 @@ a_report_names_those_concerned_alone_and_returns_the_header(void **state)
 	take(&f, 1, 250, "2.0.0", "taken", false);
 	assert_int_equal(report_write(&f.part, f.outcomes, REPORT_FAILED, &f.context, &f.out), ERR_OK);
 	assert_true(has(&f, "Content-Type: multipart/report; report-type=delivery-status;"));
+	assert_true(bytes_starts_with(
+	    buf_bytes(&f.out),
+	    "Return-Path: <>\r\nReceived: by mail.house.test (Cohue) id 0123abcd; Thu, 01 Jan"));
 	assert_true(has(&f, "To: <alice@house.test>\r\n"));
 	assert_true(has(&f, "Final-Recipient: rfc822; bob@far.test\r\n"));
 	assert_true(has(&f, "Original-Recipient: rfc822;bob+2Bx@far.test\r\n"));

@@ -7,6 +7,7 @@
  */
 #include "keeper/keeper.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,7 @@ struct keeper {
 	struct tls_file mx;
 	struct tls_file member;
 	uint64_t requests;
+	char house_key_file[CONFIG_PATH_MAX]; /* for the words alone: it is never opened here */
 };
 
 static void
@@ -100,10 +102,12 @@ take_tls_file(struct keeper *k, struct bytes payload)
 		e = sealed_unwrap(wrap, bytes_str(tls_name(m.kind)), m.key_file, &plain);
 		secret_wipe(wrap, sizeof(wrap));
 		if (e == ERR_AUTH) {
-			log_event(LOG_LEVEL_ERROR,
-				  "the TLS key of %s does not open with this house key. Remedy: the house "
-				  "key file of this home",
-				  role_name((enum role)m.kind));
+			log_event(
+			    LOG_LEVEL_ERROR,
+			    "the house key in %s is of another home: tls/%s.key.sealed of this one does "
+			    "not open with it. Remedy: set house_key to the file that was made with this "
+			    "home",
+			    k->house_key_file, m.kind == ROLE_GATE_MX ? "mx" : "member");
 		} else if (e == ERR_FORMAT || e == ERR_UNSUPPORTED) {
 			log_event(LOG_LEVEL_ERROR,
 				  "tls/%s.key.sealed is damaged. Remedy: bring it back from a backup, or "
@@ -396,6 +400,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	if (k == NULL) {
 		return ERR_MEMORY;
 	}
+	(void)snprintf(k->house_key_file, sizeof(k->house_key_file), "%s", h->config.house_key);
 	h->state = k;
 	return ERR_OK;
 }

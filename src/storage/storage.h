@@ -181,7 +181,8 @@ struct storage {
 
 /*
  * Opens (and creates, where `create`) the database in `folder`. Holds an exclusive lock: ERR_EXISTS where
- * another process has it. ERR_UNSUPPORTED: made by a newer program. ERR_DAMAGED: not a database.
+ * another process has it. ERR_UNSUPPORTED: made by a newer program. ERR_STATE: of an older form, which
+ * only opening it to write takes over. ERR_DAMAGED: not a database.
  * ERR_NOT_FOUND: nothing there yet (and not `create`).
  * `read_only` for `cohue check` while the service is stopped: it takes the same lock and changes no file
  * but the lock's. Beside a running service, the store's process itself runs check().

@@ -566,7 +566,7 @@ settle_schema(struct storage_sqlite *s, bool create)
 		       APPLICATION_ID, FORMAT_VERSION);
 	if (application == APPLICATION_ID) {
 		if (version != 1 || s->read_only) {
-			return ERR_UNSUPPORTED;
+			return version == 1 ? ERR_STATE : ERR_UNSUPPORTED;
 		}
 		e = execute(s, "BEGIN IMMEDIATE");
 		e = e == ERR_OK ? execute(s, migration) : e;

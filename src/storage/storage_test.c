@@ -722,7 +722,7 @@ a_store_of_version_1_is_taken_over(void **state)
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, back, NULL, NULL, NULL), SQLITE_OK);
 	(void)sqlite3_close(db);
-	assert_int_equal(storage_sqlite_open(f->folder, false, true, &s), ERR_UNSUPPORTED);
+	assert_int_equal(storage_sqlite_open(f->folder, false, true, &s), ERR_STATE);
 	assert_int_equal(storage_sqlite_open(f->folder, false, false, &f->s), ERR_OK);
 	assert_int_equal(f->s->driver->blob_get(f->s, name_of(1).id, 1, &got), ERR_OK);
 	assert_true(bytes_is(buf_bytes(&got), "y"));

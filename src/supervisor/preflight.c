@@ -88,8 +88,14 @@ load_config(struct house *h, char **sets, size_t set_count)
 		return false;
 	}
 	if (e != ERR_OK) {
-		log_event(LOG_LEVEL_ERROR, "%s cannot be read: %s. Remedy: `cohue init` writes one", path,
-			  err_text(e));
+		log_event(
+		    LOG_LEVEL_ERROR, "%s cannot be read: %s. Remedy: %s", path, err_text(e),
+		    e == ERR_NOT_FOUND
+			? "bring it back from a backup; for a new home, `cohue init` writes one"
+		    : e == ERR_DENIED ? "run as the user who owns it, or chown it to the one who runs cohue"
+		    : e == ERR_FORMAT ? "put a file there: what is there now is a directory or another thing"
+		    : e == ERR_LIMIT  ? "shorten it: it is too large for settings"
+				      : "put the file itself there, no link, and see that its disk is well");
 		buf_clear(&text);
 		return false;
 	}

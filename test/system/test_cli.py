@@ -25,6 +25,12 @@ class Help(unittest.TestCase):
     def run_cohue(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run([cohue_binary(), *words], capture_output=True, text=True, timeout=30, check=False)
 
+    def test_the_version_is_the_one_that_was_built(self) -> None:
+        version = re.search(r"version: '([0-9.]+)'", (ROOT / "meson.build").read_text()).group(1)
+        for word in ("--version", "version"):
+            ran = self.run_cohue(word)
+            self.assertEqual((ran.returncode, ran.stdout, ran.stderr), (0, f"cohue {version}\n", ""))
+
     def test_each_command_and_group_tells_its_usage(self) -> None:
         everything = self.run_cohue("help").stdout
         commands = re.findall(r"^  cohue ((?:member |alias |crowd )?[a-z-]+)", everything, re.M)

@@ -48,6 +48,27 @@ class Mistakes(unittest.TestCase):
         finally:
             conf.write_text(before)
 
+    def test_settings_that_cannot_be_read(self) -> None:
+        conf = self.cohue.home / "cohue.conf"
+        away = conf.with_name("away")
+        conf.rename(away)
+        try:
+            self.assertIn("`cohue init`", self.refused())
+            conf.mkdir()
+            line = self.refused()
+            self.assertIn("directory", line)
+            self.assertNotIn("cohue init", line)
+            ran = self.cohue.cli("check", check=False)
+            self.assertIn("directory", ran.stderr)
+            self.assertNotIn("cohue init", ran.stderr)
+            conf.rmdir()
+            conf.symlink_to(away)
+            line = self.refused()
+            self.assertIn("no link", line)
+            conf.unlink()
+        finally:
+            away.rename(conf)
+
     def test_a_port_in_use(self) -> None:
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,7 +95,9 @@ class Mistakes(unittest.TestCase):
         before = self.cohue.key.read_text()
         try:
             self.cohue.key.write_text("ab" * 32 + "\n")
-            self.assertIn("house key", self.refused())
+            line = self.refused()
+            self.assertIn(f"the house key in {self.cohue.key} is of another home", line)
+            self.assertNotIn("gate-mx", line)
         finally:
             self.cohue.key.write_text(before)
 
