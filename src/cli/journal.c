@@ -261,7 +261,8 @@ json_line(struct report *r, struct bytes head, struct buf *room)
 		const char *key;
 	} rows[] = {{"Date", "time"},         {"Cohue-Letter", "letter"},
 		    {"Cohue-Event", "event"}, {"Cohue-Protected", "protected"},
-		    {"Cohue-Crowd", "crowd"}, {"Subject", "text"}};
+		    {"Cohue-Crowd", "crowd"}, {"Cohue-Size-Hidden", "size_hidden"},
+		    {"Subject", "text"}};
 	enum err e = buf_append_str(&r->out, r->first ? "\n  {" : ",\n  {");
 	bool first = true;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && e == ERR_OK; i++) {
@@ -317,7 +318,7 @@ read_journal(struct client *c, struct report *r, bool *ret_lost)
 		if (!command(
 			c,
 			BYTES_LIT("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (DATE SUBJECT COHUE-LETTER COHUE-EVENT "
-				  "COHUE-PROTECTED COHUE-CROWD)])"),
+				  "COHUE-PROTECTED COHUE-CROWD COHUE-SIZE-HIDDEN)])"),
 			take_line, r, ret_lost) &&
 		    *ret_lost) {
 			return false;

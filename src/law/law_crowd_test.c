@@ -306,6 +306,23 @@ an_urgent_letter_in_an_open_gate_takes_its_share_first(void **state)
 	law_destroy(&law);
 }
 
+/* Two of her own do not fit into a share of one: both leave, and she alone is told that the promise did not hold. */
+static void
+an_urgent_letter_beyond_its_share_leaves_void_at_an_open_gate(void **state)
+{
+	struct law *law = make(3);
+	(void)state;
+	enter_all(law, 0, (const int[]){1, 1, 1, -1});
+	uint64_t first = enter(law, 0, 9, LAW_URGENT, 1);
+	uint64_t second = enter(law, 0, 9, LAW_URGENT, 1);
+	struct batch b = release(law, T);
+	assert_int_equal(b.count, 5);
+	assert_int_equal(b.voids, 2);
+	assert_int_equal(law_remove(law, first), ERR_NOT_FOUND);
+	assert_int_equal(law_remove(law, second), ERR_NOT_FOUND);
+	law_destroy(&law);
+}
+
 /* k = 1: the plain batch of Poisson arrivals, guess (1 - e^-b) / b. */
 static void
 a_gate_of_one_is_the_plain_batch(void **state)
@@ -1174,6 +1191,7 @@ main(void)
 	    cmocka_unit_test(who_sent_urgently_has_had_a_part_of_the_next_share),
 	    cmocka_unit_test(a_storm_of_urgent_letters_can_still_be_stored),
 	    cmocka_unit_test(an_urgent_letter_in_an_open_gate_takes_its_share_first),
+	    cmocka_unit_test(an_urgent_letter_beyond_its_share_leaves_void_at_an_open_gate),
 	    cmocka_unit_test(a_gate_of_one_is_the_plain_batch),
 	    cmocka_unit_test(each_size_class_has_its_own_gate),
 	    cmocka_unit_test(who_does_not_count_opens_no_gate_but_leaves_with_the_others),

@@ -54,6 +54,13 @@ put_clean(struct buf *out, struct bytes text)
 	return e;
 }
 
+/* Who is alone is no crowd, whatever the house asks for. */
+static bool
+is_in_crowd(const struct journal_line *l)
+{
+	return l->wait == JOURNAL_WAIT_CROWD && l->crowd > 1;
+}
+
 static enum err
 subject(const struct journal_line *l, struct buf *out)
 {
@@ -64,7 +71,8 @@ subject(const struct journal_line *l, struct buf *out)
 	case JOURNAL_LEFT:
 		switch (l->wait) {
 		case JOURNAL_WAIT_CROWD:
-			return buf_printf(out, "Left in a crowd of %u: protected", l->crowd);
+			return is_in_crowd(l) ? buf_printf(out, "Left in a crowd of %u: protected", l->crowd)
+					      : buf_append_str(out, "Left without a crowd: not protected");
 		case JOURNAL_WAIT_VOID:
 			return buf_append_str(out, "Left without a crowd: not protected");
 		case JOURNAL_WAIT_EXPONENTIAL:
@@ -86,7 +94,9 @@ subject(const struct journal_line *l, struct buf *out)
 	case JOURNAL__COUNT:
 		return ERR_FORMAT;
 	}
-	return e == ERR_OK ? put_clean(out, l->domain) : e;
+	e = e == ERR_OK ? put_clean(out, l->domain) : e;
+	bool shows = l->event == JOURNAL_DELIVERED && !(l->tls != 0 && l->padded);
+	return e == ERR_OK && shows ? buf_append_str(out, ", its size showing") : e;
 }
 
 static enum err
@@ -118,11 +128,12 @@ body_left(const struct journal_line *l, struct buf *out)
 {
 	switch (l->wait) {
 	case JOURNAL_WAIT_CROWD:
-		return buf_printf(out,
-				  "It left together with others: %u members, %u deliveries of its size. Who "
-				  "only watches the\r\n"
-				  "lines cannot tell which of them is yours.\r\n",
-				  l->crowd, l->batch);
+		return buf_printf(
+		    out,
+		    "It left in a batch of %u members and %u letters of its size, those between members "
+		    "included. Who only\r\n"
+		    "watches the lines can do no better than guess among them.\r\n",
+		    l->crowd, l->batch);
 	case JOURNAL_WAIT_VOID:
 		return buf_printf(
 		    out,
@@ -184,10 +195,7 @@ static const char *
 protected_word(const struct journal_line *l)
 {
 	if (l->event == JOURNAL_LEFT) {
-		return l->wait == JOURNAL_WAIT_CROWD ? "yes" : "no";
-	}
-	if (l->event == JOURNAL_DELIVERED) {
-		return l->tls != 0 && l->padded ? "yes" : "no";
+		return is_in_crowd(l) ? "yes" : "no";
 	}
 	return NULL;
 }
@@ -219,6 +227,9 @@ head(const struct journal_line *l, const struct journal_names *n, struct bytes t
 	}
 	if (e == ERR_OK && protected_word(l) != NULL) {
 		e = buf_printf(out, "Cohue-Protected: %s\r\n", protected_word(l));
+	}
+	if (e == ERR_OK && l->event == JOURNAL_DELIVERED) {
+		e = buf_printf(out, "Cohue-Size-Hidden: %s\r\n", l->tls != 0 && l->padded ? "yes" : "no");
 	}
 	if (e == ERR_OK && l->event == JOURNAL_LEFT) {
 		e = buf_printf(out, "Cohue-Crowd: %u\r\n", l->crowd);

@@ -46,6 +46,10 @@ each_way_of_leaving_is_told_as_it_was(void **state)
 	    {JOURNAL_WAIT_NONE, "Subject: Left at once: not protected\r\n", "Cohue-Protected: no\r\n"},
 	};
 	struct buf out = BUF_INIT(8192);
+	const struct journal_line alone = {
+	    .event = JOURNAL_LEFT, .wait = JOURNAL_WAIT_CROWD, .crowd = 1, .batch = 1};
+	write_line(&alone, &out);
+	assert_true(has(&out, rows[1].subject) && has(&out, rows[1].protection));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct journal_line l = {
 		    .event = JOURNAL_LEFT, .unit = {0xab}, .wait = rows[i].wait, .crowd = 5, .batch = 7};
@@ -75,7 +79,7 @@ what_a_server_said_stays_in_its_line(void **state)
 	l.tls = 0;
 	write_line(&l, &out);
 	assert_true(has(&out, "in clear"));
-	assert_true(has(&out, "Cohue-Protected: no\r\n"));
+	assert_true(has(&out, "Cohue-Size-Hidden: no\r\n") && has(&out, "its size showing"));
 	l.event = JOURNAL_DEFERRED;
 	write_line(&l, &out);
 	assert_true(has(&out, "Subject: Not yet taken by evil"));

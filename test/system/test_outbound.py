@@ -237,7 +237,7 @@ class Peers(Outbound):
                     if subject in line["text"]]
         self.send(["bob@exim.test"], message("bob@exim.test", "noted"))
         done = wait_until(lambda: lines("Delivered to exim.test"), 20, "delivered")[-1]
-        self.assertEqual((done["event"], done["protected"]), ("delivered", "yes"))
+        self.assertEqual((done["event"], done["size_hidden"]), ("delivered", "yes"))
         of_it = [line["event"] for line in lines("") if line["letter"] == done["letter"]]
         self.assertEqual(of_it[0], "submitted")
         self.send(["grey@postfix.test"], message("grey@postfix.test", "grey again"))
