@@ -249,7 +249,8 @@ apply_rename_inbox(const struct applying *a, const struct operation *op)
 	}
 	const struct uid_range all = {.first = 1, .last = UINT32_MAX};
 	bool applied = false;
-	return message_copy(a, inbox, m, (struct uid_set){.ranges = &all, .count = 1}, true, &applied);
+	return message_copy(a, inbox, m, op->rename_inbox.saved, (struct uid_set){.ranges = &all, .count = 1},
+			    true, &applied);
 }
 
 /* Puts the message that the operation carries into its mailbox. */
@@ -275,6 +276,7 @@ put(const struct applying *a, struct mailbox *m, const struct operation_message 
 						 .size = om->size,
 						 .date = om->date,
 						 .zone = om->zone,
+						 .saved = om->saved,
 						 .flags = om->flags,
 						 .keyset = keyset});
 }
@@ -349,7 +351,8 @@ apply_copy(const struct applying *a, const struct operation *op)
 	struct mailbox *to = mailbox_find(a->f, op->copy.to);
 	bool applied = false;
 	if (from != NULL && to != NULL) {
-		enum err e = message_copy(a, from, to, op->copy.uids, op->kind == OPERATION_MOVE, &applied);
+		enum err e = message_copy(a, from, to, op->copy.saved, op->copy.uids,
+					  op->kind == OPERATION_MOVE, &applied);
 		if (e != ERR_OK) {
 			return e;
 		}

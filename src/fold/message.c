@@ -216,8 +216,8 @@ message_expunge(const struct applying *a, struct mailbox *m, struct uid_set uids
 }
 
 enum err
-message_copy(const struct applying *a, struct mailbox *from, struct mailbox *to, struct uid_set uids,
-	     bool move, bool *ret_applied)
+message_copy(const struct applying *a, struct mailbox *from, struct mailbox *to, uint32_t saved,
+	     struct uid_set uids, bool move, bool *ret_applied)
 {
 	struct fold *f = a->f;
 	const uint32_t limit = from->seen.count; /* what is added to the same mailbox is no source */
@@ -243,7 +243,8 @@ message_copy(const struct applying *a, struct mailbox *from, struct mailbox *to,
 		uint32_t first = lower(from, limit, uids.ranges[r].first);
 		uint32_t end = upper(from, limit, first, uids.ranges[r].last);
 		for (uint32_t i = first; i < end && e == ERR_OK; i++) {
-			const struct fold_message message = from->messages[i];
+			struct fold_message message = from->messages[i];
+			message.saved = saved;
 			if (!move) {
 				keywords_retain(&f->keywords, message.keyset);
 				e = cards_retain(&f->cards, message.record, message.op, 1);

@@ -41,6 +41,7 @@ struct m_message {
 	uint32_t box, uid, words; /* words: bits */
 	uint64_t modseq, record, size;
 	int64_t date;
+	uint32_t saved;
 	uint16_t op;
 	uint8_t flags;
 };
@@ -204,7 +205,7 @@ m_subscribe(const char *name, bool on)
 }
 
 static void
-m_copy(struct m_box *from, struct m_box *to, struct uid_set uids, bool move)
+m_copy(struct m_box *from, struct m_box *to, uint32_t saved, struct uid_set uids, bool move)
 {
 	const size_t end = model.message_count;
 	struct m_message copies[MESSAGES / 4];
@@ -226,6 +227,7 @@ m_copy(struct m_box *from, struct m_box *to, struct uid_set uids, bool move)
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
+		copies[i].saved = saved;
 		m_add(to, copies[i]);
 	}
 }
@@ -237,6 +239,7 @@ m_message_of(const struct operation_message *om, uint16_t op)
 				  .op = op,
 				  .size = om->size,
 				  .date = om->date,
+				  .saved = om->saved,
 				  .flags = om->flags,
 				  .words = word_bits(om->keywords)};
 }
@@ -285,7 +288,7 @@ m_apply(const struct operation *op, uint16_t index)
 		    (c = m_create(name, op->rename_inbox.uidvalidity)) == NULL) {
 			break;
 		}
-		m_copy(box_named("INBOX"), c,
+		m_copy(box_named("INBOX"), c, op->rename_inbox.saved,
 		       (struct uid_set){.ranges = &(struct uid_range){1, UINT32_MAX}, .count = 1}, true);
 		return;
 	case OPERATION_SUBSCRIBE:
@@ -349,7 +352,7 @@ m_apply(const struct operation *op, uint16_t index)
 		if (b == NULL || c == NULL) {
 			break;
 		}
-		m_copy(b, c, op->copy.uids, op->kind == OPERATION_MOVE);
+		m_copy(b, c, op->copy.saved, op->copy.uids, op->kind == OPERATION_MOVE);
 		return;
 	case OPERATION_EXPUNGE:
 		b = box_of(op->expunge.mailbox);
@@ -483,6 +486,7 @@ some_message(struct scratch *s)
 					  .date = (int64_t)below(2000000000) - 1000000,
 					  .zone = (int16_t)((int)below(2879) - 1439),
 					  .size = below(100000),
+					  .saved = below(4) == 0 ? 0 : below(2000000000) * 2,
 					  .card = BYTES_LIT("card")};
 }
 
@@ -516,6 +520,7 @@ some_operation(struct scratch *s)
 	case OPERATION_RENAME_INBOX:
 		op.rename_inbox.name = name;
 		op.rename_inbox.uidvalidity = 1 + below(20);
+		op.rename_inbox.saved = below(2000000000);
 		if (model.next_box > BOXES - 10) {
 			op.rename_inbox.name = BYTES_LIT("INBOX");
 		}
@@ -551,6 +556,7 @@ some_operation(struct scratch *s)
 	case OPERATION_MOVE:
 		op.copy.from = below(model.next_box + 1);
 		op.copy.to = below(model.next_box + 1);
+		op.copy.saved = below(2000000000);
 		op.copy.uids = some_uids(s);
 		if (model.message_count > MESSAGES / 8) {
 			op.kind = OPERATION_MOVE;
@@ -625,6 +631,7 @@ compare_box(const struct fold *f, const struct m_box *b)
 		assert_int_equal(y->flags, x->flags);
 		assert_int_equal(y->size, x->size);
 		assert_int_equal(y->date, x->date);
+		assert_int_equal(y->saved, x->saved);
 		assert_int_equal(fold_card_refs(f, y), card_users(x->record, x->op));
 		size_t word_count = 0;
 		for (uint32_t k = 0; k < KEYWORDS; k++) {

@@ -206,6 +206,7 @@ put_message(struct wire_writer *w, const struct operation_message *m)
 	wire_put_u64(w, (uint64_t)m->date);
 	wire_put_u16(w, (uint16_t)m->zone);
 	wire_put_u64(w, m->size);
+	wire_put_u32(w, m->saved);
 	wire_put_bytes(w, m->card);
 }
 
@@ -234,6 +235,7 @@ put_body(struct wire_writer *w, const struct operation *op)
 	case OPERATION_RENAME_INBOX:
 		wire_put_bytes(w, op->rename_inbox.name);
 		wire_put_u32(w, op->rename_inbox.uidvalidity);
+		wire_put_u32(w, op->rename_inbox.saved);
 		break;
 	case OPERATION_SUBSCRIBE:
 		wire_put_bytes(w, op->subscribe.name);
@@ -262,6 +264,7 @@ put_body(struct wire_writer *w, const struct operation *op)
 	case OPERATION_MOVE:
 		wire_put_u32(w, op->copy.from);
 		wire_put_u32(w, op->copy.to);
+		wire_put_u32(w, op->copy.saved);
 		put_uids(w, op->copy.uids);
 		break;
 	case OPERATION_EXPUNGE:
@@ -303,7 +306,7 @@ operations_begin(struct buf *record)
 	if (record->len != 0) {
 		return ERR_STATE;
 	}
-	const uint8_t head[OPERATION_HEAD_LEN] = {2, 0, 0};
+	const uint8_t head[OPERATION_HEAD_LEN] = {OPERATION_VERSION, 0, 0};
 	return buf_append(record, bytes_of(head, sizeof(head)));
 }
 
@@ -341,8 +344,5 @@ operations_add(struct buf *record, const struct operation *op)
 	}
 	record->ptr[1] = (uint8_t)((count + 1) >> 8);
 	record->ptr[2] = (uint8_t)(count + 1);
-	if (record->ptr[0] < operation_version(op->kind)) {
-		record->ptr[0] = operation_version(op->kind);
-	}
 	return ERR_OK;
 }

@@ -15,8 +15,8 @@
  */
 
 enum {
-	/* 1: OPEN had no revision. A record is written as 2 where no RENAMED is in it. */
-	OPERATION_VERSION = 3,
+	/* 1: OPEN had no revision. 2: without RENAMED. 3: without the times of saving. Written is the last one. */
+	OPERATION_VERSION = 4,
 	OPERATION_RECORD_MAX = 480 * 1024, /* bytes of one record's plaintext */
 	OPERATION_COUNT_MAX = 4096,        /* operations in one record */
 	OPERATION_NAME_MAX = 1024,         /* octets of a mailbox name */
@@ -100,9 +100,11 @@ struct operation_message {
 	uint32_t mailbox;
 	uint8_t flags; /* enum fold_flag */
 	struct keyword_list keywords;
-	int64_t date;         /* internal date, seconds since 1970 UTC */
-	int16_t zone;         /* minutes east of UTC, -1439 to 1439: as it was given */
-	uint64_t size;        /* RFC822.SIZE, in octets */
+	int64_t date;  /* internal date, seconds since 1970 UTC */
+	int16_t zone;  /* minutes east of UTC, -1439 to 1439: as it was given */
+	uint64_t size; /* RFC822.SIZE, in octets */
+	uint32_t
+	    saved; /* when it is put there (RFC 8514), seconds since 1970 UTC; 0: unknown, as before version 4 */
 	struct bytes card;    /* opaque to the fold; stays in the record */
 	uint32_t card_offset; /* decoding only: where the card begins within the record's plaintext */
 };
@@ -132,6 +134,7 @@ struct operation {
 		struct {
 			struct bytes name;
 			uint32_t uidvalidity; /* as in create */
+			uint32_t saved;       /* as in operation_message: the messages are moved */
 		} rename_inbox;
 		struct {
 			struct bytes name; /* need not exist */
@@ -156,7 +159,8 @@ struct operation {
 		} flags;
 		struct {
 			uint32_t from;
-			uint32_t to; /* may be the same */
+			uint32_t to;    /* may be the same */
+			uint32_t saved; /* as in operation_message */
 			struct uid_set uids;
 		} copy; /* COPY and MOVE */
 		struct {

@@ -22,6 +22,13 @@ get_bool(struct wire_reader *r)
 	return v == 1;
 }
 
+/* A time of saving: 0 in records of before there was one. */
+static uint32_t
+get_saved(struct decoder *d)
+{
+	return d->version < 4 ? 0 : wire_get_u32(&d->body);
+}
+
 static struct uid_set
 get_uids(struct decoder *d)
 {
@@ -88,6 +95,7 @@ get_message(struct decoder *d, struct operation_message *m)
 	m->date = (int64_t)wire_get_u64(r);
 	m->zone = (int16_t)wire_get_u16(r);
 	m->size = wire_get_u64(r);
+	m->saved = get_saved(d);
 	m->card = wire_get_bytes(r, OPERATION_CARD_MAX);
 	m->card_offset = m->card.len == 0 ? 0 : (uint32_t)(m->card.ptr - d->record.ptr);
 }
@@ -118,6 +126,7 @@ get_body(struct decoder *d, struct operation *op)
 	case OPERATION_RENAME_INBOX:
 		op->rename_inbox.name = wire_get_bytes(r, OPERATION_NAME_MAX);
 		op->rename_inbox.uidvalidity = wire_get_u32(r);
+		op->rename_inbox.saved = get_saved(d);
 		break;
 	case OPERATION_SUBSCRIBE:
 		op->subscribe.name = wire_get_bytes(r, OPERATION_NAME_MAX);
@@ -146,6 +155,7 @@ get_body(struct decoder *d, struct operation *op)
 	case OPERATION_MOVE:
 		op->copy.from = wire_get_u32(r);
 		op->copy.to = wire_get_u32(r);
+		op->copy.saved = get_saved(d);
 		op->copy.uids = get_uids(d);
 		break;
 	case OPERATION_EXPUNGE:
@@ -248,7 +258,7 @@ operations_decode(struct arena *a, struct bytes record, const struct operation *
 
 /* The card of one operation's body. */
 static enum err
-card_of_body(uint8_t kind, struct bytes body, struct bytes *ret_card)
+card_of_body(uint8_t version, uint8_t kind, struct bytes body, struct bytes *ret_card)
 {
 	struct wire_reader r;
 	wire_reader_init(&r, body);
@@ -272,6 +282,9 @@ card_of_body(uint8_t kind, struct bytes body, struct bytes *ret_card)
 	(void)wire_get_u64(&r); /* date */
 	(void)wire_get_u16(&r); /* zone */
 	(void)wire_get_u64(&r); /* size */
+	if (version >= 4) {
+		(void)wire_get_u32(&r); /* saved */
+	}
 	struct bytes card = wire_get_bytes(&r, OPERATION_CARD_MAX);
 	if (wire_end(&r) != ERR_OK) {
 		return ERR_FORMAT;
@@ -309,7 +322,7 @@ operations_card_from(struct bytes record, struct operations_place *place, uint16
 	}
 	place->index = (uint16_t)(index + 1);
 	place->offset = record.len - r.rest.len;
-	return card_of_body(kind, body, ret_card);
+	return card_of_body(record.ptr[0], kind, body, ret_card);
 }
 
 enum err

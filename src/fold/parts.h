@@ -256,7 +256,7 @@ void message_count_out(struct fold *f, struct mailbox *m, const struct fold_mess
 COHUE_MUST_USE enum err message_expunge(const struct applying *a, struct mailbox *m, struct uid_set uids,
 					uint32_t limit, bool moved);
 COHUE_MUST_USE enum err message_copy(const struct applying *a, struct mailbox *from, struct mailbox *to,
-				     struct uid_set uids, bool move, bool *ret_applied);
+				     uint32_t saved, struct uid_set uids, bool move, bool *ret_applied);
 COHUE_MUST_USE enum err message_flags(const struct applying *a, struct mailbox *m, struct uid_set uids,
 				      enum operation_mode mode, uint8_t flags, struct keyword_list keywords);
 /* Gives up a message's card and keywords. ERR_MEMORY. */

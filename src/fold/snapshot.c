@@ -28,7 +28,7 @@
  *     highest-modseq tombstone-floor
  *     tombstones: count, then distance of modseq, first, last - first
  *     messages: count, then distance of uid less 1, z(modseq) z(record) op flags + 32 * set
- *       size z(date) z(zone)
+ *       size z(date) z(zone) z(saved), the last one from version 4 on
  *       (differences from the message before in this mailbox, from 0 at first; set 0 is the empty
  *       one, k the k-th above)
  */
@@ -171,7 +171,7 @@ put_messages(struct out *o, const struct mailbox *m, const uint16_t *numbers)
 	struct fold_message last = {0};
 	for (uint32_t i = 0; i < m->seen.count && o->error == ERR_OK; i++) {
 		const struct fold_message *x = &m->messages[i];
-		uint8_t b[8 * VARINT_MAX];
+		uint8_t b[9 * VARINT_MAX];
 		size_t n = varint_put(b, x->uid - last.uid - 1);
 		n += varint_put(b + n, zigzag((int64_t)(x->modseq - last.modseq)));
 		n += varint_put(b + n, zigzag((int64_t)(x->record - last.record)));
@@ -180,6 +180,7 @@ put_messages(struct out *o, const struct mailbox *m, const uint16_t *numbers)
 		n += varint_put(b + n, x->size);
 		n += varint_put(b + n, zigzag(x->date - last.date));
 		n += varint_put(b + n, zigzag(x->zone - last.zone));
+		n += varint_put(b + n, zigzag((int64_t)x->saved - (int64_t)last.saved));
 		put_fixed(o, b, n);
 		last = *x;
 	}

@@ -269,12 +269,14 @@ get_message(struct in *in, const struct mailbox *m, const struct fold_message *l
 	x.size = get(in, OPERATION_SIZE_MAX);
 	x.date = (int64_t)get_step(in, (uint64_t)last->date);
 	int64_t zone = unzigzag(get(in, 4 * OPERATION_ZONE_MAX + 1)) + last->zone;
-	if (in->r.bad || uid >= m->seen.uidnext || x.record == 0 || x.modseq < x.record ||
-	    x.modseq > m->seen.highest_modseq || x.date < -OPERATION_DATE_MAX ||
+	uint64_t saved = in->version < 4 ? 0 : get_step(in, last->saved);
+	if (in->r.bad || saved > UINT32_MAX || uid >= m->seen.uidnext || x.record == 0 ||
+	    x.modseq < x.record || x.modseq > m->seen.highest_modseq || x.date < -OPERATION_DATE_MAX ||
 	    x.date > OPERATION_DATE_MAX || zone < -OPERATION_ZONE_MAX || zone > OPERATION_ZONE_MAX) {
 		return ERR_DAMAGED;
 	}
 	x.uid = (uint32_t)uid;
+	x.saved = (uint32_t)saved;
 	x.flags = (uint8_t)(both & FOLD_FLAGS_ALL);
 	x.zone = (int16_t)zone;
 	size_t set = (size_t)(both >> 5);

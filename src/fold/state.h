@@ -42,6 +42,8 @@ struct fold_message {
 	uint64_t size;   /* RFC822.SIZE */
 	int64_t date;    /* internal date, seconds since 1970 UTC */
 	uint32_t uid;
+	uint32_t
+	    saved; /* when it was put into this mailbox, seconds since 1970 UTC; 0: unknown (RFC 8514: NIL) */
 	uint16_t op;     /* ... in its operation of this index */
 	uint16_t keyset; /* 0: no keywords; see fold_keyset_* */
 	int16_t zone;    /* minutes east of UTC */

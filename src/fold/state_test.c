@@ -577,6 +577,84 @@ records_and_snapshots_of_version_1_are_read(void **state)
 	fold_destroy(&f);
 }
 
+/* The record as version 3 had it: without the four octets of the time of saving, which begin at `at` of its one operation's body. */
+static void
+as_version_3(struct buf *b, size_t at)
+{
+	memmove(b->ptr + 8 + at, b->ptr + 8 + at + 4, b->len - 8 - at - 4);
+	buf_truncate(b, b->len - 4);
+	b->ptr[0] = 3;
+	b->ptr[7] = (uint8_t)(b->len - 8);
+}
+
+static void
+what_was_stored_before_there_was_a_time_of_saving_is_read_without_one(void **state)
+{
+	(void)state;
+	struct fold *f = with_mailboxes();
+	struct fold *back = NULL;
+	struct buf b = BUF_INIT(1 << 20);
+	struct operation op = append_to(1, 0);
+	struct bytes card = BYTES_EMPTY;
+	op.append.message.saved = 1760000000;
+	assert_int_equal(operations_begin(&b), ERR_OK);
+	assert_int_equal(operations_add(&b, &op), ERR_OK);
+	assert_int_equal(fold_apply_session(f, 2, buf_bytes(&b)), ERR_OK);
+	/* has_key 1, mailbox 4, flags 1, keywords 1, date 8, zone 2, size 8 */
+	as_version_3(&b, 25);
+	assert_int_equal(fold_apply_session(f, 3, buf_bytes(&b)), ERR_OK);
+	assert_int_equal(operations_card(buf_bytes(&b), 0, &card), ERR_OK);
+	assert_true(bytes_is(card, "c"));
+
+	const struct uid_range both = {.first = 1, .last = 2};
+	op = (struct operation){
+	    .kind = OPERATION_COPY,
+	    .copy = {.from = 1, .to = 2, .saved = 1770000000, .uids = {.ranges = &both, .count = 1}}};
+	buf_reset(&b);
+	assert_int_equal(operations_begin(&b), ERR_OK);
+	assert_int_equal(operations_add(&b, &op), ERR_OK);
+	assert_int_equal(fold_apply_session(f, 4, buf_bytes(&b)), ERR_OK);
+	as_version_3(&b, 8); /* from 4, to 4 */
+	assert_int_equal(fold_apply_session(f, 5, buf_bytes(&b)), ERR_OK);
+	op = (struct operation){
+	    .kind = OPERATION_RENAME_INBOX,
+	    .rename_inbox = {.name = BYTES_LIT("B"), .uidvalidity = 1, .saved = 1780000000}};
+	buf_reset(&b);
+	assert_int_equal(operations_begin(&b), ERR_OK);
+	assert_int_equal(operations_add(&b, &op), ERR_OK);
+	as_version_3(&b, 9); /* name 5, uidvalidity 4 */
+	assert_int_equal(fold_apply_session(f, 6, buf_bytes(&b)), ERR_OK);
+	assert_int_equal(fold_damaged(f), 0);
+	assert_int_equal(fold_ignored(f), 0);
+
+	const struct fold_mailbox *m = fold_mailbox_by_id(f, 2);
+	assert_int_equal(m->count, 4);
+	assert_int_equal(m->messages[0].saved, 1770000000);
+	assert_int_equal(m->messages[1].saved, 1770000000);
+	assert_int_equal(m->messages[2].saved, 0);
+	assert_int_equal(m->messages[3].saved, 0);
+	m = fold_mailbox_by_name(f, BYTES_LIT("B"));
+	assert_int_equal(m->messages[0].saved, 0);
+	assert_int_equal(m->messages[1].saved, 0);
+
+	/* A snapshot of version 3, of one message, ends with it: its time of saving was not there. */
+	struct fold *g = with_mailboxes();
+	op = append_to(2, 0);
+	apply(g, &op, 1);
+	buf_reset(&b);
+	assert_int_equal(fold_snapshot_write(g, &b), ERR_OK);
+	buf_truncate(&b, b.len - 1);
+	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_DAMAGED);
+	b.ptr[0] = 3;
+	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
+	assert_int_equal(fold_mailbox_by_id(back, 2)->count, 1);
+	assert_int_equal(fold_mailbox_by_id(back, 2)->messages[0].saved, 0);
+	fold_destroy(&back);
+	fold_destroy(&g);
+	buf_clear(&b);
+	fold_destroy(&f);
+}
+
 int
 main(void)
 {
@@ -591,6 +669,7 @@ main(void)
 	    cmocka_unit_test(cut_or_changed_snapshots_are_refused_or_are_another_state),
 	    cmocka_unit_test(the_slot_list_never_goes_back),
 	    cmocka_unit_test(records_and_snapshots_of_version_1_are_read),
+	    cmocka_unit_test(what_was_stored_before_there_was_a_time_of_saving_is_read_without_one),
 	    cmocka_unit_test(two_processes_fold_a_million_operations_to_the_same_state),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

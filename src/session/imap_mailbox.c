@@ -243,7 +243,9 @@ build_rename(void *arg, struct member *m, struct member_change *c)
 	}
 	if (box != NULL && bytes_is(box->name, "INBOX")) {
 		struct operation op = {.kind = OPERATION_RENAME_INBOX,
-				       .rename_inbox = {.name = n->name, .uidvalidity = n->uidvalidity}};
+				       .rename_inbox = {.name = n->name,
+							.uidvalidity = n->uidvalidity,
+							.saved = member_save_time()}};
 		return operations_add(c->record, &op);
 	}
 	/* A name that is only the parent of others (\Noselect): they move, and it with them (RFC 3501 section 6.3.5). */

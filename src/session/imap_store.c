@@ -199,8 +199,9 @@ build_copy(void *arg, struct member *m, struct member_change *c)
 	}
 	s->uidvalidity = to->uidvalidity;
 	s->first = to->uidnext;
-	struct operation op = {.kind = s->command->verb == IMAP_MOVE ? OPERATION_MOVE : OPERATION_COPY,
-			       .copy = {.from = from->id, .to = to->id, .uids = s->uids}};
+	struct operation op = {
+	    .kind = s->command->verb == IMAP_MOVE ? OPERATION_MOVE : OPERATION_COPY,
+	    .copy = {.from = from->id, .to = to->id, .saved = member_save_time(), .uids = s->uids}};
 	return operations_add(c->record, &op);
 }
 

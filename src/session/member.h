@@ -155,6 +155,8 @@ COHUE_MUST_USE enum err member_append_message(struct member *m, const struct con
  */
 COHUE_MUST_USE enum err member_file_sent(struct member *m, struct bytes message, struct bytes submitted,
 					 int64_t date, const struct operation *also);
+/* The time that goes into an operation which puts messages somewhere (RFC 8514). */
+uint32_t member_save_time(void);
 /* A record with this operation alone. */
 COHUE_MUST_USE enum err member_append_operation(struct member *m, const struct operation *op);
 /*

@@ -8,6 +8,13 @@
 
 enum { ATTEMPTS_MAX = 8, OPERATIONS_HEAD = 3, DROPS_MAX = 30000 * SEALED_ID_LEN };
 
+uint32_t
+member_save_time(void)
+{
+	int64_t seconds = clock_wall() / MSEC_SECOND;
+	return seconds < 0 ? 0 : seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
+}
+
 /* The request, as it goes to the store; what is to be done meanwhile is done. */
 static enum err
 send(struct member *m, const struct member_change *c, void *arg, struct bytes sealed,

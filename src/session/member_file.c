@@ -233,6 +233,7 @@ file_sent(const struct member *m, const struct opened *o, struct member_change *
 						      .flags = FOLD_SEEN,
 						      .date = o->received,
 						      .size = o->size,
+						      .saved = member_save_time(),
 						      .card = buf_bytes(&o->card)}}};
 	memcpy(op.append.key, o->sent_key, sizeof(op.append.key));
 	enum err e = operations_add(c->record, &op);
@@ -300,6 +301,7 @@ file_one(struct filing *f, const struct opened *o, uint32_t inbox, struct member
 						     .date = o->received,
 						     .zone = 0,
 						     .size = o->size,
+						     .saved = member_save_time(),
 						     .card = buf_bytes(&o->card)}}};
 	memcpy(op.filed.delivery, o->delivery, sizeof(op.filed.delivery));
 	enum err e = operations_add(c->record, &op);

@@ -125,6 +125,7 @@ member_journal_put(struct member *m, const struct journal_line *line, uint64_t a
 						    .flags = FOLD_SEEN,
 						    .date = (int64_t)line->time,
 						    .size = ref.size,
+						    .saved = member_save_time(),
 						    .card = buf_bytes(&card)};
 		struct operation op = {.kind = arrival == 0 ? OPERATION_APPEND : OPERATION_FILED};
 		if (arrival == 0) {

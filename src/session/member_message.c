@@ -107,6 +107,7 @@ build_append(void *arg, struct member *m, struct member_change *c)
 						      .date = a->message->date,
 						      .zone = a->message->zone,
 						      .size = a->ref->size,
+						      .saved = member_save_time(),
 						      .card = a->card}}};
 	memcpy(op.append.key, a->message->key, sizeof(op.append.key));
 	enum err e = operations_add(c->record, &op);
