@@ -64,10 +64,10 @@ text_row(struct crowd_out *o, const char *name, const struct live_sums *s)
 		crowd_say(o, "  %-16s %9s\n", name, "none");
 		return;
 	}
-	crowd_say(o, "  %-16s %9llu %9.0f min %8.1f %8.1f %% %8.2f %% %8.2f\n", name,
+	crowd_say(o, "  %-16s %9llu %9.0f min %8.1f %8.1f %% %8.2f %% %8.2f %% %8.2f\n", name,
 		  (unsigned long long)s->letters, part(s->wait, s->letters) / 60, part(s->crowd, s->letters),
 		  100 * part(s->guess, s->deliveries) / LIVE_MILLION, 100 * part(s->void_letters, s->letters),
-		  part(s->padded, s->bytes));
+		  100 * part(s->shown, s->taken), part(s->padded, s->bytes));
 }
 
 static void
@@ -76,11 +76,13 @@ json_row(struct crowd_out *o, const char *name, const struct live_sums *s)
 	crowd_say(o,
 		  "{\"%s\": {\"letters\": %llu, \"deliveries\": %llu, \"void\": %llu, \"urgent\": %llu, "
 		  "\"ticks\": %llu, "
-		  "\"wait_mean_min\": %.6g, \"crowd_mean\": %.6g, \"guess\": %.6g, \"padding\": %.6g}}",
+		  "\"wait_mean_min\": %.6g, \"crowd_mean\": %.6g, \"guess\": %.6g, \"padding\": %.6g, "
+		  "\"taken\": %llu, \"void_for_size\": %llu}}",
 		  name, (unsigned long long)s->letters, (unsigned long long)s->deliveries,
 		  (unsigned long long)s->void_letters, (unsigned long long)s->urgent,
 		  (unsigned long long)s->ticks, part(s->wait, s->letters) / 60, part(s->crowd, s->letters),
-		  part(s->guess, s->deliveries) / LIVE_MILLION, part(s->padded, s->bytes));
+		  part(s->guess, s->deliveries) / LIVE_MILLION, part(s->padded, s->bytes),
+		  (unsigned long long)s->taken, (unsigned long long)s->shown);
 }
 
 static void
@@ -88,10 +90,12 @@ csv_rows(struct crowd_out *o, const char *kind, const struct live_period *p, siz
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct live_sums *s = &p[i].sums;
-		crowd_say(o, "%s,%llu,%llu,%llu,%llu,%.6g,%.6g,%.6g\n", kind, (unsigned long long)p[i].number,
-			  (unsigned long long)s->letters, (unsigned long long)s->deliveries,
-			  (unsigned long long)s->void_letters, part(s->wait, s->letters) / 60,
-			  part(s->crowd, s->letters), part(s->guess, s->deliveries) / LIVE_MILLION);
+		crowd_say(o, "%s,%llu,%llu,%llu,%llu,%.6g,%.6g,%.6g,%llu,%llu\n", kind,
+			  (unsigned long long)p[i].number, (unsigned long long)s->letters,
+			  (unsigned long long)s->deliveries, (unsigned long long)s->void_letters,
+			  part(s->wait, s->letters) / 60, part(s->crowd, s->letters),
+			  part(s->guess, s->deliveries) / LIVE_MILLION, (unsigned long long)s->taken,
+			  (unsigned long long)s->shown);
 	}
 }
 
@@ -125,21 +129,23 @@ cli_crowd_live(struct cli *c)
 		json_row(&o, "month", &month);
 		crowd_say(&o, "]}\n");
 	} else if (a.format == CROWD_CSV) {
-		crowd_say(&o, "period,number,letters,deliveries,void,wait_mean_min,crowd_mean,guess\n");
+		crowd_say(&o, "period,number,letters,deliveries,void,wait_mean_min,crowd_mean,guess,taken,"
+			      "void_for_size\n");
 		csv_rows(&o, "hour", live.hours, live.hour_count);
 		csv_rows(&o, "day", live.days, live.day_count);
 	} else {
 		crowd_say(&o, "%llu members, of whom %llu count; clock ", (unsigned long long)live.members,
 			  (unsigned long long)live.counting);
 		crowd_say_wait(&o, (msec)(live.clock < UINT32_MAX ? live.clock : 0) * MSEC_SECOND);
-		crowd_say(&o, ", crowd %llu\n\n  %-16s %9s %13s %8s %10s %10s %8s\n",
+		crowd_say(&o, ", crowd %llu\n\n  %-16s %9s %13s %8s %10s %10s %10s %8s\n",
 			  (unsigned long long)live.k, "", "letters", "mean wait", "crowd", "guess", "void",
-			  "padding");
+			  "size void", "padding");
 		text_row(&o, "last 24 hours", &day);
 		text_row(&o, "last 30 days", &month);
 		crowd_say(&o, "\nSince the mixer's start at most. crowd: members in the batch of a letter, "
 			      "on average; guess: the best "
-			      "guess at a letter's sender.\n");
+			      "guess at a letter's sender; size void: deliveries that could not be padded "
+			      "(TLS 1.2), of all that were taken.\n");
 	}
 	return crowd_print(&o);
 }

@@ -203,6 +203,19 @@ add_reports(struct work *w, const struct verdict *v, struct buf *notices)
 	return e;
 }
 
+/* Sent to one host that hid its size and to one that did not, it has shown its size. */
+static uint8_t
+delivery_of(const struct work *w)
+{
+	uint8_t delivery = IPC_DELIVERY_NONE;
+	for (size_t i = 0; i < w->part.recipient_count && delivery != IPC_DELIVERY_SHOWN; i++) {
+		if (w->outcomes[i].state == OUTCOME_DONE) {
+			delivery = w->outcomes[i].how.padded ? IPC_DELIVERY_HIDDEN : IPC_DELIVERY_SHOWN;
+		}
+	}
+	return delivery;
+}
+
 static enum err
 tell(struct work *w, const struct verdict *v)
 {
@@ -219,6 +232,7 @@ tell(struct work *w, const struct verdict *v)
 		struct msg_courier_verdict m = {.part = w->part_number,
 						.again = v->again,
 						.warned = w->warned || v->warn,
+						.delivery = delivery_of(w),
 						.body = buf_bytes(&body),
 						.notices = buf_bytes(&notices),
 						.journal = buf_bytes(&journal)};

@@ -18,6 +18,8 @@ static const struct {
     {"ticks", offsetof(struct live_sums, ticks)},
     {"bytes", offsetof(struct live_sums, bytes)},
     {"padded", offsetof(struct live_sums, padded)},
+    {"taken", offsetof(struct live_sums, taken)},
+    {"shown", offsetof(struct live_sums, shown)},
 };
 
 static const struct {

@@ -36,6 +36,8 @@ struct live_sums {
 	uint64_t ticks;  /* that released at least one letter */
 	uint64_t bytes;  /* wire sizes, over deliveries */
 	uint64_t padded; /* the same, padded to their classes */
+	uint64_t taken;  /* deliveries that their servers took, retries included */
+	uint64_t shown;  /* of these: under TLS 1.2 or in clear, so that their size showed: void for size */
 };
 
 struct live_period {
@@ -56,7 +58,7 @@ struct live {
 };
 
 /*
- * The sums of one decision of the leaving law: all but `bytes`, which the law does not know. `age` as the decision's. Units in
+ * The sums of one decision of the leaving law: all but `bytes`, `taken` and `shown`, which the law does not know. `age` as the decision's. Units in
  * LAW_DUE count for nothing. `guess` only where the law says who was in a batch (crowd). ERR_MEMORY.
  */
 COHUE_MUST_USE enum err live_of_decision(const struct law_decision *decision, msec age,

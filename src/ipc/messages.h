@@ -47,6 +47,13 @@ enum ipc_part_kind {
 	IPC_PART_SENT = 3,
 };
 
+/* What a courier part comes to in one attempt, as the lines show it. */
+enum ipc_delivery {
+	IPC_DELIVERY_NONE = 0,   /* taken by nobody */
+	IPC_DELIVERY_HIDDEN = 1, /* taken; its size showed its class alone */
+	IPC_DELIVERY_SHOWN = 2,  /* taken; it could not be padded (TLS 1.2, in clear): void for size */
+};
+
 enum ipc_stage {
 	IPC_STAGE_LEAVING = 1,
 	IPC_STAGE_ARRIVING = 2,
@@ -276,10 +283,11 @@ enum ipc_stage {
 /*
  * again 0: the part is finished; 1: recipients stay open: body replaces the part's (empty: as it was), it is retried.
  * notices: parts as in MIX_PUT (arrivals to the sender: bounce, delay warning, success report), put in the same transaction.
- * journal: list of bytes, each a line sealed to the author (sealed/journal.h), that enters her log at once.
+ * journal: list of bytes, each a line sealed to the author (sealed/journal.h), that enters her log at once. delivery: enum
+ * ipc_delivery, of what the peer took in this attempt.
  */
 #define MSG_COURIER_VERDICT_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
-	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) BYTES(body) BYTES(notices) BYTES(journal)
+	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) U8(delivery) BYTES(body) BYTES(notices) BYTES(journal)
 #define MSG_COURIER_VERDICT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 
 /* name: presentation form without the final dot, ASCII. type: RR type number. ERR_TIMEOUT, ERR_AGAIN: server failure. */

@@ -380,6 +380,16 @@ write_verdict(struct mixer *m, const struct msg_courier_verdict *v, const struct
 	return e == ERR_OK ? wire_done(w) : e;
 }
 
+/* A member's letter at its destination: void for size where that showed. Once, when the verdict is on disk. */
+static void
+count_delivery(struct mixer *m, const struct unit *u, const struct msg_courier_verdict *v)
+{
+	if (u->state.sender_kind == SPOOL_SENDER_ACCOUNT && v->delivery != IPC_DELIVERY_NONE) {
+		const struct live_sums sums = {.taken = 1, .shown = v->delivery != IPC_DELIVERY_HIDDEN};
+		live_add(&m->live, room_now(m).wall, &sums);
+	}
+}
+
 static enum err
 store_verdict(struct mixer *m, const struct msg_courier_verdict *v)
 {
@@ -426,6 +436,7 @@ store_verdict(struct mixer *m, const struct msg_courier_verdict *v)
 	work = same ? find(m, v->unit, v->part) : NULL;
 	if (e == ERR_OK && work != NULL) {
 		remove_work(m, work);
+		count_delivery(m, u, v);
 		if (v->notices.len > 0 && room_enter(m, notice.id, &notice.state) != ERR_OK) {
 			panic("no memory for a unit that is on disk");
 		}

@@ -96,7 +96,7 @@ subject(const struct journal_line *l, struct buf *out)
 	}
 	e = e == ERR_OK ? put_clean(out, l->domain) : e;
 	bool shows = l->event == JOURNAL_DELIVERED && !(l->tls != 0 && l->padded);
-	return e == ERR_OK && shows ? buf_append_str(out, ", its size showing") : e;
+	return e == ERR_OK && shows ? buf_append_str(out, ", void for size: it showed") : e;
 }
 
 static enum err
@@ -168,7 +168,7 @@ body_attempt(const struct journal_line *l, struct buf *out)
 	}
 	e = buf_printf(out, "On the way: %s, %s, %s.\r\n", tls,
 		       l->verified ? "the server proved its name" : "the server did not prove its name",
-		       l->padded ? "its size hidden" : "its size not hidden");
+		       l->padded ? "its size hidden" : "its size not hidden (void for size)");
 	return e;
 }
 

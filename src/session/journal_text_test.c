@@ -79,7 +79,7 @@ what_a_server_said_stays_in_its_line(void **state)
 	l.tls = 0;
 	write_line(&l, &out);
 	assert_true(has(&out, "in clear"));
-	assert_true(has(&out, "Cohue-Size-Hidden: no\r\n") && has(&out, "its size showing"));
+	assert_true(has(&out, "Cohue-Size-Hidden: no\r\n") && has(&out, "void for size: it showed"));
 	l.event = JOURNAL_DEFERRED;
 	write_line(&l, &out);
 	assert_true(has(&out, "Subject: Not yet taken by evil"));

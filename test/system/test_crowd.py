@@ -134,7 +134,7 @@ class Crowd(unittest.TestCase):
     def test_live_tells_the_day_and_the_month_of_the_running_service(self) -> None:
         facts = ["crowd.members 40", "crowd.counting 31", "crowd.clock 1800", "crowd.k 3"]
         sums = [f"crowd.hour.{490000 + h} letters=10 deliveries=20 void=1 urgent=1 wait=9000 crowd=55 guess=2000000 ticks=2 "
-                "bytes=100 padded=250" for h in range(24)]
+                "bytes=100 padded=250 taken=20 shown=3" for h in range(24)]
         days = [f"crowd.day.{20400 + d} letters=124 deliveries=124 wait=111600 crowd=620 guess=12400000" for d in range(30)]
         ran = self.answered(facts + sums + days, "live", "--json")
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
@@ -143,12 +143,14 @@ class Crowd(unittest.TestCase):
         self.assertEqual((r["members"], r["counting"], r["crowd"], r["clock_s"]), (40, 31, 3, 1800))
         self.assertEqual((day["letters"], day["deliveries"], day["void"]), (240, 480, 24))
         self.assertEqual((day["wait_mean_min"], day["crowd_mean"], day["guess"], day["padding"]), (15, 5.5, 0.1, 2.5))
+        self.assertEqual((day["taken"], day["void_for_size"], month["void_for_size"]), (480, 72, 0))
         self.assertEqual((month["letters"], month["guess"]), (3720, 0.1))
         ran = self.answered(facts + sums + days, "live")
         self.assertIn("40 members, of whom 31 count", ran.stdout)
-        self.assertRegex(ran.stdout, r"last 24 hours +240 +15 min +5.5 +10.0 % +10.00 % +2.50")
+        self.assertRegex(ran.stdout, r"last 24 hours +240 +15 min +5.5 +10.0 % +10.00 % +15.00 % +2.50")
         rows = list(csv.DictReader(io.StringIO(self.answered(facts + sums + days, "live", "--format", "csv").stdout)))
         self.assertEqual(len(rows), 54)
+        self.assertEqual((rows[0]["taken"], rows[0]["void_for_size"], rows[30]["taken"]), ("20", "3", "0"))
         # 124 letters a day of 31 who count: 4 a day.
         advice = json.loads(self.answered(facts + sums + days, "advise", "--live", "--json").stdout)
         self.assertEqual((advice["members"], advice["rate"]), (31, 4))

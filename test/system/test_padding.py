@@ -180,6 +180,11 @@ class Leaving(unittest.TestCase):
         walk(said, "")
         return found
 
+    def size_void(self) -> tuple[int, int]:
+        """Deliveries that were taken, and those of them that were void for size, as `cohue crowd live` tells them."""
+        day = json.loads(self.house.cli("crowd", "live", "--json").stdout)["sums"][0]["day"]
+        return day["taken"], day["void_for_size"]
+
     def test_commands_are_one_record_each_flight_and_bodies_show_their_class(self) -> None:
         self.world()
         # With what the house adds (some 150 octets), and room for it: 4096.
@@ -192,6 +197,8 @@ class Leaving(unittest.TestCase):
                     self.assertGreater(len(arrived), size)
         status = self.status()
         self.assertEqual((status["delivered_unpadded"], status["class_exceeded"]), (0, 0))
+        taken, void = self.size_void()
+        self.assertTrue(taken >= 1 and void == 0)
         self.assertGreater(status["padding_mib"], 0)
 
     def test_a_body_of_dots_is_counted_as_it_travels(self) -> None:
@@ -234,6 +241,7 @@ class Leaving(unittest.TestCase):
         wait_until(lambda: self.status().get("delivered") == 1, 20, "delivery")
         status = self.status()
         self.assertEqual((status["delivered_unpadded"], status["delivered_clear"]), (1, 0))
+        wait_until(lambda: self.size_void() == (1, 1), 20, "the sums")
 
     def test_what_goes_in_clear_is_told_as_such(self) -> None:
         self.world({"tls.outbound": "prefer"}, starttls=False)
@@ -241,6 +249,7 @@ class Leaving(unittest.TestCase):
         wait_until(lambda: self.status().get("delivered") == 1, 20, "delivery")
         status = self.status()
         self.assertEqual((status["delivered_unpadded"], status["delivered_clear"]), (1, 1))
+        wait_until(lambda: self.size_void() == (1, 1), 20, "the sums")
 
     def test_no_session_is_resumed(self) -> None:
         self.world()
