@@ -211,6 +211,7 @@ apply_delete(const struct applying *a, const struct operation *op)
 		}
 	}
 	enum err e = change_begin(a, FOLD_CHANGE_MAILBOX_DELETED, m->seen.id);
+	annotation_drop(a->f, m->seen.id);
 	mailbox_remove(a->f, m);
 	if (e == ERR_OK && a->f->released_count > released) {
 		e = change_begin(a, FOLD_CHANGE_RELEASED, 0);
@@ -415,6 +416,54 @@ apply_swept(const struct applying *a, uint64_t upto)
 	return ERR_OK;
 }
 
+static enum err
+apply_annotate(const struct applying *a, const struct operation *op)
+{
+	uint32_t mailbox = op->annotate.mailbox;
+	bool applied = mailbox == 0 || mailbox_find(a->f, mailbox) != NULL;
+	enum err e = ERR_OK;
+	if (applied) {
+		e = annotation_put(a->f, mailbox, op->annotate.entry, op->annotate.on, op->annotate.value,
+				   &applied);
+	}
+	if (e != ERR_OK || !applied) {
+		return e == ERR_OK ? ignored(a) : e;
+	}
+	return change_begin(a, FOLD_CHANGE_ANNOTATION, mailbox);
+}
+
+static enum err
+apply_use(const struct applying *a, const struct operation *op)
+{
+	struct mailbox *m = mailbox_find(a->f, op->use.mailbox);
+	if (m == NULL) {
+		return ignored(a);
+	}
+	m->seen.special_use = (m->seen.special_use & ~(uint32_t)OPERATION_USE_MASK) | op->use.special_use;
+	return change_begin(a, FOLD_CHANGE_USE, m->seen.id);
+}
+
+/* Each mailbox gets a UIDVALIDITY that neither this log nor the lost end of it gave to any. */
+static enum err
+apply_restored(const struct applying *a, const struct operation *op)
+{
+	struct fold *f = a->f;
+	uint64_t last = f->uidvalidity > op->restored.uidvalidity ? f->uidvalidity : op->restored.uidvalidity;
+	last += FOLD_RESTORED_JUMP;
+	if (op->restored.epoch <= f->epoch || last + f->mailbox_count > UINT32_MAX ||
+	    f->next_mailbox > UINT32_MAX - FOLD_RESTORED_JUMP) {
+		return ignored(a);
+	}
+	f->epoch = op->restored.epoch;
+	for (size_t i = 0; i < f->mailbox_count; i++) {
+		last++;
+		f->by_id[i]->seen.uidvalidity = (uint32_t)last;
+	}
+	f->uidvalidity = (uint32_t)last;
+	f->next_mailbox += FOLD_RESTORED_JUMP;
+	return change_begin(a, FOLD_CHANGE_RESTORED, 0);
+}
+
 enum err
 apply_operation(const struct applying *a, const struct operation *op)
 {
@@ -477,6 +526,12 @@ apply_operation(const struct applying *a, const struct operation *op)
 		memcpy(one.token, op->renamed.token, sizeof(one.token));
 		return renamed_add(f, &one);
 	}
+	case OPERATION_ANNOTATE:
+		return apply_annotate(a, op);
+	case OPERATION_USE:
+		return apply_use(a, op);
+	case OPERATION_RESTORED:
+		return apply_restored(a, op);
 	case OPERATION__END:
 	default:
 		panic("fold: an operation that was not checked");

@@ -19,8 +19,12 @@ enum {
 	KEYWORDS = 6,
 	OPS = 6,
 	GRAVES = 8000,
-	LOGS = 40
+	LOGS = 40,
+	ENTRIES = 4
 };
+
+static const char *const entries[ENTRIES] = {"/private/comment", "/private/vendor/x/a", "/shared/comment",
+					     "/shared/vendor/y"};
 
 static const char *const pool[NAMES] = {"INBOX", "inbox",    "A", "A/b", "A/b/c",
 					"Sent",  "\xc3\xbc", "B", "C",   "Trash"};
@@ -62,7 +66,10 @@ struct model {
 	uint64_t n, ignored, swept;
 	uint32_t validity, generation, revision;
 	uint8_t slots;
-	uint32_t next_box;
+	uint32_t epoch;
+	uint32_t next_box; /* slots in boxes; ids jump where a log was put back */
+	uint32_t next_id;
+	uint32_t ids[BOXES];
 	struct m_box boxes[BOXES];
 	struct m_message messages[MESSAGES]; /* in order of filing */
 	size_t message_count;
@@ -76,6 +83,8 @@ struct model {
 	uint32_t sent_box[256], sent_uid[256];
 	uint32_t settings[4];
 	uint8_t renamed[256]; /* the token, 0: none */
+	/* By slot of the mailbox (0: the account) and entry: 1 + the length of the value; 0: none. */
+	uint32_t notes[BOXES][ENTRIES];
 };
 
 static struct model model;
@@ -86,10 +95,23 @@ plain(const char *name)
 	return strcasecmp(name, "INBOX") == 0 ? "INBOX" : name;
 }
 
+/* The slot of an id that was given; 0 for others. */
+static uint32_t
+slot_of(uint32_t id)
+{
+	for (uint32_t i = 1; i < model.next_box; i++) {
+		if (model.ids[i] == id) {
+			return i;
+		}
+	}
+	return 0;
+}
+
 static struct m_box *
 box_of(uint32_t id)
 {
-	return id > 0 && id < model.next_box && model.boxes[id].there ? &model.boxes[id] : NULL;
+	uint32_t slot = slot_of(id);
+	return slot > 0 && model.boxes[slot].there ? &model.boxes[slot] : NULL;
 }
 
 static struct m_box *
@@ -106,7 +128,7 @@ box_named(const char *name)
 static uint32_t
 id_of(const struct m_box *b)
 {
-	return (uint32_t)(b - model.boxes);
+	return model.ids[b - model.boxes];
 }
 
 static size_t
@@ -167,7 +189,7 @@ m_remove(size_t i, bool bury)
 		assert_true(model.grave_count < GRAVES);
 		model.graves[model.grave_count++] =
 		    (struct m_grave){.box = x.box, .uid = x.uid, .n = model.n};
-		model.boxes[x.box].changed = model.n;
+		model.boxes[slot_of(x.box)].changed = model.n;
 	}
 	model.dead_since[x.record] = model.n;
 }
@@ -179,7 +201,8 @@ m_create(const char *name, uint32_t validity)
 		return NULL;
 	}
 	assert_true(model.next_box < BOXES);
-	struct m_box *b = &model.boxes[model.next_box++];
+	struct m_box *b = &model.boxes[model.next_box];
+	model.ids[model.next_box++] = model.next_id++;
 	model.validity = validity > model.validity ? validity : model.validity + 1;
 	*b = (struct m_box){.there = true, .uidvalidity = model.validity, .uidnext = 1, .changed = model.n};
 	memcpy(b->name, plain(name), strlen(plain(name)) + 1);
@@ -273,6 +296,7 @@ m_apply(const struct operation *op, uint16_t index)
 			}
 		}
 		b->there = false;
+		memset(model.notes[slot_of(op->remove.mailbox)], 0, sizeof(model.notes[0]));
 		return;
 	case OPERATION_MAILBOX_RENAME:
 		m_text(op->rename.name, name);
@@ -412,6 +436,39 @@ m_apply(const struct operation *op, uint16_t index)
 			model.renamed[op->renamed.key[0]] = op->renamed.token[0];
 		}
 		return;
+	case OPERATION_ANNOTATE:
+		if (op->annotate.mailbox != 0 && box_of(op->annotate.mailbox) == NULL) {
+			break;
+		}
+		for (unsigned i = 0; i < ENTRIES; i++) {
+			if (bytes_is(op->annotate.entry, entries[i])) {
+				model.notes[slot_of(op->annotate.mailbox)][i] =
+				    op->annotate.on ? 1 + (uint32_t)op->annotate.value.len : 0;
+			}
+		}
+		return;
+	case OPERATION_USE:
+		b = box_of(op->use.mailbox);
+		if (b == NULL) {
+			break;
+		}
+		b->use = op->use.special_use;
+		return;
+	case OPERATION_RESTORED:
+		if (op->restored.epoch <= model.epoch) {
+			break;
+		}
+		model.epoch = op->restored.epoch;
+		model.next_id += FOLD_RESTORED_JUMP;
+		model.validity =
+		    FOLD_RESTORED_JUMP +
+		    (op->restored.uidvalidity > model.validity ? op->restored.uidvalidity : model.validity);
+		for (uint32_t i = 1; i < model.next_box; i++) {
+			if (model.boxes[i].there) {
+				model.boxes[i].uidvalidity = ++model.validity;
+			}
+		}
+		return;
 	case OPERATION__END:
 	default:
 		fail();
@@ -477,10 +534,18 @@ some_words(struct scratch *s)
 	return (struct keyword_list){.names = s->names, .count = count};
 }
 
+/* One that was given, the next one, or none. */
+static uint32_t
+some_box(void)
+{
+	uint32_t slot = below(model.next_box + 1);
+	return slot == model.next_box ? model.next_id : model.ids[slot];
+}
+
 static struct operation_message
 some_message(struct scratch *s)
 {
-	return (struct operation_message){.mailbox = 1 + below(model.next_box),
+	return (struct operation_message){.mailbox = some_box(),
 					  .flags = (uint8_t)below(32),
 					  .keywords = some_words(s),
 					  .date = (int64_t)below(2000000000) - 1000000,
@@ -511,10 +576,10 @@ some_operation(struct scratch *s)
 		}
 		break;
 	case OPERATION_MAILBOX_DELETE:
-		op.remove.mailbox = below(3) == 0 ? below(model.next_box + 1) : 0;
+		op.remove.mailbox = below(3) == 0 ? some_box() : 0;
 		break;
 	case OPERATION_MAILBOX_RENAME:
-		op.rename.mailbox = below(model.next_box + 1);
+		op.rename.mailbox = some_box();
 		op.rename.name = name;
 		break;
 	case OPERATION_RENAME_INBOX:
@@ -546,7 +611,7 @@ some_operation(struct scratch *s)
 		op.append.message = some_message(s);
 		break;
 	case OPERATION_FLAGS:
-		op.flags.mailbox = below(model.next_box + 1);
+		op.flags.mailbox = some_box();
 		op.flags.uids = some_uids(s);
 		op.flags.mode = (enum operation_mode)(1 + below(3));
 		op.flags.flags = (uint8_t)below(32);
@@ -554,8 +619,8 @@ some_operation(struct scratch *s)
 		break;
 	case OPERATION_COPY:
 	case OPERATION_MOVE:
-		op.copy.from = below(model.next_box + 1);
-		op.copy.to = below(model.next_box + 1);
+		op.copy.from = some_box();
+		op.copy.to = some_box();
 		op.copy.saved = below(2000000000);
 		op.copy.uids = some_uids(s);
 		if (model.message_count > MESSAGES / 8) {
@@ -563,7 +628,7 @@ some_operation(struct scratch *s)
 		}
 		break;
 	case OPERATION_EXPUNGE:
-		op.expunge.mailbox = below(model.next_box + 1);
+		op.expunge.mailbox = some_box();
 		op.expunge.uids = some_uids(s);
 		break;
 	case OPERATION_DROPPED:
@@ -592,6 +657,20 @@ some_operation(struct scratch *s)
 		op.renamed.key[0] = (uint8_t)below(256);
 		op.renamed.token[0] = (uint8_t)(1 + below(255));
 		op.renamed.original = name;
+		break;
+	case OPERATION_ANNOTATE:
+		op.annotate.mailbox = below(4) == 0 ? 0 : some_box();
+		op.annotate.entry = bytes_str(entries[below(ENTRIES)]);
+		op.annotate.on = below(4) != 0;
+		op.annotate.value = op.annotate.on && below(4) != 0 ? name : BYTES_EMPTY;
+		break;
+	case OPERATION_USE:
+		op.use.mailbox = some_box();
+		op.use.special_use = below(8);
+		break;
+	case OPERATION_RESTORED:
+		op.restored.epoch = 1 + model.epoch - (model.epoch > 0 ? below(2) : 0);
+		op.restored.uidvalidity = 1 + below(20);
 		break;
 	case OPERATION_NOTE:
 	case OPERATION__END:
@@ -697,6 +776,27 @@ compare_deletable(const struct fold *f)
 }
 
 static void
+compare_notes(const struct fold *f)
+{
+	size_t count = 0;
+	for (uint32_t slot = 0; slot < model.next_box; slot++) {
+		size_t each = 0;
+		size_t told = 0;
+		for (unsigned i = 0; i < ENTRIES; i++) {
+			const struct fold_annotation *x =
+			    fold_annotation(f, model.ids[slot], bytes_str(entries[i]));
+			assert_int_equal(x == NULL ? 0 : 1 + x->value.len, model.notes[slot][i]);
+			each += x != NULL;
+		}
+		size_t first = fold_annotation_first(f, model.ids[slot], &told);
+		assert_int_equal(told, each);
+		assert_true(each == 0 || fold_annotation_at(f, first)->mailbox == model.ids[slot]);
+		count += each;
+	}
+	assert_int_equal(fold_annotation_count(f), count);
+}
+
+static void
 compare(const struct fold *f)
 {
 	assert_int_equal(fold_n(f), model.n);
@@ -705,14 +805,16 @@ compare(const struct fold *f)
 	assert_int_equal(fold_messages(f), model.message_count);
 	assert_int_equal(fold_generation(f), model.generation);
 	assert_int_equal(fold_slots_revision(f), model.revision);
-	assert_int_equal(fold_next_mailbox(f), model.next_box);
+	assert_int_equal(fold_next_mailbox(f), model.next_id);
+	assert_int_equal(fold_epoch(f), model.epoch);
+	compare_notes(f);
 	size_t boxes = 0;
 	for (uint32_t i = 1; i < model.next_box; i++) {
 		if (model.boxes[i].there) {
 			boxes++;
 			compare_box(f, &model.boxes[i]);
 		} else {
-			assert_null(fold_mailbox_by_id(f, i));
+			assert_null(fold_mailbox_by_id(f, model.ids[i]));
 		}
 	}
 	assert_int_equal(fold_mailbox_count(f), boxes);
@@ -780,25 +882,26 @@ static void
 watch(void *arg, const struct fold_change *c)
 {
 	(void)arg;
+	const uint32_t box = slot_of(c->mailbox);
 	if (c->kind == FOLD_CHANGE_MAILBOX_CREATED) {
-		view.there[c->mailbox] = true;
+		view.there[box] = true;
 	} else if (c->kind == FOLD_CHANGE_MAILBOX_DELETED) {
-		view.there[c->mailbox] = false;
+		view.there[box] = false;
 	} else if (c->kind == FOLD_CHANGE_ADDED) {
 		assert_int_equal(c->uids.count, 1);
 		for (uint32_t u = c->uids.ranges[0].first; u <= c->uids.ranges[0].last; u++) {
-			view.uids[c->mailbox][view.count[c->mailbox]++] = u;
+			view.uids[box][view.count[box]++] = u;
 		}
 	} else if (c->kind == FOLD_CHANGE_EXPUNGED) {
 		uint32_t kept = 0;
-		for (uint32_t i = 0; i < view.count[c->mailbox]; i++) {
-			uint32_t u = view.uids[c->mailbox][i];
+		for (uint32_t i = 0; i < view.count[box]; i++) {
+			uint32_t u = view.uids[box][i];
 			if (!uid_set_contains(c->uids, u)) {
-				view.uids[c->mailbox][kept++] = u;
+				view.uids[box][kept++] = u;
 			}
 		}
-		assert_true(kept < view.count[c->mailbox]);
-		view.count[c->mailbox] = kept;
+		assert_true(kept < view.count[box]);
+		view.count[box] = kept;
 	}
 }
 
@@ -806,7 +909,7 @@ static void
 compare_view(const struct fold *f)
 {
 	for (uint32_t i = 1; i < model.next_box; i++) {
-		const struct fold_mailbox *m = fold_mailbox_by_id(f, i);
+		const struct fold_mailbox *m = fold_mailbox_by_id(f, model.ids[i]);
 		assert_int_equal(m != NULL, view.there[i]);
 		if (m != NULL) {
 			assert_int_equal(m->count, view.count[i]);
@@ -836,6 +939,7 @@ run_log(uint64_t seed)
 	memset(&model, 0, sizeof(model));
 	memset(&view, 0, sizeof(view));
 	model.next_box = 1;
+	model.next_id = 1;
 	struct fold *f = NULL;
 	struct fold *rolling = NULL;
 	struct buf record = BUF_INIT(OPERATION_RECORD_MAX);

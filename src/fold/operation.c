@@ -115,10 +115,27 @@ message_valid(const struct operation_message *m)
 	       m->date >= -OPERATION_DATE_MAX && m->date <= OPERATION_DATE_MAX;
 }
 
+bool
+operation_entry_valid(struct bytes entry)
+{
+	bool known = bytes_starts_with(entry, "/private/") || bytes_starts_with(entry, "/shared/");
+	if (!known || entry.len > OPERATION_ENTRY_MAX || entry.ptr[entry.len - 1] == '/') {
+		return false;
+	}
+	for (size_t i = 0; i < entry.len; i++) {
+		uint8_t c = entry.ptr[i];
+		if (c <= 0x20 || c >= 0x7f || c == '*' || c == '%' || (c >= 'A' && c <= 'Z') ||
+		    (c == '/' && entry.ptr[i + 1] == '/')) {
+			return false;
+		}
+	}
+	return true;
+}
+
 uint8_t
 operation_version(enum operation_kind kind)
 {
-	return kind >= OPERATION_RENAMED ? 3 : 1;
+	return kind >= OPERATION_ANNOTATE ? 4 : kind >= OPERATION_RENAMED ? 3 : 1;
 }
 
 bool
@@ -155,6 +172,14 @@ operation_valid(const struct operation *op)
 		return op->note.data.len <= OPERATION_NOTE_MAX;
 	case OPERATION_RENAMED:
 		return op->renamed.original.len <= OPERATION_IDENTIFIER_MAX;
+	case OPERATION_ANNOTATE:
+		return operation_entry_valid(op->annotate.entry) &&
+		       op->annotate.value.len <= OPERATION_ANNOTATION_MAX &&
+		       (op->annotate.on || op->annotate.value.len == 0);
+	case OPERATION_USE:
+		return (op->use.special_use & ~(uint32_t)OPERATION_USE_MASK) == 0;
+	case OPERATION_RESTORED:
+		return op->restored.epoch != 0 && op->restored.uidvalidity != 0;
 	case OPERATION_OPEN:
 	case OPERATION_MAILBOX_DELETE:
 	case OPERATION_GENERATION:
@@ -293,6 +318,20 @@ put_body(struct wire_writer *w, const struct operation *op)
 		wire_put_fixed(w, op->renamed.key, OPERATION_KEY_LEN);
 		wire_put_fixed(w, op->renamed.token, OPERATION_TOKEN_LEN);
 		wire_put_bytes(w, op->renamed.original);
+		break;
+	case OPERATION_ANNOTATE:
+		wire_put_u32(w, op->annotate.mailbox);
+		wire_put_bytes(w, op->annotate.entry);
+		wire_put_u8(w, op->annotate.on ? 1 : 0);
+		wire_put_bytes(w, op->annotate.value);
+		break;
+	case OPERATION_USE:
+		wire_put_u32(w, op->use.mailbox);
+		wire_put_u32(w, op->use.special_use);
+		break;
+	case OPERATION_RESTORED:
+		wire_put_u32(w, op->restored.epoch);
+		wire_put_u32(w, op->restored.uidvalidity);
 		break;
 	case OPERATION__END:
 	default:

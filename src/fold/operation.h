@@ -33,7 +33,10 @@ enum {
 	OPERATION_SLOTS_HASH_LEN = 32,
 	OPERATION_TOKEN_LEN =
 	    16, /* what stands before the '@' of an identifier of ours, in hexadecimal digits */
-	OPERATION_IDENTIFIER_MAX = 998
+	OPERATION_IDENTIFIER_MAX = 998,
+	OPERATION_ENTRY_MAX = 256,            /* octets of an annotation's name */
+	OPERATION_ANNOTATION_MAX = 64 * 1024, /* octets of its value */
+	OPERATION_USE_MASK = 0xffff           /* the bits of special_use that OPERATION_USE sets */
 };
 
 enum operation_kind {
@@ -56,6 +59,9 @@ enum operation_kind {
 	OPERATION_SWEPT = 17, /* what was released up to record n has been deleted: forget it */
 	OPERATION_RENAMED =
 	    18, /* version 3: a message left under another Message-ID than its author's program gave it */
+	OPERATION_ANNOTATE = 19, /* version 4: metadata of a mailbox, or of the account (RFC 5464) */
+	OPERATION_USE = 20,      /* version 4: what a mailbox is for, after it was created */
+	OPERATION_RESTORED = 21, /* version 4: an older copy of the log was put back: no UIDVALIDITY stays */
 	OPERATION__END
 };
 
@@ -190,6 +196,21 @@ struct operation {
 			uint8_t token[OPERATION_TOKEN_LEN]; /* of the identifier that left */
 			struct bytes original;              /* at most OPERATION_IDENTIFIER_MAX */
 		} renamed;
+		struct {
+			uint32_t mailbox;   /* 0: the account's own */
+			struct bytes entry; /* "/private/..." or "/shared/...", see operation_entry_valid */
+			bool on;            /* false: it goes away, and the value is empty */
+			struct bytes value; /* any octets, none too */
+		} annotate;
+		struct {
+			uint32_t mailbox;
+			uint32_t special_use; /* within OPERATION_USE_MASK; the other bits stay */
+		} use;
+		struct {
+			uint32_t epoch; /* above that of the one before, not 0 */
+			uint32_t
+			    uidvalidity; /* from here on, or from beyond what was given if that is more. Not 0 */
+		} restored;
 	};
 };
 
@@ -224,6 +245,11 @@ COHUE_MUST_USE enum err operations_card_from(struct bytes record, struct operati
 
 /* 1 to OPERATION_NAME_MAX octets of UTF-8 without C0 and DEL, no empty level, not too deep. */
 bool operation_name_valid(struct bytes name);
+/*
+ * The name of an annotation as it is kept: lower case, begins with "/private/" or "/shared/", printable ASCII
+ * without '*' and '%', no empty component, at most OPERATION_ENTRY_MAX octets (RFC 5464 section 5).
+ */
+bool operation_entry_valid(struct bytes entry);
 /* A flag-keyword of RFC 3501 (an ATOM), 1 to OPERATION_KEYWORD_MAX octets. */
 bool operation_keyword_valid(struct bytes keyword);
 /* Ascending, disjoint, not 0. */

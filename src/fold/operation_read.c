@@ -185,6 +185,20 @@ get_body(struct decoder *d, struct operation *op)
 		wire_get_fixed(r, op->renamed.token, OPERATION_TOKEN_LEN);
 		op->renamed.original = wire_get_bytes(r, OPERATION_IDENTIFIER_MAX);
 		break;
+	case OPERATION_ANNOTATE:
+		op->annotate.mailbox = wire_get_u32(r);
+		op->annotate.entry = wire_get_bytes(r, OPERATION_ENTRY_MAX);
+		op->annotate.on = get_bool(r);
+		op->annotate.value = wire_get_bytes(r, OPERATION_ANNOTATION_MAX);
+		break;
+	case OPERATION_USE:
+		op->use.mailbox = wire_get_u32(r);
+		op->use.special_use = wire_get_u32(r);
+		break;
+	case OPERATION_RESTORED:
+		op->restored.epoch = wire_get_u32(r);
+		op->restored.uidvalidity = wire_get_u32(r);
+		break;
 	case OPERATION__END:
 	default:
 		wire_fail(r, ERR_FORMAT);

@@ -153,6 +153,18 @@ test_an_operation_stands_in_no_record_older_than_it(void **state)
 	/* An older program would have to stop at it: so it stands in no record that claims to be older. */
 	b.ptr[0] = 2;
 	assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
+	const struct operation newer[] = {
+	    {.kind = OPERATION_ANNOTATE, .annotate = {.entry = BYTES_LIT("/private/comment"), .on = true}},
+	    {.kind = OPERATION_USE, .use = {.mailbox = 1, .special_use = 4}},
+	    {.kind = OPERATION_RESTORED, .restored = {.epoch = 1, .uidvalidity = 1}}};
+	for (size_t i = 0; i < 3; i++) {
+		buf_reset(&b);
+		assert_int_equal(operations_begin(&b), ERR_OK);
+		assert_int_equal(operations_add(&b, &newer[i]), ERR_OK);
+		assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
+		b.ptr[0] = 3;
+		assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
+	}
 	buf_clear(&b);
 }
 
@@ -166,6 +178,28 @@ add_one(const struct operation *op)
 	assert_true(e == ERR_OK || b.len == before);
 	buf_clear(&b);
 	return e;
+}
+
+static void
+names_of_annotations_are_as_they_are_kept(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"/private/comment", "/shared/vendor/x/y-1.z"};
+	static const char *const bad[] = {"",           "/private/",    "/private",         "/other/x",
+					  "/shared//x", "/shared/a/",   "/private/Comment", "/private/a*",
+					  "/private/%", "/private/a b", "/private/\xc3\xbc"};
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_true(operation_entry_valid(bytes_str(good[i])));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		const struct operation op = {.kind = OPERATION_ANNOTATE,
+					     .annotate = {.entry = bytes_str(bad[i]), .on = true}};
+		assert_int_equal(add_one(&op), ERR_FORMAT);
+	}
+	const struct operation gone = {
+	    .kind = OPERATION_ANNOTATE,
+	    .annotate = {.entry = BYTES_LIT("/private/x"), .on = false, .value = BYTES_LIT("v")}};
+	assert_int_equal(add_one(&gone), ERR_FORMAT);
 }
 
 static void
@@ -241,6 +275,7 @@ main(void)
 	    cmocka_unit_test(test_an_operation_stands_in_no_record_older_than_it),
 	    cmocka_unit_test(a_record_is_read_as_it_was_written_and_its_cards_are_found),
 	    cmocka_unit_test(what_is_cut_longer_newer_or_empty_is_refused),
+	    cmocka_unit_test(names_of_annotations_are_as_they_are_kept),
 	    cmocka_unit_test(operations_that_break_a_rule_are_not_written),
 	    cmocka_unit_test(a_record_has_a_size_and_a_count_that_it_never_passes),
 	};

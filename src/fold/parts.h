@@ -149,6 +149,14 @@ struct setting {
 	struct bytes value;
 };
 
+/* Annotations, in order; entries and values are owned. */
+struct annotations {
+	struct fold_annotation *at;
+	size_t count;
+	size_t cap;
+	size_t bytes;
+};
+
 struct change {
 	enum fold_change_kind kind;
 	uint16_t op;
@@ -183,6 +191,8 @@ struct fold {
 	size_t setting_count;
 	size_t setting_cap;
 	size_t setting_bytes;
+	struct annotations annotations;
+	uint32_t epoch; /* of the last RESTORED */
 
 	struct keywords keywords;
 	struct cards cards;
@@ -283,6 +293,13 @@ const struct renamed *renamed_at(const struct fold *f, size_t i); /* 0 is the ol
 bool setting_find(const struct fold *f, struct bytes name, size_t *ret_index);
 /* Puts, replaces, or with an empty value removes. *ret_applied false past a limit. ERR_MEMORY. */
 COHUE_MUST_USE enum err setting_put(struct fold *f, struct bytes name, struct bytes value, bool *ret_applied);
+
+/* Annotations (annotation.c). Puts, replaces, or removes; *ret_applied false past a limit. ERR_MEMORY. */
+COHUE_MUST_USE enum err annotation_put(struct fold *f, uint32_t mailbox, struct bytes entry, bool on,
+				       struct bytes value, bool *ret_applied);
+/* All of a mailbox. */
+void annotation_drop(struct fold *f, uint32_t mailbox);
+void annotation_clear(struct fold *f);
 
 /* Operations (apply.c): applies one. ERR_MEMORY. */
 COHUE_MUST_USE enum err apply_operation(const struct applying *a, const struct operation *op);

@@ -31,6 +31,9 @@
  *       size z(date) z(zone) z(saved), the last one from version 4 on
  *       (differences from the message before in this mailbox, from 0 at first; set 0 is the empty
  *       one, k the k-th above)
+ *   epoch (from version 4 on)
+ *   annotations (from version 4 on): count, then distance of mailbox (0: the account), [entry] [value],
+ *     by mailbox, then by entry
  */
 
 struct out {
@@ -214,6 +217,21 @@ put_mailboxes(struct out *o, const struct fold *f, const uint16_t *numbers)
 	}
 }
 
+static void
+put_annotations(struct out *o, const struct fold *f)
+{
+	put(o, f->epoch);
+	put(o, f->annotations.count);
+	uint32_t before = 0;
+	for (size_t i = 0; i < f->annotations.count && o->error == ERR_OK; i++) {
+		const struct fold_annotation *x = &f->annotations.at[i];
+		put(o, x->mailbox - before);
+		put_bytes(o, x->entry);
+		put_bytes(o, x->value);
+		before = x->mailbox;
+	}
+}
+
 enum err
 fold_snapshot_write(const struct fold *f, struct buf *out)
 {
@@ -230,6 +248,7 @@ fold_snapshot_write(const struct fold *f, struct buf *out)
 		put_keywords(&o, &f->keywords, uses, use_count);
 		put_lists(&o, f);
 		put_mailboxes(&o, f, numbers);
+		put_annotations(&o, f);
 	}
 	free(numbers);
 	free(uses);

@@ -12,7 +12,7 @@
 
 enum {
 	SNAPSHOT_VERSION = 4
-}; /* 1: without the revision of the slot list; 2: without what was renamed; 3: without times of saving */
+}; /* 1: without the revision of the slot list; 2: without what was renamed; 3: without times of saving and annotations */
 
 /* Appends to an empty buffer. ERR_STATE: out of memory earlier, or a buffer that is not empty. ERR_LIMIT, ERR_MEMORY. */
 COHUE_MUST_USE enum err fold_snapshot_write(const struct fold *f, struct buf *out);

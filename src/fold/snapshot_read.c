@@ -401,10 +401,40 @@ get_mailboxes(struct in *in)
 }
 
 static enum err
+get_annotations(struct in *in)
+{
+	struct fold *f = in->f;
+	if (in->version < 4) {
+		return good(in);
+	}
+	f->epoch = (uint32_t)get(in, UINT32_MAX);
+	size_t count = get_count(in, FOLD_ANNOTATIONS_MAX, 4);
+	uint64_t mailbox = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct fold_annotation *last = i == 0 ? NULL : &f->annotations.at[i - 1];
+		mailbox += get(in, UINT32_MAX);
+		struct bytes entry = varint_get_bytes(&in->r, OPERATION_ENTRY_MAX);
+		struct bytes value = varint_get_bytes(&in->r, OPERATION_ANNOTATION_MAX);
+		if (in->r.bad || mailbox > UINT32_MAX || !operation_entry_valid(entry) ||
+		    (mailbox != 0 && mailbox_find(f, (uint32_t)mailbox) == NULL) ||
+		    (last != NULL && last->mailbox == mailbox && bytes_compare(last->entry, entry) >= 0)) {
+			return ERR_DAMAGED;
+		}
+		bool applied = false;
+		enum err e = annotation_put(f, (uint32_t)mailbox, entry, true, value, &applied);
+		if (e != ERR_OK || !applied) {
+			return e != ERR_OK ? e : ERR_DAMAGED;
+		}
+	}
+	return good(in);
+}
+
+static enum err
 get_all(struct in *in)
 {
-	static enum err (*const parts[])(struct in *) = {get_head,   get_keywords, get_names,    get_pending,
-							 get_recent, get_released, get_mailboxes};
+	static enum err (*const parts[])(struct in *) = {get_head,      get_keywords,   get_names,
+							 get_pending,   get_recent,     get_released,
+							 get_mailboxes, get_annotations};
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		enum err e = parts[i](in);
 		if (e != ERR_OK) {

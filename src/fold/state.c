@@ -39,6 +39,7 @@ fold_destroy(struct fold **fp)
 		names_free(&f->settings[i].value);
 	}
 	free(f->settings);
+	annotation_clear(f);
 	keywords_clear(&f->keywords);
 	cards_clear(&f->cards);
 	deliveries_clear(&f->deliveries);
@@ -247,6 +248,7 @@ fold_memory(const struct fold *f)
 	}
 	sum += f->subscriptions.cap * sizeof(struct bytes) + f->subscriptions.bytes;
 	sum += f->setting_cap * sizeof(*f->settings) + f->setting_bytes;
+	sum += f->annotations.cap * sizeof(*f->annotations.at) + f->annotations.bytes;
 	sum += keywords_memory(&f->keywords);
 	sum += f->cards.slot_count * sizeof(*f->cards.slots);
 	sum += f->deliveries.cap * OPERATION_DELIVERY_LEN + f->deliveries.order_cap * sizeof(uint16_t);

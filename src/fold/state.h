@@ -30,7 +30,15 @@ enum {
 	FOLD_SENT_MAX = 1000,         /* Sent copies remembered */
 	FOLD_RENAMED_MAX = 16384,     /* identifiers remembered that left as others */
 	FOLD_SETTINGS_MAX = 256,
-	FOLD_SETTINGS_BYTES_MAX = 1024 * 1024 /* all names and values */
+	FOLD_SETTINGS_BYTES_MAX = 1024 * 1024,    /* all names and values */
+	FOLD_ANNOTATIONS_EACH_MAX = 128,          /* of one mailbox, and of the account itself */
+	FOLD_ANNOTATIONS_MAX = 4096,              /* of all together */
+	FOLD_ANNOTATIONS_BYTES_MAX = 1024 * 1024, /* all names and values */
+	/*
+	 * So far UIDVALIDITY, and the ids of mailboxes, jump where an older log was put back: beyond all that the lost part can
+	 * have given out.
+	 */
+	FOLD_RESTORED_JUMP = 1 << 18
 };
 
 struct fold;
@@ -92,7 +100,10 @@ enum fold_change_kind {
 	FOLD_CHANGE_SETTLED,      /* an arrival was filed or dropped */
 	FOLD_CHANGE_RELEASED,     /* cards were released: see fold_released */
 	FOLD_CHANGE_SETTING,
-	FOLD_CHANGE_KEYS /* OPEN or GENERATION */
+	FOLD_CHANGE_ANNOTATION, /* of the mailbox; 0: of the account */
+	FOLD_CHANGE_USE,        /* of the mailbox, its special_use */
+	FOLD_CHANGE_RESTORED,   /* all UIDVALIDITYs are new */
+	FOLD_CHANGE_KEYS        /* OPEN or GENERATION */
 };
 
 struct fold_change {
@@ -204,6 +215,35 @@ size_t fold_setting_count(const struct fold *f);
 struct bytes fold_setting_name(const struct fold *f, size_t i);
 struct bytes fold_setting_value(const struct fold *f, size_t i);
 struct bytes fold_setting(const struct fold *f, const char *name);
+
+/*
+ * Annotations in the order of their mailboxes' ids (the account's own, 0, first), then of their names. fold_annotation_first
+ * gives the index of the first one of a mailbox, and how many it has.
+ */
+struct fold_annotation {
+	uint32_t mailbox;
+	struct bytes entry;
+	struct bytes value;
+};
+size_t fold_annotation_count(const struct fold *f);
+const struct fold_annotation *fold_annotation_at(const struct fold *f, size_t i);
+size_t fold_annotation_first(const struct fold *f, uint32_t mailbox, size_t *ret_count);
+/* NULL where there is none. */
+const struct fold_annotation *fold_annotation(const struct fold *f, uint32_t mailbox, struct bytes entry);
+/* How much of the limits is used. */
+struct fold_annotating {
+	size_t each;  /* annotations that the mailbox would have */
+	size_t count; /* all */
+	size_t bytes; /* all names and values */
+};
+/* The state as it is; for who puts several, to count on. */
+struct fold_annotating fold_annotating(const struct fold *f, uint32_t mailbox);
+/* Counts one more change on; false where it would pass a limit. `present` is what there is so far, or NULL. */
+bool fold_annotating_add(struct fold_annotating *a, const struct fold_annotation *present, struct bytes entry,
+			 bool on, struct bytes value);
+
+/* Of the last RESTORED; 0 before. */
+uint32_t fold_epoch(const struct fold *f);
 
 /* ---- What may be deleted ---- */
 

@@ -556,8 +556,16 @@ records_and_snapshots_of_version_1_are_read(void **state)
 	assert_int_equal(fold_snapshot_write(f, &b), ERR_OK);
 	/* version n ignored damaged generation opened: six octets; the hash; then the revision, which was not there. */
 	assert_int_equal(b.ptr[6 + 32], 0);
-	/* Behind it stand counts alone, all of them 0; version 2 has one less, since it knows nothing of what was renamed. */
+	/*
+	 * Behind it stand numbers alone, all of them 0; version 3 has two less, since it knows no annotations and no epoch, and
+	 * version 2 one less again, since it knows nothing of what was renamed.
+	 */
 	assert_int_equal(b.ptr[b.len - 1], 0);
+	buf_truncate(&b, b.len - 2);
+	b.ptr[0] = 3;
+	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
+	assert_int_equal(fold_annotation_count(back), 0);
+	fold_destroy(&back);
 	buf_truncate(&b, b.len - 1);
 	b.ptr[0] = 2;
 	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
@@ -637,13 +645,13 @@ what_was_stored_before_there_was_a_time_of_saving_is_read_without_one(void **sta
 	assert_int_equal(m->messages[0].saved, 0);
 	assert_int_equal(m->messages[1].saved, 0);
 
-	/* A snapshot of version 3, of one message, ends with it: its time of saving was not there. */
+	/* A snapshot of version 3, of one message, ends with it: its time of saving was not there, nor epoch and annotations. */
 	struct fold *g = with_mailboxes();
 	op = append_to(2, 0);
 	apply(g, &op, 1);
 	buf_reset(&b);
 	assert_int_equal(fold_snapshot_write(g, &b), ERR_OK);
-	buf_truncate(&b, b.len - 1);
+	buf_truncate(&b, b.len - 3);
 	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_DAMAGED);
 	b.ptr[0] = 3;
 	assert_int_equal(fold_snapshot_read(buf_bytes(&b), &back), ERR_OK);
@@ -652,6 +660,96 @@ what_was_stored_before_there_was_a_time_of_saving_is_read_without_one(void **sta
 	fold_destroy(&back);
 	fold_destroy(&g);
 	buf_clear(&b);
+	fold_destroy(&f);
+}
+
+static struct operation
+note(uint32_t mailbox, const char *entry, size_t len)
+{
+	static const uint8_t octets[OPERATION_ANNOTATION_MAX];
+	return (struct operation){
+	    .kind = OPERATION_ANNOTATE,
+	    .annotate = {
+		.mailbox = mailbox, .entry = bytes_str(entry), .on = true, .value = bytes_of(octets, len)}};
+}
+
+static void
+annotations_stay_within_their_limits_and_go_with_their_mailbox(void **state)
+{
+	(void)state;
+	struct fold *f = NULL;
+	assert_int_equal(fold_create(&f), ERR_OK);
+	struct operation op = create_of("A");
+	apply(f, &op, 1);
+	char entry[64];
+	for (unsigned i = 0; i <= FOLD_ANNOTATIONS_EACH_MAX; i++) {
+		(void)snprintf(entry, sizeof(entry), "/private/vendor/x/%u", i);
+		op = note(1, entry, i % 3);
+		apply(f, &op, 1);
+	}
+	assert_int_equal(fold_annotation_count(f), FOLD_ANNOTATIONS_EACH_MAX);
+	assert_int_equal(fold_ignored(f), 1);
+	/* What is there may change, also where there is no room for another one; and an empty value is a value. */
+	op = note(1, "/private/vendor/x/0", 9);
+	apply(f, &op, 1);
+	assert_int_equal(fold_annotation(f, 1, BYTES_LIT("/private/vendor/x/0"))->value.len, 9);
+	assert_int_equal(fold_annotation(f, 1, BYTES_LIT("/private/vendor/x/3"))->value.len, 0);
+	op.annotate.on = false;
+	op.annotate.value = BYTES_EMPTY;
+	apply(f, &op, 1);
+	apply(f, &op, 1);
+	assert_null(fold_annotation(f, 1, op.annotate.entry));
+	/* The account's own: as many octets as there may be in all, and no more. */
+	for (unsigned i = 0; i < 16; i++) {
+		(void)snprintf(entry, sizeof(entry), "/shared/vendor/x/%u", i);
+		op = note(0, entry, OPERATION_ANNOTATION_MAX);
+		apply(f, &op, 1);
+	}
+	assert_int_equal(fold_ignored(f), 2);
+	op = note(7, "/shared/comment", 1);
+	apply(f, &op, 1);
+	assert_int_equal(fold_ignored(f), 3);
+	op = (struct operation){.kind = OPERATION_MAILBOX_RENAME,
+				.rename = {.mailbox = 1, .name = BYTES_LIT("B")}};
+	apply(f, &op, 1);
+	size_t count = 0;
+	(void)fold_annotation_first(f, 1, &count);
+	assert_int_equal(count, FOLD_ANNOTATIONS_EACH_MAX - 1);
+	op = (struct operation){.kind = OPERATION_MAILBOX_DELETE, .remove = {.mailbox = 1}};
+	apply(f, &op, 1);
+	assert_int_equal(fold_annotation_count(f), 15);
+	assert_int_equal(fold_ignored(f), 3);
+	fold_destroy(&f);
+}
+
+static void
+after_a_restore_no_uidvalidity_and_no_id_comes_back(void **state)
+{
+	(void)state;
+	struct fold *f = NULL;
+	assert_int_equal(fold_create(&f), ERR_OK);
+	struct operation ops[] = {create_of("A"), create_of("B"), create_of("C")};
+	apply(f, ops, 3);
+	const struct operation restored = {.kind = OPERATION_RESTORED,
+					   .restored = {.epoch = 3, .uidvalidity = 1000}};
+	apply(f, &restored, 1);
+	assert_int_equal(fold_ignored(f), 0);
+	assert_int_equal(fold_mailbox_by_id(f, 1)->uidvalidity, 1000 + FOLD_RESTORED_JUMP + 1);
+	assert_int_equal(fold_mailbox_by_id(f, 3)->uidvalidity, 1000 + FOLD_RESTORED_JUMP + 3);
+	assert_int_equal(fold_next_mailbox(f), 4 + FOLD_RESTORED_JUMP);
+	apply(f, &restored, 1);
+	assert_int_equal(fold_ignored(f), 1);
+	assert_int_equal(fold_epoch(f), 3);
+	/* A clock that went back does not bring an old one back. */
+	struct operation next = restored;
+	next.restored.epoch = 4;
+	apply(f, &next, 1);
+	assert_int_equal(fold_mailbox_by_id(f, 1)->uidvalidity, 1000 + 2 * FOLD_RESTORED_JUMP + 3 + 1);
+	/* Where there is no more room above, it stays as it is rather than to run around. */
+	next.restored.epoch = 5;
+	next.restored.uidvalidity = UINT32_MAX - FOLD_RESTORED_JUMP;
+	apply(f, &next, 1);
+	assert_int_equal(fold_epoch(f), 4);
 	fold_destroy(&f);
 }
 
@@ -670,6 +768,8 @@ main(void)
 	    cmocka_unit_test(the_slot_list_never_goes_back),
 	    cmocka_unit_test(records_and_snapshots_of_version_1_are_read),
 	    cmocka_unit_test(what_was_stored_before_there_was_a_time_of_saving_is_read_without_one),
+	    cmocka_unit_test(annotations_stay_within_their_limits_and_go_with_their_mailbox),
+	    cmocka_unit_test(after_a_restore_no_uidvalidity_and_no_id_comes_back),
 	    cmocka_unit_test(two_processes_fold_a_million_operations_to_the_same_state),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
