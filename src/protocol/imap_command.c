@@ -95,21 +95,6 @@ parse_mailbox(struct imap_lexer *l, struct imap_command *c)
 }
 
 static void
-parse_select(struct imap_lexer *l, struct imap_command *c)
-{
-	parse_mailbox(l, c);
-	if (!imap_lex_take(l, ' ')) {
-		return;
-	}
-	imap_lex_need(l, '(');
-	if (!imap_lex_word(l, "CONDSTORE")) {
-		imap_lex_fail(l, ERR_FORMAT, "Unknown parameter");
-	}
-	c->select.condstore = true;
-	imap_lex_need(l, ')');
-}
-
-static void
 parse_create(struct imap_lexer *l, struct imap_command *c)
 {
 	parse_mailbox(l, c);
@@ -247,8 +232,8 @@ static const struct {
     [IMAP_AUTHENTICATE] = {"AUTHENTICATE", IMAP_NOT_AUTHENTICATED, UID_NEVER, parse_authenticate},
     [IMAP_LOGIN] = {"LOGIN", IMAP_NOT_AUTHENTICATED, UID_NEVER, parse_login},
     [IMAP_ENABLE] = {"ENABLE", IMAP_LOGGED_IN, UID_NEVER, parse_enable},
-    [IMAP_SELECT] = {"SELECT", IMAP_LOGGED_IN, UID_NEVER, parse_select},
-    [IMAP_EXAMINE] = {"EXAMINE", IMAP_LOGGED_IN, UID_NEVER, parse_select},
+    [IMAP_SELECT] = {"SELECT", IMAP_LOGGED_IN, UID_NEVER, imap_parse_select},
+    [IMAP_EXAMINE] = {"EXAMINE", IMAP_LOGGED_IN, UID_NEVER, imap_parse_select},
     [IMAP_CREATE] = {"CREATE", IMAP_LOGGED_IN, UID_NEVER, parse_create},
     [IMAP_DELETE] = {"DELETE", IMAP_LOGGED_IN, UID_NEVER, parse_mailbox},
     [IMAP_RENAME] = {"RENAME", IMAP_LOGGED_IN, UID_NEVER, parse_rename},
@@ -271,6 +256,7 @@ static const struct {
     [IMAP_STORE] = {"STORE", IMAP_SELECTED, UID_ALLOWED, parse_store},
     [IMAP_COPY] = {"COPY", IMAP_SELECTED, UID_ALLOWED, parse_copy},
     [IMAP_MOVE] = {"MOVE", IMAP_SELECTED, UID_ALLOWED, parse_copy},
+    [IMAP_NOTIFY] = {"NOTIFY", IMAP_LOGGED_IN, UID_NEVER, imap_parse_notify},
 };
 
 const char *
@@ -292,10 +278,10 @@ imap_command_allowed(const struct imap_command *command, enum imap_state state)
 }
 
 enum err
-imap_command_parse(struct arena *a, struct bytes text, bool utf8, struct imap_command *ret_command,
+imap_command_parse(struct arena *a, struct bytes text, unsigned modes, struct imap_command *ret_command,
 		   const char **ret_why)
 {
-	struct imap_lexer l = {.rest = text, .arena = a, .utf8 = utf8, .error = ERR_OK, .why = NULL};
+	struct imap_lexer l = {.rest = text, .arena = a, .modes = modes, .error = ERR_OK, .why = NULL};
 	struct imap_command c = {.tag = BYTES_EMPTY};
 	ptrdiff_t space = bytes_find(text, ' ');
 	c.tag = space < 0 ? text : bytes_slice(text, 0, (size_t)space);
@@ -329,6 +315,31 @@ imap_command_parse(struct arena *a, struct bytes text, bool utf8, struct imap_co
 	}
 	*ret_command = c;
 	return ERR_OK;
+}
+
+static bool
+key_uses_numbers(const struct imap_search_key *key, unsigned depth)
+{
+	for (; key != NULL; key = key->next) {
+		/* The parser lets nothing deeper through. */
+		if (key->op == IMAP_SEARCH_SET ||
+		    (depth < IMAP_SEARCH_DEPTH_MAX && key_uses_numbers(key->first, depth + 1))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+imap_command_uses_numbers(const struct imap_command *command)
+{
+	if (commands[command->verb].uid == UID_ALLOWED && !command->uid && command->verb != IMAP_EXPUNGE) {
+		return true;
+	}
+	if (command->verb == IMAP_SELECT || command->verb == IMAP_EXAMINE) {
+		return command->select.match.count > 0;
+	}
+	return command->verb == IMAP_SEARCH && key_uses_numbers(command->search.key, 0);
 }
 
 static const struct {

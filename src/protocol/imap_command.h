@@ -54,6 +54,7 @@ enum imap_verb {
 	IMAP_STORE,
 	IMAP_COPY,
 	IMAP_MOVE,
+	IMAP_NOTIFY,
 	IMAP_VERB__COUNT
 };
 
@@ -208,6 +209,44 @@ enum imap_search_return { /* RFC 4731; 0: the plain SEARCH response */
 			  IMAP_RETURN_COUNT = 8
 };
 
+enum imap_notify_filter { /* RFC 5465 section 6 */
+			  IMAP_NOTIFY_SELECTED,
+			  IMAP_NOTIFY_SELECTED_DELAYED,
+			  IMAP_NOTIFY_INBOXES,
+			  IMAP_NOTIFY_PERSONAL,
+			  IMAP_NOTIFY_SUBSCRIBED,
+			  IMAP_NOTIFY_SUBTREE,
+			  IMAP_NOTIFY_MAILBOXES
+};
+
+enum imap_notify_event { /* RFC 5465 section 5; those that are not known to us are UNKNOWN: answer NO [BADEVENT ...] */
+			 IMAP_NOTICE_MESSAGE_NEW = 1,
+			 IMAP_NOTICE_MESSAGE_EXPUNGE = 2,
+			 IMAP_NOTICE_FLAG_CHANGE = 4,
+			 IMAP_NOTICE_MAILBOX_NAME = 8,
+			 IMAP_NOTICE_SUBSCRIPTION_CHANGE = 16,
+			 IMAP_NOTICE_MAILBOX_METADATA = 32,
+			 IMAP_NOTICE_SERVER_METADATA = 64,
+			 IMAP_NOTICE_UNKNOWN = 128
+};
+
+struct imap_notify_group {
+	enum imap_notify_filter filter;
+	uint32_t events;           /* enum imap_notify_event; 0 is NONE */
+	const struct bytes *names; /* SUBTREE, MAILBOXES: as sent */
+	size_t name_count;
+	const struct imap_fetch_item *items; /* of MessageNew for SELECTED; UID is added */
+	size_t item_count;                   /* 0: EXISTS alone */
+};
+
+/* RFC 9394: the first .. last of the results, or from their end; 1 <= first <= last. */
+struct imap_partial {
+	bool given;
+	bool from_end;
+	uint32_t first;
+	uint32_t last;
+};
+
 struct imap_command {
 	struct bytes tag;
 	enum imap_verb verb;
@@ -239,6 +278,12 @@ struct imap_command {
 		} enable;
 		struct {
 			bool condstore; /* RFC 7162 */
+			bool qresync;   /* RFC 7162 section 3.2.5: what the client knows of the mailbox */
+			uint32_t uidvalidity;
+			uint64_t modseq;
+			struct imap_set known;     /* UIDs; count 0: not given */
+			struct imap_set match;     /* sequence numbers, ascending; count 0: not given */
+			struct imap_set match_uid; /* their UIDs: as many */
 		} select;
 		struct {
 			uint32_t use; /* enum imap_special_use bits, RFC 6154 */
@@ -277,6 +322,8 @@ struct imap_command {
 			size_t count;
 			bool changed_since_given;
 			uint64_t changed_since;
+			bool vanished; /* RFC 7162 section 3.2.6: UID FETCH with CHANGEDSINCE only */
+			struct imap_partial partial; /* UID FETCH only */
 		} fetch;
 		struct {
 			enum imap_store_mode mode;
@@ -285,19 +332,34 @@ struct imap_command {
 			bool unchanged_since_given;
 			uint64_t unchanged_since;
 		} store;
+		struct {
+			bool none;
+			bool status;
+			const struct imap_notify_group *groups;
+			size_t count;
+		} notify; /* RFC 5465 */
 	};
 };
 
+enum imap_mode {
+	IMAP_MODE_UTF8 = 1,    /* quoted strings may hold UTF-8: UTF8=ACCEPT or IMAP4rev2 */
+	IMAP_MODE_ACCEPT = 2,  /* UTF8=ACCEPT: SEARCH with CHARSET is refused (RFC 6855 section 3) */
+	IMAP_MODE_REV2 = 4,    /* SEARCH answers with ESEARCH (RFC 9051 section 6.4.4) */
+	IMAP_MODE_QRESYNC = 8, /* its parameters and modifiers are taken */
+	IMAP_MODE_ALL = 15
+};
+
 /*
- * Parses a command's text. utf8: UTF8=ACCEPT was enabled (RFC 6855: quoted strings may
- * hold UTF-8; SEARCH with CHARSET is refused). For an IMAP_EVENT_APPEND give its text, which
+ * Parses a command's text. modes: enum imap_mode bits, what the client has enabled. For an IMAP_EVENT_APPEND give its text, which
  * ends with the literal's "{N}". ERR_FORMAT (answer BAD), ERR_NOT_FOUND (unknown command: BAD),
  * ERR_UNSUPPORTED (SEARCH: NO [BADCHARSET (UTF-8 US-ASCII)]), ERR_LIMIT (nested or long past
  * the limits: BAD), ERR_MEMORY (answer NO [LIMIT]).
  * On failure *ret_why is a static English text if ret_why is not NULL.
  */
-COHUE_MUST_USE enum err imap_command_parse(struct arena *a, struct bytes text, bool utf8,
+COHUE_MUST_USE enum err imap_command_parse(struct arena *a, struct bytes text, unsigned modes,
 					   struct imap_command *ret_command, const char **ret_why);
+/* True where the command names messages by their numbers, in its set or in a search key: not under UIDONLY (RFC 9586). */
+bool imap_command_uses_numbers(const struct imap_command *command);
 /* Upper-case, static: "FETCH". */
 const char *imap_verb_name(enum imap_verb verb);
 /* enum imap_state bits in which the command is allowed. */

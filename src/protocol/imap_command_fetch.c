@@ -195,6 +195,47 @@ add_missing(struct imap_lexer *l, struct items *items, enum imap_fetch_kind kind
 }
 
 void
+imap_parse_fetch_items(struct imap_lexer *l, const struct imap_fetch_item **ret_items, size_t *ret_count)
+{
+	struct items items = {.list = NULL, .count = 0, .cap = 0};
+	imap_lex_need(l, '(');
+	do {
+		take_item(l, &items);
+	} while (imap_lex_take(l, ' '));
+	imap_lex_need(l, ')');
+	add_missing(l, &items, IMAP_FETCH_UID);
+	*ret_items = items.list;
+	*ret_count = items.count;
+}
+
+/* The modifiers (RFC 4466): each once, in any order. */
+static void
+take_modifiers(struct imap_lexer *l, struct imap_command *c, struct items *items)
+{
+	do {
+		if (!c->fetch.changed_since_given && imap_lex_word(l, "CHANGEDSINCE")) {
+			imap_lex_need(l, ' ');
+			c->fetch.changed_since_given = true;
+			c->fetch.changed_since = imap_lex_number(l, INT64_MAX);
+			/* RFC 7162 section 3.1.4.1: the answer always has it. */
+			add_missing(l, items, IMAP_FETCH_MODSEQ);
+		} else if (c->uid && !c->fetch.vanished && imap_lex_word(l, "VANISHED")) {
+			c->fetch.vanished = true;
+		} else if (c->uid && !c->fetch.partial.given && imap_lex_word(l, "PARTIAL")) {
+			imap_lex_need(l, ' ');
+			imap_lex_partial(l, &c->fetch.partial);
+		} else {
+			imap_lex_fail(l, ERR_FORMAT, "Unknown modifier");
+		}
+	} while (imap_lex_take(l, ' '));
+	imap_lex_need(l, ')');
+	if (c->fetch.vanished && (!c->fetch.changed_since_given || (l->modes & IMAP_MODE_QRESYNC) == 0)) {
+		/* RFC 7162 section 3.2.6. */
+		imap_lex_fail(l, ERR_FORMAT, "VANISHED goes with CHANGEDSINCE, after ENABLE QRESYNC");
+	}
+}
+
+void
 imap_parse_fetch(struct imap_lexer *l, struct imap_command *c)
 {
 	struct items items = {.list = NULL, .count = 0, .cap = 0};
@@ -211,15 +252,7 @@ imap_parse_fetch(struct imap_lexer *l, struct imap_command *c)
 	}
 	if (l->rest.len > 1 && l->rest.ptr[0] == ' ' && l->rest.ptr[1] == '(') {
 		l->rest = bytes_from(l->rest, 2);
-		if (!imap_lex_word(l, "CHANGEDSINCE")) {
-			imap_lex_fail(l, ERR_FORMAT, "Unknown modifier");
-		}
-		imap_lex_need(l, ' ');
-		c->fetch.changed_since_given = true;
-		c->fetch.changed_since = imap_lex_number(l, INT64_MAX);
-		imap_lex_need(l, ')');
-		/* RFC 7162 section 3.1.4.1: the answer always has it. */
-		add_missing(l, &items, IMAP_FETCH_MODSEQ);
+		take_modifiers(l, c, &items);
 	}
 	if (c->uid) {
 		/* RFC 3501 section 6.4.8: the answer always has it. */

@@ -11,12 +11,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { ARENA_MAX = 4 << 20 };
 
 static void
-parse(struct bytes text, bool utf8)
+parse(struct bytes text, unsigned modes)
 {
 	struct arena arena;
 	struct imap_command c;
 	arena_init(&arena, ARENA_MAX);
-	if (imap_command_parse(&arena, text, utf8, &c, NULL) == ERR_OK) {
+	if (imap_command_parse(&arena, text, modes, &c, NULL) == ERR_OK) {
 		if (!imap_tag_valid(c.tag) || c.verb >= IMAP_VERB__COUNT) {
 			abort();
 		}
@@ -56,12 +56,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				break;
 			}
 			if (e.kind == IMAP_EVENT_COMMAND) {
-				parse(e.text, (mode & 4) != 0);
+				parse(e.text, (mode >> 2) & IMAP_MODE_ALL);
 				if (bytes_ends_with_nocase(e.text, "IDLE")) {
 					imap_reader_expect_line(&r, 20);
 				}
 			} else if (e.kind == IMAP_EVENT_APPEND) {
-				parse(e.text, true);
+				parse(e.text, IMAP_MODE_ALL);
 				streaming = e.size;
 				if ((mode & 8) != 0) {
 					imap_reader_accept(&r);
@@ -82,6 +82,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	}
 	imap_reader_clear(&r);
-	parse(all, (mode & 4) != 0);
+	parse(all, (mode >> 2) & IMAP_MODE_ALL);
 	return 0;
 }

@@ -321,12 +321,17 @@ imap_parse_search(struct imap_lexer *l, struct imap_command *c)
 		charset = imap_lex_astring(l);
 		imap_lex_need(l, ' ');
 		c->search.charset_given = true;
-		if (l->utf8) {
+		if ((l->modes & IMAP_MODE_ACCEPT) != 0) {
 			/* RFC 6855 section 3. */
 			imap_lex_fail(l, ERR_FORMAT, "CHARSET after ENABLE UTF8=ACCEPT");
 		} else if (l->error == ERR_OK && !mail_charset_known(charset)) {
 			imap_lex_fail(l, ERR_UNSUPPORTED, "Unknown charset");
 		}
+	}
+	if ((l->modes & IMAP_MODE_REV2) != 0 && !c->search.esearch) {
+		/* RFC 9051 section 6.4.4: there is no SEARCH response any more. */
+		c->search.esearch = true;
+		c->search.returns = IMAP_RETURN_ALL;
 	}
 	c->search.key = new_key(l, IMAP_SEARCH_AND);
 	if (c->search.key != NULL) {

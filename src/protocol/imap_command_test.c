@@ -93,6 +93,7 @@ each_verb_is_known_in_its_states(void **state)
 	    {"a STORE 1 FLAGS ()", IMAP_STORE, IMAP_SELECTED},
 	    {"a COPY 1 x", IMAP_COPY, IMAP_SELECTED},
 	    {"a MOVE 1 x", IMAP_MOVE, IMAP_SELECTED},
+	    {"a NOTIFY NONE", IMAP_NOTIFY, IMAP_LOGGED_IN},
 	};
 	assert_int_equal(sizeof(rows) / sizeof(rows[0]), IMAP_VERB__COUNT);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -361,11 +362,145 @@ utf8_clients_may_not_name_a_charset(void **state)
 {
 	(void)state;
 	struct imap_command c;
-	assert_int_equal(imap_command_parse(&arena, bytes_str("a SEARCH CHARSET UTF-8 SEEN"), true, &c, NULL),
+	assert_int_equal(imap_command_parse(&arena, bytes_str("a SEARCH CHARSET UTF-8 SEEN"),
+					    IMAP_MODE_UTF8 | IMAP_MODE_ACCEPT, &c, NULL),
 			 ERR_FORMAT);
-	assert_int_equal(
-	    imap_command_parse(&arena, bytes_str("a SEARCH SUBJECT \"\xc3\x89\""), true, &c, NULL), ERR_OK);
+	assert_int_equal(imap_command_parse(&arena, bytes_str("a SEARCH SUBJECT \"\xc3\x89\""),
+					    IMAP_MODE_UTF8 | IMAP_MODE_ACCEPT, &c, NULL),
+			 ERR_OK);
 	assert_true(bytes_is(c.search.key->first->folded, "\xc3\xa9"));
+}
+
+static struct imap_command
+parse_all_modes(const char *text)
+{
+	struct imap_command c = {.tag = BYTES_EMPTY};
+	const char *why = NULL;
+	if (imap_command_parse(&arena, bytes_str(text), IMAP_MODE_ALL, &c, &why) != ERR_OK) {
+		fail_msg("%s: %s", text, why);
+	}
+	return c;
+}
+
+static void
+refuse_all_modes(const char *text)
+{
+	struct imap_command c;
+	if (imap_command_parse(&arena, bytes_str(text), IMAP_MODE_ALL, &c, NULL) != ERR_FORMAT) {
+		fail_msg("%s", text);
+	}
+}
+
+static void
+select_carries_what_the_client_knows(void **state)
+{
+	(void)state;
+	struct imap_command c =
+	    parse_all_modes("a SELECT x (QRESYNC (7 9000 1:50,60 (1,5:6 2,9:10)) CONDSTORE)");
+	assert_true(c.select.qresync && c.select.condstore);
+	assert_int_equal(c.select.uidvalidity, 7);
+	assert_int_equal(c.select.modseq, 9000);
+	assert_int_equal(c.select.known.count, 2);
+	assert_int_equal(c.select.match.count, 2);
+	assert_int_equal(c.select.match_uid.ranges[1].last, 10);
+	assert_true(imap_command_uses_numbers(&c));
+	c = parse_all_modes("a EXAMINE x (QRESYNC (7 9000))");
+	assert_true(c.select.qresync && c.select.known.count == 0 && !imap_command_uses_numbers(&c));
+	c = parse_all_modes("a EXAMINE x (QRESYNC (7 9000 (1 2)))");
+	assert_true(c.select.known.count == 0 && c.select.match.count == 1);
+	refuse("a SELECT x (QRESYNC (7 9000))", ERR_FORMAT);
+	refuse_all_modes("a SELECT x (QRESYNC (0 9000))");
+	refuse_all_modes("a SELECT x (QRESYNC (7 0))");
+	refuse_all_modes("a SELECT x (QRESYNC (7 1 1:*))");
+	refuse_all_modes("a SELECT x (QRESYNC (7 1 1:3 (1:2 1:3)))");
+	refuse_all_modes("a SELECT x (QRESYNC (7 1) QRESYNC (7 1))");
+}
+
+static void
+fetch_modifiers_come_in_any_order(void **state)
+{
+	(void)state;
+	struct imap_command c =
+	    parse_all_modes("a UID FETCH 1:* FLAGS (PARTIAL -30:-1 CHANGEDSINCE 5 VANISHED)");
+	assert_true(c.fetch.changed_since_given && c.fetch.vanished && c.fetch.partial.given);
+	assert_true(c.fetch.partial.from_end && c.fetch.partial.first == 1 && c.fetch.partial.last == 30);
+	c = parse_all_modes("a UID FETCH 1:* FLAGS (PARTIAL 3:9)");
+	assert_true(!c.fetch.partial.from_end && c.fetch.partial.first == 3 && c.fetch.partial.last == 9);
+	refuse_all_modes("a FETCH 1:* FLAGS (PARTIAL 3:9)");
+	refuse_all_modes("a UID FETCH 1:* FLAGS (PARTIAL 0:9)");
+	refuse_all_modes("a UID FETCH 1:* FLAGS (PARTIAL -1:9)");
+	refuse_all_modes("a UID FETCH 1:* FLAGS (PARTIAL 1:*)");
+	refuse_all_modes("a UID FETCH 1:* FLAGS (VANISHED)");
+	refuse_all_modes("a FETCH 1:* FLAGS (CHANGEDSINCE 5 VANISHED)");
+	refuse("a UID FETCH 1:* FLAGS (CHANGEDSINCE 5 VANISHED)", ERR_FORMAT);
+	refuse_all_modes("a UID FETCH 1:* FLAGS (CHANGEDSINCE 5 CHANGEDSINCE 6)");
+}
+
+static void
+notify_groups_events(void **state)
+{
+	(void)state;
+	struct imap_command c = parse(
+	    "a NOTIFY SET STATUS (selected (MessageNew (uid body.peek[header.fields (from to)]) "
+	    "MessageExpunge "
+	    "FlagChange)) (subtree (Lists \"a b\") (MailboxName)) (mailboxes misc MessageNew MessageExpunge) "
+	    "(personal NONE) (inboxes (Rumour))");
+	assert_true(c.notify.status && !c.notify.none);
+	assert_int_equal(c.notify.count, 5);
+	const struct imap_notify_group *g = c.notify.groups;
+	assert_int_equal(g[0].filter, IMAP_NOTIFY_SELECTED);
+	assert_int_equal(g[0].events, 7);
+	assert_int_equal(g[0].item_count, 2);
+	assert_int_equal(g[0].items[1].kind, IMAP_FETCH_SECTION);
+	assert_int_equal(g[1].name_count, 2);
+	assert_true(bytes_is(g[1].names[1], "a b") && g[1].events == IMAP_NOTICE_MAILBOX_NAME);
+	assert_int_equal(g[2].filter, IMAP_NOTIFY_MAILBOXES);
+	assert_int_equal(g[2].events, 3);
+	assert_int_equal(g[3].events, 0);
+	assert_int_equal(g[4].events, IMAP_NOTICE_UNKNOWN);
+	assert_true(parse("a NOTIFY NONE").notify.none);
+	refuse("a NOTIFY SET", ERR_FORMAT);
+	refuse("a NOTIFY SET (selected (MessageNew))", ERR_FORMAT);
+	refuse("a NOTIFY SET (personal (FlagChange))", ERR_FORMAT);
+	refuse("a NOTIFY SET (selected (MailboxName))", ERR_FORMAT);
+	refuse("a NOTIFY SET (personal (MessageNew (FLAGS) MessageExpunge))", ERR_FORMAT);
+	refuse("a NOTIFY SET (selected NONE) (selected-delayed NONE)", ERR_FORMAT);
+	refuse("a NOTIFY SET (everything (MailboxName))", ERR_FORMAT);
+}
+
+static void
+numbers_are_told_from_uids(void **state)
+{
+	(void)state;
+	static const char *const numbers[] = {"a FETCH 1 FLAGS", "a STORE 1 FLAGS ()",
+					      "a COPY 1 x",      "a MOVE 1 x",
+					      "a SEARCH SEEN",   "a UID SEARCH NOT (OR SEEN (DELETED 3))"};
+	static const char *const uids[] = {"a UID FETCH 1 FLAGS",
+					   "a EXPUNGE",
+					   "a UID EXPUNGE 1",
+					   "a UID SEARCH UID 1:3 NOT (OR SEEN UID 3)",
+					   "a NOOP",
+					   "a SELECT x"};
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		struct imap_command c = parse(numbers[i]);
+		assert_true(imap_command_uses_numbers(&c));
+	}
+	for (size_t i = 0; i < sizeof(uids) / sizeof(uids[0]); i++) {
+		struct imap_command c = parse(uids[i]);
+		assert_false(imap_command_uses_numbers(&c));
+	}
+}
+
+static void
+rev2_always_answers_with_esearch(void **state)
+{
+	(void)state;
+	struct imap_command c;
+	assert_int_equal(imap_command_parse(&arena, bytes_str("a SEARCH CHARSET UTF-8 SEEN"),
+					    IMAP_MODE_UTF8 | IMAP_MODE_REV2, &c, NULL),
+			 ERR_OK);
+	assert_true(c.search.esearch && c.search.returns == IMAP_RETURN_ALL);
+	assert_false(parse("a SEARCH SEEN").search.esearch);
 }
 
 int
@@ -381,6 +516,11 @@ main(void)
 	    cmocka_unit_test_setup_teardown(search_keys_become_a_tree, start, stop),
 	    cmocka_unit_test_setup_teardown(nesting_and_numbers_of_keys_are_bounded, start, stop),
 	    cmocka_unit_test_setup_teardown(utf8_clients_may_not_name_a_charset, start, stop),
+	    cmocka_unit_test_setup_teardown(select_carries_what_the_client_knows, start, stop),
+	    cmocka_unit_test_setup_teardown(fetch_modifiers_come_in_any_order, start, stop),
+	    cmocka_unit_test_setup_teardown(notify_groups_events, start, stop),
+	    cmocka_unit_test_setup_teardown(numbers_are_told_from_uids, start, stop),
+	    cmocka_unit_test_setup_teardown(rev2_always_answers_with_esearch, start, stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 struct imap_lexer {
 	struct bytes rest;
 	struct arena *arena;
-	bool utf8;
+	unsigned modes; /* enum imap_mode */
 	enum err error;
 	const char *why;
 	unsigned keys;      /* search keys so far */
@@ -41,6 +41,8 @@ struct bytes imap_lex_nstring(struct imap_lexer *l);
 struct bytes imap_lex_pattern(struct imap_lexer *l);
 uint64_t imap_lex_number(struct imap_lexer *l, uint64_t max);
 void imap_lex_set(struct imap_lexer *l, struct imap_set *set);
+/* "1:100" or "-1:-100" (RFC 9394). */
+void imap_lex_partial(struct imap_lexer *l, struct imap_partial *partial);
 /* A list of flags; parentheses may be left out in STORE. \Recent is dropped. */
 void imap_lex_flags(struct imap_lexer *l, bool need_parentheses, struct imap_flags *flags);
 /* date of SEARCH: days since 1970. */
@@ -55,6 +57,11 @@ void *imap_lex_grow(struct imap_lexer *l, void *array, size_t count, size_t *cap
 void imap_parse_search(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_fetch(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_list(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_select(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_notify(struct imap_lexer *l, struct imap_command *c);
+/* "(" data items ")" from behind the bracket on. */
+void imap_parse_fetch_items(struct imap_lexer *l, const struct imap_fetch_item **ret_items,
+			    size_t *ret_count);
 uint32_t imap_parse_status_items(struct imap_lexer *l);
 
 #endif

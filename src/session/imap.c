@@ -39,32 +39,6 @@ do_logout(struct imap *im)
 }
 
 static void
-do_id(struct imap *im)
-{
-	imap_write_text(&im->w, "* ID (\"name\" \"Cohue\")\r\n");
-	imap_ok(im, NULL, "Done");
-}
-
-static void
-do_enable(struct imap *im)
-{
-	imap_write_text(&im->w, "* ENABLED");
-	for (size_t i = 0; i < im->command->enable.count; i++) {
-		struct bytes name = im->command->enable.names[i];
-		if (bytes_is_nocase(name, "CONDSTORE")) {
-			im->condstore = true;
-			imap_write_text(&im->w, " CONDSTORE");
-		} else if (bytes_is_nocase(name, "UTF8=ACCEPT") && !im->selected) {
-			im->utf8 = true;
-			imap_write_text(&im->w, " UTF8=ACCEPT");
-		}
-	}
-	imap_write_crlf(&im->w);
-	im->w.utf8 = im->utf8;
-	imap_ok(im, NULL, "Done");
-}
-
-static void
 do_idle(struct imap *im)
 {
 	imap_report(im, true);
@@ -101,11 +75,11 @@ static const struct {
     [IMAP_CAPABILITY] = {do_capability, false},
     [IMAP_NOOP] = {do_noop, true},
     [IMAP_LOGOUT] = {do_logout, false},
-    [IMAP_ID] = {do_id, false},
+    [IMAP_ID] = {imap_do_id, false},
     [IMAP_STARTTLS] = {do_starttls, false},
     [IMAP_AUTHENTICATE] = {do_login, false},
     [IMAP_LOGIN] = {do_login, false},
-    [IMAP_ENABLE] = {do_enable, false},
+    [IMAP_ENABLE] = {imap_do_enable, false},
     [IMAP_SELECT] = {imap_do_select, true},
     [IMAP_EXAMINE] = {imap_do_select, true},
     [IMAP_CREATE] = {imap_do_create, true},
@@ -156,7 +130,7 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 	struct imap_command command;
 	const char *why = "That command is not understood";
 	arena_init(&arena, IMAP_ARENA_MAX);
-	enum err e = imap_command_parse(&arena, text, im->utf8, &command, &why);
+	enum err e = imap_command_parse(&arena, text, imap_modes(im), &command, &why);
 	im->conn->worker->seen_commands++;
 	if (e == ERR_UNSUPPORTED) {
 		imap_write_status(&im->w, tag, "NO", "BADCHARSET (UTF-8 US-ASCII)",
@@ -171,9 +145,12 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 			   (imap_verb_states(command.verb) & IMAP_SELECTED) != 0 ? "Select a mailbox first"
 										 : "Not after login",
 			   true);
+	} else if (im->uidonly && imap_command_uses_numbers(&command)) {
+		imap_write_status(&im->w, tag, "BAD", "UIDREQUIRED", "After ENABLE UIDONLY, UIDs only");
 	} else {
 		im->command = &command;
 		im->arena = &arena;
+		im->progress = loop_now(im->conn->worker->host->loop) + IMAP_PROGRESS_MS;
 		e = commands[command.verb].needs_state ? member_ready(im->member) : ERR_OK;
 		if (e == ERR_OK && im->selected && im->view.lost && command.verb != IMAP_LOGOUT) {
 			say_bye(im, NULL, "The selected mailbox has gone");

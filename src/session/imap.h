@@ -17,6 +17,7 @@ enum {
 	IMAP_OUT_MAX = 4 << 20,
 	IMAP_OUT_FLUSH = 32 * 1024, /* from here on responses are sent */
 	IMAP_SLICE_MS = 5,          /* then others have their turn */
+	IMAP_PROGRESS_MS = 10000,   /* a command that runs so long tells how far it is */
 	IMAP_NAME_OUT_MAX = 8192,
 };
 
@@ -37,8 +38,13 @@ struct imap {
 	struct imap_reader reader;
 	struct view view; /* of the selected mailbox */
 	bool selected;
-	bool utf8;              /* UTF8=ACCEPT is enabled */
+	/* What was enabled (RFC 5161); nothing is ever disabled. */
+	bool utf8;              /* names and strings in UTF-8: UTF8=ACCEPT or IMAP4rev2 */
+	bool accept;            /* UTF8=ACCEPT (RFC 6855) */
+	bool rev2;              /* IMAP4rev2 (RFC 9051) */
 	bool condstore;         /* MODSEQ is told unasked */
+	bool qresync;           /* VANISHED for EXPUNGE (RFC 7162) */
+	bool uidonly;           /* no message numbers, either way (RFC 9586) */
 	uint64_t keywords_told; /* a sum over those that the FLAGS response named last */
 	bool idling;
 	bool leaving; /* LOGOUT or BYE was said */
@@ -46,6 +52,8 @@ struct imap {
 	uint8_t idle_tag[IMAP_TAG_MAX];
 	size_t idle_tag_len;
 	struct imap_appending *appending;
+
+	msec progress; /* when a command that still runs says so next */
 
 	/* While a command runs: */
 	struct buf out;
@@ -60,6 +68,12 @@ struct imap {
 COHUE_MUST_USE enum err imap_flush(struct imap *im, bool all);
 /* Lets others run where this task has run long. Sends nothing. */
 COHUE_MUST_USE enum err imap_breathe(struct imap *im);
+/* The same, in the midst of long work, between two responses: says now and then how far it is (RFC 9585). total 0: not known. */
+COHUE_MUST_USE enum err imap_progress(struct imap *im, uint64_t done, uint64_t total);
+/* enum imap_mode bits, for the parser. */
+unsigned imap_modes(const struct imap *im);
+/* "* 12 FETCH (", or "* 345 UIDFETCH (" where numbers are not used. */
+void imap_write_fetch_head(struct imap *im, uint32_t sequence, uint32_t uid);
 /* Tagged answers. code: NULL or "TRYCREATE". */
 void imap_ok(struct imap *im, const char *code, const char *text);
 void imap_no(struct imap *im, const char *code, const char *text);
@@ -96,6 +110,8 @@ void imap_deselect(struct imap *im);
 
 /* ---- the commands: each writes its answer, the tagged one included ---- */
 
+void imap_do_id(struct imap *im);
+void imap_do_enable(struct imap *im);
 void imap_do_select(struct imap *im);
 void imap_do_close(struct imap *im);
 void imap_do_unselect(struct imap *im);

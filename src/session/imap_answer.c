@@ -286,7 +286,9 @@ report_added(struct imap *im, const struct fold_mailbox *box)
 	uint32_t now = view_count(v, box);
 	if (now != before) {
 		imap_write_untagged_number(&im->w, now, "EXISTS");
-		imap_write_untagged_number(&im->w, 0, "RECENT");
+		if (!im->rev2) {
+			imap_write_untagged_number(&im->w, 0, "RECENT");
+		}
 	}
 }
 
@@ -318,8 +320,8 @@ report_flags(struct imap *im, const struct fold_mailbox *box)
 		     i++) {
 			const struct fold_message *m = &box->messages[i];
 			struct imap_flags flags = imap_flags_of(im, &arena, m);
-			imap_write_format(&im->w, "* %u FETCH (UID %u", view_sequence(v, box, m->uid),
-					  m->uid);
+			imap_write_fetch_head(im, view_sequence(v, box, m->uid), m->uid);
+			imap_write_format(&im->w, "UID %u", m->uid);
 			if (im->condstore) {
 				imap_write_format(&im->w, " MODSEQ (%llu)", (unsigned long long)m->modseq);
 			}

@@ -74,8 +74,9 @@ imap_append_begin(struct imap *im, struct bytes text)
 	im->appending = a;
 	/* The text may go while the message comes: the command keeps a copy. */
 	struct bytes kept = arena_copy(&a->arena, text);
-	enum err e =
-	    kept.ptr == NULL ? ERR_MEMORY : imap_command_parse(&a->arena, kept, im->utf8, &a->command, &why);
+	enum err e = kept.ptr == NULL
+			 ? ERR_MEMORY
+			 : imap_command_parse(&a->arena, kept, imap_modes(im), &a->command, &why);
 	if (e != ERR_OK) {
 		ptrdiff_t space = bytes_find(text, ' ');
 		struct bytes tag = bytes_slice(text, 0, space < 0 ? 0 : (size_t)space);

@@ -278,9 +278,7 @@ write_message(struct fetching *f, size_t index, struct message *message)
 	}
 	if (e == ERR_OK) {
 		const char *space = "";
-		imap_write_text(&im->w, "* ");
-		imap_write_number(&im->w, item->sequence);
-		imap_write_text(&im->w, " FETCH (");
+		imap_write_fetch_head(im, item->sequence, item->uid);
 		for (size_t i = 0; i < f->command->fetch.count && e == ERR_OK; i++) {
 			imap_write_text(&im->w, space);
 			e = write_item(f, &f->command->fetch.items[i], &m);

@@ -76,8 +76,8 @@ tell_stored(struct imap *im, const struct storing *s)
 			continue;
 		}
 		const char *space = "";
-		imap_write_format(&im->w, "* %u FETCH (", s->items[i].sequence);
-		if (s->command->uid) {
+		imap_write_fetch_head(im, s->items[i].sequence, m->uid);
+		if (s->command->uid || im->qresync || im->rev2) {
 			imap_write_format(&im->w, "UID %u", m->uid);
 			space = " ";
 		}
