@@ -35,9 +35,17 @@ def cohue_binary() -> str:
     return find_binary("COHUE_BIN", ("build-release", "build", "build-asan"))
 
 
-def hooks_binary() -> str:
-    """A build with -Dhooks=true (and the sanitizers)."""
-    return find_binary("COHUE_HOOKS_BIN", ("build-asan",))
+# What services of the test that runs now had to say: those that ended. The others stand in Cohue.living.
+ended_logs: list[str] = []
+
+
+def forget_logs() -> None:
+    ended_logs.clear()
+
+
+def recent_logs() -> list[str]:
+    """The ends of the logs of all services that live, or that ended in this test."""
+    return ended_logs + [service.told() for service in Cohue.living]
 
 
 @dataclasses.dataclass
@@ -53,6 +61,8 @@ class Cohue:
 
     Settings are KEY=VALUE of the configuration; waiting is off unless a test asks for it.
     """
+
+    living: list["Cohue"] = []
 
     def __init__(self, domain: str = "house.test", hostname: str = "mail.house.test", binary: str | None = None,
                  settings: dict[str, str] | None = None, directory: str | None = None,
@@ -73,6 +83,7 @@ class Cohue:
         self.prefix = prefix or []
         self.process: subprocess.Popen | None = None
         self.members: dict[str, Member] = {}
+        Cohue.living.append(self)
 
     def __enter__(self) -> "Cohue":
         try:
@@ -143,6 +154,9 @@ class Cohue:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def told(self) -> str:
+        return f"-- the end of the log of {self.hostname}:\n" + "\n".join(self.log().splitlines()[-40:])
+
     def stop(self, seconds: float = 20) -> int:
         """Orderly: SIGTERM to the supervisor alone. Its exit code."""
         assert self.process is not None
@@ -173,6 +187,9 @@ class Cohue:
 
     def destroy(self) -> None:
         self.kill()
+        if self in Cohue.living:
+            Cohue.living.remove(self)
+            ended_logs.append(self.told())
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # Processes

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Runs unittest suites with one line a test and the closing line that ./check adds up."""
+"""Runs unittest suites with one line a test, and what a failed one's services had in their logs."""
 
 import sys
 import time
 import traceback
 import unittest
 
+from harness.cohue import Cohue, forget_logs, recent_logs
+
+SEPARATOR = "\x1e"
+
 
 class Lines(unittest.TestResult):
-    def __init__(self) -> None:
+    def __init__(self, separator: str = "") -> None:
         super().__init__()
+        self.separator = separator
         self.passed = 0
         self.bad = 0
         self.out = 0
@@ -23,6 +28,12 @@ class Lines(unittest.TestResult):
         super().startTest(test)
         self.started = time.monotonic()
         self.spoiled = False
+        forget_logs()
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        super().stopTest(test)
+        if self.separator:
+            print(self.separator, flush=True)
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         if not self.spoiled:
@@ -35,6 +46,8 @@ class Lines(unittest.TestResult):
         self.spoiled = True
         self.say("FAILED", test)
         traceback.print_exception(*problem, file=sys.stdout)
+        for log in recent_logs():
+            print(log)
         sys.stdout.flush()
 
     def addError(self, test, err) -> None:
@@ -75,3 +88,16 @@ def run_suite(suite: unittest.TestSuite) -> int:
         result.bad += 1
     print(f"{result.passed} passed, {result.bad} failed, {result.out} skipped", flush=True)
     return 1 if result.bad else 0
+
+
+def run_named(tests: list[str]) -> None:
+    """For the lanes (harness/lanes.py), which read along: tests of one class (`module.Class.test`), each ending with a line
+    of SEPARATOR; the last one says passed, failed, skipped."""
+    result = Lines(SEPARATOR)
+    try:
+        unittest.defaultTestLoader.loadTestsFromNames(tests).run(result)
+    finally:
+        # A class that is interrupted does not clear up what it shares.
+        for service in list(Cohue.living):
+            service.destroy()
+    print(SEPARATOR + f"{result.passed} {result.bad} {result.out}", flush=True)

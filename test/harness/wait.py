@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Waiting with a bound, and ports that nobody uses."""
 
+import functools
 import random
 import socket
 import time
@@ -45,18 +46,53 @@ def is_free(port: int) -> bool:
     return True
 
 
+class Ports:
+    """A block of ports below the kernel's ephemeral range that is this process's alone: a name that the kernel gives to
+    one holder, until his end, stands for each. So nobody else's test takes a port between its choice and its use."""
+
+    BLOCK = 1100  # the service ports span 968 of it
+
+    def __init__(self) -> None:
+        self.given: set[int] = set()
+        blocks = list(range(10000, 32000, self.BLOCK))
+        random.shuffle(blocks)
+        for self.first in blocks:
+            self.holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self.holder.bind(f"\0cohue-test-ports-{self.first}")
+                return
+            except OSError:
+                self.holder.close()
+        raise OSError("no block of ports is free: too many tests run on this machine")
+
+    def take(self, ports: list[int]) -> bool:
+        """Whether all of them are free, and nobody's yet."""
+        if self.given.intersection(ports) or not all(is_free(port) for port in ports):
+            return False
+        self.given.update(ports)
+        return True
+
+
+@functools.cache
+def my_ports() -> Ports:
+    return Ports()
+
+
 def free_port() -> int:
-    """A free TCP port below the kernel's ephemeral range, so that no client takes it meanwhile."""
-    for _ in range(1000):
-        port = random.randrange(11000, 32000)
-        if is_free(port):
+    """A free TCP port that no other test uses."""
+    ports = my_ports()
+    for port in random.sample(range(ports.first, ports.first + ports.BLOCK), ports.BLOCK):
+        if ports.take([port]):
             return port
     raise OSError("no free port")
 
 
 def free_port_offset() -> int:
-    for _ in range(1000):
-        offset = random.randrange(10000, 31000)
-        if all(is_free(port + offset) for port in SERVICE_PORTS):
+    """Such that all service ports plus it are free, and no other test uses them."""
+    ports = my_ports()
+    first = ports.first - min(SERVICE_PORTS)
+    offsets = range(first, first + ports.BLOCK - max(SERVICE_PORTS) + min(SERVICE_PORTS))
+    for offset in random.sample(offsets, len(offsets)):
+        if ports.take([port + offset for port in SERVICE_PORTS]):
             return offset
     raise OSError("no free port offset")

@@ -26,6 +26,9 @@ def stranger(house: Cohue, to: list[str]) -> None:
 class Idle(unittest.TestCase):
     """24 members, 4 connections each, 8 ticks: 768 samples, half of them with news."""
 
+    alone = "it measures times"
+    seconds = 20
+
     def measure(self, settings: dict[str, str], ticks: int = 8):
         house = self.enterContext(Cohue(settings=settings))
         members = [house.add_member(f"member{n}") for n in range(24)]
@@ -72,6 +75,8 @@ class Idle(unittest.TestCase):
 
 class Between(unittest.TestCase):
     """Nobody learns before a tick what came, in whatever way he asks."""
+
+    seconds = 15
 
     CLOCK = 5
 
@@ -136,6 +141,8 @@ class Between(unittest.TestCase):
 
 
 class Haste(unittest.TestCase):
+    seconds = 8
+
     def test_the_subaddress_now_passes_the_gate_at_the_tick(self) -> None:
         settings = {**CROWD, "arrive.clock": "2 s", "arrive.crowd": "2", "arrive.deadline": "1 h"}
         with Cohue(settings=settings) as house:

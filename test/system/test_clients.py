@@ -91,6 +91,8 @@ def numbered(i: int) -> bytes:
 
 
 class Clients(unittest.TestCase):
+    seconds = 10
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.cohue = Cohue()

@@ -51,6 +51,8 @@ class Load:
 
 
 class Crash(unittest.TestCase):
+    seconds = 40
+
     def check(self, cohue: Cohue, member, load: Load) -> None:
         load.end()
         self.assertGreater(len(load.kept), 5)

@@ -25,6 +25,8 @@ def crowd(*words: object, given: str = "") -> subprocess.CompletedProcess:
 
 
 class Crowd(unittest.TestCase):
+    seconds = 12
+
     def good(self, *words: object, given: str = "") -> str:
         ran = crowd(*words, given=given)
         self.assertEqual((ran.returncode, ran.stderr), (0, ""), words)

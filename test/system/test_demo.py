@@ -31,6 +31,8 @@ while True:
 
 
 class Demo(unittest.TestCase):
+    seconds = 25
+
     def test_shows_mail_both_ways_and_leaves_neither_process_nor_file_nor_mount(self) -> None:
         require_root()
         mounts = pathlib.Path("/proc/self/mounts").read_text()

@@ -85,6 +85,8 @@ class Client(Dialogue):
 
 
 class Imap(unittest.TestCase):
+    seconds = 10
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.cohue = Cohue(settings={"limits.message_size": "2 MiB"})

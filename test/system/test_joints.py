@@ -67,6 +67,8 @@ def accuse(accuser: int, role: str) -> None:
 
 
 class Joints(unittest.TestCase):
+    seconds = 8
+
     def setUp(self) -> None:
         require_root()
         self.c = Cohue(settings={"gate_mx.workers": "1"})

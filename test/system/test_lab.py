@@ -15,6 +15,9 @@ from lab.rule import Letter
 
 
 class House(unittest.TestCase):
+    alone = "it measures what load would blur"
+    seconds = 40
+
     def test_nothing_shows_beyond_theory(self) -> None:
         require_root()
         if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode != 0:

@@ -23,6 +23,8 @@ def refusal(c: Cohue, name: str, password: str) -> str:
 
 
 class Logins(unittest.TestCase):
+    seconds = 15
+
     def setUp(self) -> None:
         self.c = Cohue()
         self.addCleanup(self.c.destroy)

@@ -138,6 +138,8 @@ class Off(unittest.TestCase):
 class Leaving(unittest.TestCase):
     """A courier, a line, and another provider's server. It is reached as a smarthost: no DNS is asked."""
 
+    seconds = 35
+
     def world(self, settings: dict[str, str] | None = None, **options) -> None:
         self.sink = self.enterContext(Sink(**options))
         self.line = self.enterContext(Relay(self.sink.port))

@@ -14,6 +14,8 @@ MESSAGE = b"From: someone@client.test\r\nTo: bob@here.test\r\nSubject: hello\r\n
 
 
 class MailServers(unittest.TestCase):
+    seconds = 12
+
     @classmethod
     def setUpClass(cls) -> None:
         peers_available()

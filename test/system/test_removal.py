@@ -18,6 +18,8 @@ def letter(octets: int = 0) -> bytes:
 
 
 class Removal(unittest.TestCase):
+    seconds = 10
+
     def rows(self, sql: str) -> list[tuple]:
         database = next((self.c.home / "store").glob("*.db"))
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:

@@ -23,6 +23,8 @@ def plain(name: str, password: str, authzid: str = "") -> str:
 
 
 class Submission(unittest.TestCase):
+    seconds = 10
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.cohue = Cohue(settings={"limits.message_size": "1 MiB", "limits.recipients": "100"})

@@ -48,6 +48,8 @@ def after_tick() -> int:
 
 
 class Leaving(unittest.TestCase):
+    seconds = 40
+
     def setUp(self) -> None:
         self.sink = self.enterContext(Sink())
         self.house = self.enterContext(Cohue(settings={"smarthost": f"127.0.0.1:{self.sink.port}", **LEAVE}))
@@ -139,6 +141,8 @@ class Leaving(unittest.TestCase):
 
 
 class Arriving(unittest.TestCase):
+    seconds = 20
+
     def test_mail_of_one_host_waits_for_another_host(self) -> None:
         house = self.enterContext(Cohue(settings=ARRIVE))
         alice = house.add_member("alice")

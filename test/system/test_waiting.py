@@ -16,6 +16,8 @@ def letter(sender: str, to: str, subject: str, more: str = "") -> bytes:
 
 
 class Waiting(unittest.TestCase):
+    seconds = 40
+
     @classmethod
     def setUpClass(cls) -> None:
         cls.cohue = Cohue(settings={"leave.law": "crowd", "leave.clock": f"{CLOCK} s", "leave.crowd": "3",
