@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_AUTHENTICATION_ARC_H
+#define COHUE_AUTHENTICATION_ARC_H
+
+#include "authentication/dkim.h"
+
+/* ARC (RFC 8617): the chain of those who passed a message on. */
+
+enum { ARC_SETS_MAX = 50 };
+struct arc_verdict {
+	enum authentication_result result; /* none, pass, fail; temperror where the DNS gave no answer */
+	unsigned sets;
+	struct bytes sealer; /* d= of the newest seal */
+	struct bytes
+	    results; /* payload of the oldest ARC-Authentication-Results whose set the chain proves; in the arena */
+	const char *why;
+};
+COHUE_MUST_USE enum err arc_verify(struct arena *a, struct bytes message,
+				   const struct authentication_dns *dns, struct arc_verdict *ret);
+/* Appends one ARC set to be put in front of a message that is passed on; results: the payload of our Authentication-Results. */
+COHUE_MUST_USE enum err arc_seal(struct bytes message, const struct arc_verdict *before, struct bytes results,
+				 const struct dkim_signer *signer, struct buf *out);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_AUTHENTICATION_PLAY_H
+#define COHUE_AUTHENTICATION_PLAY_H
+
+#include "authentication/dkim.h"
+
+/* For tests: a DNS of a few TXT records, and a house that signs. */
+
+enum { PLAY_RECORDS_MAX = 16 };
+struct play {
+	struct {
+		const char *name;
+		struct bytes text;
+	} records[PLAY_RECORDS_MAX];
+	size_t count;
+	unsigned questions;
+	enum err failure; /* what each question gives, if not ERR_OK */
+	struct buf rdata;
+};
+void play_init(struct play *p);
+void play_clear(struct play *p);
+void play_add(struct play *p, const char *name, struct bytes text);
+struct authentication_dns play_dns(struct play *p);
+
+/* Signs with the pair that the first call makes; `record` is its TXT record, static. */
+struct dkim_signer play_signer(enum dkim_algorithm algorithm, const char *domain, const char *selector);
+struct bytes play_record(enum dkim_algorithm algorithm);
+
+#endif
