@@ -12,17 +12,6 @@
 
 #include "law/law_internal.h"
 
-/* One member in one class's decision: what came by the cut. */
-struct claim {
-	struct law_share *share; /* NULL: has nothing waiting, only gone */
-	uint64_t gone;
-	uint64_t weight; /* waiting, all */
-	uint64_t counted;
-	uint32_t count;
-	uint32_t urgent;
-	uint32_t end; /* the slot behind the last that came by the cut */
-};
-
 struct pick {
 	uint32_t slot;
 	bool is_void;
@@ -43,11 +32,10 @@ struct tick {
 	size_t pick_cap;
 	uint32_t crowd[LAW_CLASSES];
 	uint64_t batch[LAW_CLASSES];
-	bool unfair;          /* in the class at hand something leaves beyond the equal shares */
-	struct claim *claims; /* of the class at hand */
+	bool unfair;              /* in the class at hand something leaves beyond the equal shares */
+	struct law_claim *claims; /* of the class at hand */
 	size_t claim_count;
 	size_t claim_cap;
-	uint64_t *values; /* as many */
 };
 
 /* ---- entering ---- */
@@ -165,21 +153,15 @@ pick_of(struct tick *t, struct law_share *share, uint32_t slot, bool is_void)
 }
 
 static enum err
-add_claim(struct tick *t, struct claim claim)
+add_claim(struct tick *t, struct law_claim claim)
 {
 	if (t->claim_count == t->claim_cap) {
 		size_t cap = t->claim_cap == 0 ? 64 : t->claim_cap * 2;
-		struct claim *claims = reallocarray(t->claims, cap, sizeof(*claims));
-		if (claims != NULL) {
-			t->claims = claims;
-		}
-		uint64_t *values = reallocarray(t->values, cap, sizeof(*values));
-		if (values != NULL) {
-			t->values = values;
-		}
-		if (claims == NULL || values == NULL) {
+		struct law_claim *claims = reallocarray(t->claims, cap, sizeof(*claims));
+		if (claims == NULL) {
 			return ERR_MEMORY;
 		}
+		t->claims = claims;
 		t->claim_cap = cap;
 	}
 	t->claims[t->claim_count++] = claim;
@@ -187,15 +169,15 @@ add_claim(struct tick *t, struct claim claim)
 }
 
 /* What a member has in a store that came by a time. */
-static struct claim
+static struct law_claim
 claim_of(const struct law_queue *q, struct law_share *share, msec cut)
 {
-	struct claim claim = {.share = share,
-			      .weight = share->weight,
-			      .counted = share->counted,
-			      .count = share->count,
-			      .urgent = share->urgent,
-			      .end = LAW_NO_SLOT};
+	struct law_claim claim = {.share = share,
+				  .weight = share->weight,
+				  .counted = share->counted,
+				  .count = share->count,
+				  .urgent = share->urgent,
+				  .end = LAW_NO_SLOT};
 	for (uint32_t at = share->tail; at != LAW_NO_SLOT && q->slots[at].ready > cut;
 	     at = q->slots[at].prev) {
 		const struct law_unit *unit = &q->slots[at].unit;
@@ -218,7 +200,7 @@ claim_all(struct tick *t, struct law_class *c)
 		struct law_share *share = &c->line.shares[i];
 		law_share_sort(share, t->q);
 		share->taken = 0;
-		struct claim claim = claim_of(t->q, share, t->cut);
+		struct law_claim claim = claim_of(t->q, share, t->cut);
 		claim.gone = n->gone_count == 0 ? 0 : law_counters_of(n, share->member);
 		if (claim.count > 0 || claim.gone > 0) {
 			e = add_claim(t, claim);
@@ -226,170 +208,32 @@ claim_all(struct tick *t, struct law_class *c)
 	}
 	for (size_t i = 0; i < n->gone_count && e == ERR_OK; i++) {
 		if (law_store_find(&c->line, n->gone[i].member) == NULL) {
-			e = add_claim(t, (struct claim){.gone = n->gone[i].weight, .end = LAW_NO_SLOT});
+			e = add_claim(t, (struct law_claim){.gone = n->gone[i].weight, .end = LAW_NO_SLOT});
 		}
 	}
 	return e;
 }
 
-/* ---- the share x ---- */
+/* ---- the decision of a class ---- */
 
-static int
-by_size(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a;
-	uint64_t y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y ? 1 : 0;
-}
-
-static void
-sift_down(uint64_t *heap, size_t count, size_t at)
-{
-	for (;;) {
-		size_t child = 2 * at + 1;
-		if (child + 1 < count && heap[child + 1] < heap[child]) {
-			child++;
-		}
-		if (child >= count || heap[child] >= heap[at]) {
-			return;
-		}
-		uint64_t swap = heap[child];
-		heap[child] = heap[at];
-		heap[at] = swap;
-		at = child;
-	}
-}
-
-/*
- * The largest x with h(x) = sum of min(c, x) - u - k x >= 0, or 0: the answer where all weights are 1,
- * and a bound where they are not. h is concave, with its top at the k-th largest c; beyond it only the
- * k - 1 larger ones still grow, so k values are kept and sorted.
- */
-static uint64_t
-largest_share(struct tick *t, uint64_t k, uint64_t u)
-{
-	uint64_t *top = t->values; /* a heap of the k largest so far, the least on top */
-	size_t kept = 0;
-	uint64_t rest = 0; /* sum of all that are not in it */
-	for (size_t i = 0; i < t->claim_count; i++) {
-		uint64_t c = t->claims[i].counted + t->claims[i].gone;
-		if (kept < k) {
-			top[kept++] = c;
-			for (size_t j = kept / 2; kept == k && j-- > 0;) {
-				sift_down(top, kept, j);
-			}
-		} else {
-			rest += c < top[0] ? c : top[0];
-			if (c > top[0]) {
-				top[0] = c;
-				sift_down(top, kept, 0);
-			}
-		}
-	}
-	/* Fewer than k members have anything. */
-	if (kept < k || top[0] == 0) {
-		return 0;
-	}
-	/* h at its top: what the others have must make up for u. */
-	if (rest < u) {
-		return 0;
-	}
-	qsort(top, kept, sizeof(*top), by_size);
-	uint64_t sum = rest + top[0];
-	for (size_t i = 1; i < kept; i++) {
-		/* Up to top[i], h falls by i with each step: k claims less the k - i that grow. */
-		if ((sum - u) / i < top[i]) {
-			return (sum - u) / i;
-		}
-		sum += top[i];
-	}
-	return (sum - u) / k < top[kept - 1] ? (sum - u) / k : top[kept - 1];
-}
-
-struct filled {
-	uint64_t counted; /* of the sum */
-	uint64_t all;
-};
-
-/* Fills one member's share in order of arrival, her urgent units first; picks what fits where asked to. */
+/* What fits into one member's share leaves, in order of arrival, her urgent units first. */
 static enum err
-fill(struct tick *t, const struct claim *claim, uint64_t x, bool picks, struct filled *ret, size_t *visits)
+fill(struct tick *t, const struct law_claim *claim, uint64_t x)
 {
-	struct filled f = {.counted = claim->gone < x ? claim->gone : x};
-	f.all = f.counted;
-	uint64_t room = x - f.all;
+	uint64_t room = x - (claim->gone < x ? claim->gone : x);
 	enum err e = ERR_OK;
-	for (int haste = claim->urgent > 0 ? 1 : 0; haste >= 0 && claim->share != NULL; haste--) {
+	for (int haste = claim->urgent > 0 ? 1 : 0; haste >= 0; haste--) {
 		for (uint32_t at = claim->share->head; at != claim->end && room > 0 && e == ERR_OK;
 		     at = t->q->slots[at].next) {
 			const struct law_unit *unit = &t->q->slots[at].unit;
-			++*visits;
-			if ((unit->lane == LAW_URGENT) != (haste == 1) || unit->weight > room) {
-				continue;
-			}
-			room -= unit->weight;
-			f.all += unit->weight;
-			f.counted += unit->counts ? unit->weight : 0;
-			if (picks) {
+			if ((unit->lane == LAW_URGENT) == (haste == 1) && unit->weight <= room) {
+				room -= unit->weight;
 				e = pick_of(t, claim->share, at, false);
 			}
 		}
 	}
-	*ret = f;
 	return e;
 }
-
-/* The same without a walk, where the units are all alike or all of them fit. */
-static bool
-fill_at_once(const struct claim *claim, uint64_t x, struct filled *ret)
-{
-	uint64_t gone = claim->gone < x ? claim->gone : x;
-	uint64_t room = x - gone;
-	uint64_t part = claim->weight < room ? claim->weight : room;
-	bool alike =
-	    claim->weight == claim->count && (claim->counted == 0 || claim->counted == claim->weight);
-	*ret = (struct filled){.all = gone + part,
-			       .counted = gone + (claim->counted < part ? claim->counted : part)};
-	return alike || claim->weight <= room;
-}
-
-/*
- * The largest share with which nobody has more than 1/k: the bound itself, unless units of several
- * deliveries leave gaps; then shares are tried downwards, one by one as long as that costs little, and
- * then in larger steps: a share that is not the largest still keeps the promise. 0: none.
- */
-static uint64_t
-find_share(struct tick *t, uint64_t k, uint64_t u)
-{
-	enum { VISITS_MAX = 4 * 1000 * 1000, STEP = 4 };
-	size_t visits = 0;
-	uint64_t x = largest_share(t, k, u);
-	while (x > 0) {
-		uint64_t sum = 0;
-		uint64_t most = 0;
-		for (size_t i = 0; i < t->claim_count; i++) {
-			struct filled f;
-			if (!fill_at_once(&t->claims[i], x, &f) &&
-			    fill(t, &t->claims[i], x, false, &f, &visits) != ERR_OK) {
-				return 0;
-			}
-			sum += f.counted;
-			most = f.all > most ? f.all : most;
-		}
-		visits += t->claim_count;
-		/* Nobody fills x: with `most` as the share, the same units fit. */
-		if (most == 0 || sum >= u + k * most) {
-			return most;
-		}
-		x = most - 1;
-		if (visits > VISITS_MAX) {
-			x -= x / STEP;
-		}
-	}
-	return 0;
-}
-
-/* ---- the decision of a class ---- */
 
 static struct law_counters *
 change(struct tick *t, unsigned size_class)
@@ -402,16 +246,14 @@ static enum err
 open_gate(struct tick *t, unsigned size_class, uint64_t x)
 {
 	const msec overdue = t->cut - t->law->config.deadline;
-	size_t visits = 0;
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < t->claim_count && e == ERR_OK; i++) {
-		const struct claim *claim = &t->claims[i];
+		const struct law_claim *claim = &t->claims[i];
 		size_t from = t->pick_count;
-		struct filled f;
 		if (claim->share == NULL) {
 			continue;
 		}
-		e = fill(t, claim, x, true, &f, &visits);
+		e = fill(t, claim, x);
 		if (claim->share->taken == claim->weight || e != ERR_OK) {
 			continue;
 		}
@@ -469,7 +311,7 @@ keep_shut(struct tick *t, unsigned size_class, const struct law_counters *was)
 	const bool all = is_overdue(t, was->opened);
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < t->claim_count && e == ERR_OK; i++) {
-		const struct claim *claim = &t->claims[i];
+		const struct law_claim *claim = &t->claims[i];
 		for (uint32_t at = claim->share == NULL ? claim->end : claim->share->head;
 		     at != claim->end && e == ERR_OK; at = t->q->slots[at].next) {
 			const struct law_slot *s = &t->q->slots[at];
@@ -510,14 +352,14 @@ open_patient(struct tick *t, unsigned size_class)
 	for (uint32_t i = 0; i < c->patient.count && e == ERR_OK; i++) {
 		law_share_sort(&c->patient.shares[i], t->q);
 		c->patient.shares[i].taken = 0;
-		struct claim claim = claim_of(t->q, &c->patient.shares[i], t->patient_cut);
+		struct law_claim claim = claim_of(t->q, &c->patient.shares[i], t->patient_cut);
 		if (claim.count > 0) {
 			members += claim.counted > 0 ? 1 : 0;
 			e = add_claim(t, claim);
 		}
 	}
 	for (size_t i = 0; i < t->claim_count && e == ERR_OK && members >= t->law->config.k; i++) {
-		const struct claim *claim = &t->claims[i];
+		const struct law_claim *claim = &t->claims[i];
 		for (uint32_t at = claim->share->head; at != claim->end && e == ERR_OK;
 		     at = t->q->slots[at].next) {
 			e = pick_of(t, claim->share, at, false);
@@ -561,7 +403,9 @@ decide_class(struct tick *t, unsigned size_class)
 	t->unfair = false;
 	if (c->line.count > 0) {
 		e = claim_all(t, c);
-		uint64_t x = e == ERR_OK ? find_share(t, t->law->config.k, was->urgent) : 0;
+		uint64_t x = 0;
+		e = e == ERR_OK ? law_fit(t->q, t->claims, t->claim_count, t->law->config.k, was->urgent, &x)
+				: e;
 		if (e == ERR_OK) {
 			e = x > 0 ? open_gate(t, size_class, x) : keep_shut(t, size_class, was);
 		}
@@ -641,7 +485,6 @@ tick_clear(struct tick *t)
 	free(t->after);
 	free(t->picks);
 	free(t->claims);
-	free(t->values);
 }
 
 static enum err

@@ -80,6 +80,17 @@ struct law_class {
 	struct law_store patient;
 };
 
+/* One member in one class's decision: what came by the cut. */
+struct law_claim {
+	struct law_share *share; /* NULL: has nothing waiting, only gone */
+	uint64_t gone;
+	uint64_t weight; /* waiting, all */
+	uint64_t counted;
+	uint32_t count;
+	uint32_t urgent;
+	uint32_t end; /* the slot behind the last that came by the cut */
+};
+
 /* What a decision of the crowd changes besides the queue. */
 struct law_after {
 	msec tick;
@@ -140,6 +151,16 @@ COHUE_MUST_USE enum err law_counters_copy(const struct law_counters *c, struct l
 /* gone[member] += weight, u += weight. ERR_MEMORY. */
 COHUE_MUST_USE enum err law_counters_add(struct law_counters *c, uint64_t member, uint64_t weight);
 uint64_t law_counters_of(const struct law_counters *c, uint64_t member);
+
+/* law_fit.c */
+/* Steps of a search, each some tens of nanoseconds; beyond, it goes on coarsely: a share that is not the largest still keeps the promise. */
+#define LAW_FIT_WORK_MAX (20 * 1000 * 1000)
+/*
+ * The largest share x with which, every unit that still fits into its member's share released in order of arrival (urgent ones
+ * first), nobody has more than 1/k of all that is released less u; 0: there is none. With that x, somebody fills it. ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err law_fit(const struct law_queue *q, const struct law_claim *claims, size_t count,
+				uint64_t k, uint64_t u, uint64_t *ret_x);
 
 /* law.c: takes a slot out of wherever it stands. */
 void law_displace(struct law *law, uint32_t slot);
