@@ -6,11 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "delivery/delivery.h"
 #include "law/law.h"
 #include "loop/pad.h"
 #include "process/log.h"
 
-enum { BODY_PIECE = 32 * 1024, COMMAND_RECORD = 1024 };
+enum { BODY_PIECE = 32 * 1024, COMMAND_RECORD = 1024, ENVELOPE_RECORD = DELIVERY_FLIGHT + 1 };
 
 static const struct stream_settings stream_limits = {
     .handshake_ms = 60 * MSEC_SECOND,
@@ -109,8 +110,11 @@ static const struct smtp_client_host engine_host = {
 static enum err
 write_command(struct connection *c, struct bytes out)
 {
-	size_t each = COMMAND_RECORD - 1;
-	return c->padded ? stream_write_records(c->stream, out, COMMAND_RECORD, (out.len + each - 1) / each)
+	bool flight = smtp_client_is_in_envelope(&c->client) &&
+		      (smtp_client_offers(&c->client) & SMTP_OFFER_PIPELINING) != 0;
+	size_t record = flight ? ENVELOPE_RECORD : COMMAND_RECORD;
+	size_t each = record - 1;
+	return c->padded ? stream_write_records(c->stream, out, record, (out.len + each - 1) / each)
 			 : stream_write(c->stream, out);
 }
 

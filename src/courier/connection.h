@@ -14,6 +14,9 @@
  * suspend until it has got somewhere; at most one task at a time.
  */
 
+/* Recipients of a delivery to a peer that does not pipeline, or NOOPs in their place. */
+enum { CONNECTION_STEPS = 4 };
+
 /* What all connections share; outlives them. */
 struct connection_settings {
 	struct loop *loop;
@@ -73,9 +76,11 @@ COHUE_MUST_USE enum err connection_open(const struct connection_settings *settin
 					struct connection **ret, struct smtp_result *ret_why,
 					enum smtp_closed *ret_closed);
 /*
- * What an observer sees of it, under TLS 1.3: each flight of commands that is answered together (one command; MAIL, RCPT and DATA where the
- * peer pipelines) is one record of 1024 bytes, or as few as it needs; the message is as many full records as its size
- * class has. The class is size_class at least, and the next one that it goes into where it does not; `how` tells. Where the
+ * What an observer sees of it, under TLS 1.3: EHLO, the message and QUIT around one record of 4096 bytes with MAIL, all RCPT and DATA;
+ * where the peer does not pipeline, around as many of 1024 as there are commands, of which CONNECTION_STEPS are RCPT
+ * or NOOP. All other commands are a record of 1024, too; the message is as many full records as its size class has. Who sends has
+ * seen to it that the envelope goes in (mail.fill, smtp_client_flight).
+ * The class is size_class at least, and the next one that it goes into where it does not; `how` tells. Where the
  * promised records cannot be made the connection ends.
  *
  * Sends one message; recipient() is called for each of mail's recipients before it returns. As smtp_client_send; ERR_OK

@@ -93,6 +93,7 @@ struct sending {
 	struct buf released; /* with the house's trace */
 	struct buf narrow;   /* in seven bits, where the peer needs that */
 	bool disconnected;   /* before the message could have been taken: nothing is decided */
+	bool more;           /* recipients that did not go into this flight of commands */
 };
 
 static void
@@ -276,9 +277,39 @@ count_sent(struct work *w, const struct connection *c)
 	courier->seen_larger += how.larger ? 1 : 0;
 }
 
-/* All that can be decided with this connection. True if it was lost before anything was. */
+/*
+ * No more recipients than an envelope of the common shape takes. The session made the part so that all go in at a peer that
+ * pipelines, as nearly all do; at the others it takes several deliveries.
+ */
+static enum err
+fit_flight(struct sending *s, unsigned offers)
+{
+	size_t count = s->mail.rcpt_count;
+	if (!s->connection->padded || count == 0) {
+		return ERR_OK;
+	}
+	enum err e = ERR_OK;
+	if ((offers & SMTP_OFFER_PIPELINING) != 0) {
+		e = smtp_client_flight(offers, &s->mail, DELIVERY_FLIGHT, &count);
+		/* A single one is sent in any case. */
+		count = count == 0 ? 1 : count < DELIVERY_RECIPIENTS ? count : DELIVERY_RECIPIENTS;
+	} else {
+		count = count < CONNECTION_STEPS ? count : CONNECTION_STEPS;
+		s->mail.fill = CONNECTION_STEPS - count;
+	}
+	if (e == ERR_OK) {
+		s->more = count < s->mail.rcpt_count;
+		s->mail.rcpt_count = count;
+	}
+	return e;
+}
+
+/*
+ * All that can be decided with this connection. True if it was lost before anything was. *ret_more: it went well, and
+ * others of the recipients are next.
+ */
 static bool
-send_over(struct work *w, struct connection *c)
+send_over(struct work *w, struct connection *c, bool *ret_more)
 {
 	struct sending s = {.work = w, .connection = c};
 	struct bytes body = BYTES_EMPTY;
@@ -303,6 +334,7 @@ send_over(struct work *w, struct connection *c)
 			s.mail.ret = (enum smtp_ret)w->part.ret;
 			s.mail.envid = bytes_slice(w->part.envid, 0, SMTP_ENVID_MAX);
 			gather_recipients(&s, can_utf8);
+			e = fit_flight(&s, offers);
 		}
 		if (e == ERR_OK && s.mail.rcpt_count > 0) {
 			unsigned class = law_size_class(delivery_wire_size(buf_bytes(&w->message)));
@@ -320,6 +352,7 @@ send_over(struct work *w, struct connection *c)
 	arena_clear(&s.arena);
 	buf_wipe(&s.released);
 	buf_wipe(&s.narrow);
+	*ret_more = s.more && !s.disconnected && any_open(w);
 	return s.disconnected;
 }
 
@@ -348,7 +381,8 @@ try_target(struct work *w, const struct route_target *target)
 	struct courier *c = w->courier;
 	enum smtp_tls_policy policy = policy_of(&c->host->config);
 	bool fresh = false;
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 3;) {
+		bool more = false;
 		struct connection *connection = NULL;
 		struct smtp_result why;
 		enum smtp_closed how = SMTP_CLOSED_LOST;
@@ -358,6 +392,7 @@ try_target(struct work *w, const struct route_target *target)
 		if (e == ERR_AUTH && policy == SMTP_TLS_PREFER) {
 			/* It offers encryption and cannot do it: in clear, as if it had not. */
 			policy = SMTP_TLS_NONE;
+			i++;
 			continue;
 		}
 		if (e != ERR_OK) {
@@ -365,11 +400,16 @@ try_target(struct work *w, const struct route_target *target)
 			return;
 		}
 		bool used = connection->messages > 0;
-		bool lost = send_over(w, connection);
+		bool lost = send_over(w, connection, &more);
 		pool_put(c->pool, &connection);
+		if (more) {
+			/* Each round decides one recipient at least. */
+			continue;
+		}
 		if (!lost || !used) {
 			return;
 		}
+		i++;
 		/* A used connection may have been closed by its idle peer: that says nothing of a new one. */
 		fresh = true;
 	}

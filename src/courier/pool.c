@@ -300,7 +300,8 @@ pool_put(struct pool *p, struct connection **conn)
 	if (h == NULL || h->open == 0) {
 		panic("a connection that is not the pool's");
 	}
-	if (!connection_is_ready(c) || c->messages >= POOL_MESSAGES ||
+	bool pipelines = (smtp_client_offers(&c->client) & SMTP_OFFER_PIPELINING) != 0;
+	if (!connection_is_ready(c) || c->messages >= (pipelines ? POOL_MESSAGES : POOL_STEPPING) ||
 	    (!timer_is_running(&p->sweep) &&
 	     timer_start_after(p->settings->loop, &p->sweep, SWEEP_MS) != ERR_OK)) {
 		connection_finish(&c);

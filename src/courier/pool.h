@@ -14,6 +14,7 @@
 enum {
 	POOL_PER_HOST = 3,
 	POOL_MESSAGES = 100,          /* over one connection */
+	POOL_STEPPING = 3,            /* to a peer without pipelining: Exim hangs up after ten NOOPs */
 	POOL_IDLE_MS = 1500,          /* kept for the next message of the same batch */
 	POOL_REMEMBER_MS = 60 * 1000, /* a failure */
 	POOL_HOSTS_MAX = 2048,

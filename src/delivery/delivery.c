@@ -102,6 +102,29 @@ delivery_seal_blob(struct delivery *d, const uint8_t account[SEALED_ID_LEN], str
 	return e;
 }
 
+size_t
+delivery_fitting(const struct courier_part *part, size_t first)
+{
+	/* The longest forms; of ENVID each octet may become three (RFC 3461 section 4). */
+	static const char mail[] = "RSET\r\nMAIL FROM:<> SIZE=18446744073709551615 BODY=8BITMIME SMTPUTF8 "
+				   "RET=FULL ENVID=\r\nDATA\r\n";
+	static const char rcpt[] = "RCPT TO:<>\r\n";
+	static const char notify[] = " NOTIFY=SUCCESS,FAILURE,DELAY";
+	static const char orcpt[] = " ORCPT=";
+	size_t octets = sizeof(mail) - 1 + part->sender.len + 3 * part->envid.len;
+	size_t count = 0;
+	for (size_t i = first; i < part->recipient_count && count < DELIVERY_RECIPIENTS; i++, count++) {
+		const struct courier_recipient *r = &part->recipients[i];
+		octets += sizeof(rcpt) - 1 + r->address.len;
+		octets += r->notify != 0 ? sizeof(notify) - 1 : 0;
+		octets += r->orcpt.len > 0 ? sizeof(orcpt) - 1 + r->orcpt.len : 0;
+		if (octets > DELIVERY_FLIGHT && count > 0) {
+			break;
+		}
+	}
+	return count;
+}
+
 static enum err
 put_part(struct buf *parts, uint8_t kind, const uint8_t account[SEALED_ID_LEN], const struct blob_ref *ref,
 	 uint64_t quota, uint32_t epoch, struct bytes body)

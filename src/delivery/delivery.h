@@ -53,6 +53,17 @@ enum { DELIVERY_WIRE_ROOM = 4096 };
 uint64_t delivery_wire_size(struct bytes message);
 
 /*
+ * A delivery's envelope leaves as one record of DELIVERY_FLIGHT bytes of commands, whoever it is for; who has more recipients at one
+ * domain than go in makes several deliveries, and each weighs (sealed/spool.h: weight). How many of the part's recipients from
+ * `first` on one takes: at least one, if there is one. An upper bound of what the courier will say, whatever the peer offers.
+ */
+enum {
+	DELIVERY_FLIGHT = 4095,
+	DELIVERY_RECIPIENTS = 100 /* that each server takes (RFC 5321 section 4.5.3.1.8) */
+};
+size_t delivery_fitting(const struct courier_part *part, size_t first);
+
+/*
  * Seals it to one account: gives the chunks of a blob of its own to fn, then appends one element of
  * MIX_PUT's list of parts. The stored size is charged to the account. ERR_LIMIT, ERR_FORMAT, ERR_MEMORY, or what fn said.
  */

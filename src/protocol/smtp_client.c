@@ -504,6 +504,12 @@ smtp_client_offers(const struct smtp_client *c)
 }
 
 bool
+smtp_client_is_in_envelope(const struct smtp_client *c)
+{
+	return c->state == SMTP_CLIENT_ENVELOPE;
+}
+
+bool
 smtp_client_is_in_body(const struct smtp_client *c)
 {
 	return c->state == SMTP_CLIENT_BODY || c->state == SMTP_CLIENT_FINAL;

@@ -91,6 +91,11 @@ struct smtp_client_mail {
 	bool needs_utf8; /* an address or a header field has */
 	enum smtp_ret ret;
 	struct bytes envid; /* decoded */
+	/*
+	 * NOOPs before DATA (RFC 5321 section 4.1.1.9), for peers without pipelining: who counts exchanges cannot tell how
+	 * many of them were recipients.
+	 */
+	size_t fill;
 };
 
 struct smtp_client_host {
@@ -164,10 +169,18 @@ bool smtp_client_is_closed(const struct smtp_client *c);
 bool smtp_client_is_tls(const struct smtp_client *c);
 /* SMTP_OFFER_… of the last EHLO. */
 unsigned smtp_client_offers(const struct smtp_client *c);
+/* True while the output is RSET, MAIL, RCPT, NOOP or DATA of a message: all of them at once where the peer pipelines. */
+bool smtp_client_is_in_envelope(const struct smtp_client *c);
 /* True while the output is message, and no command. */
 bool smtp_client_is_in_body(const struct smtp_client *c);
 /* How many octets a body becomes on the way: dots doubled, and the end (RFC 5321 section 4.5.2). */
 uint64_t smtp_client_body_size(struct bytes body);
+/*
+ * How many of mail's recipients, from the front, go into one flight of commands with RSET, MAIL and DATA that is no longer than
+ * `octets`; for a peer with these offers. ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err smtp_client_flight(unsigned offers, const struct smtp_client_mail *mail,
+					   size_t octets, size_t *ret_count);
 /* Octets of the peer's SIZE, 0 when it set none. */
 uint64_t smtp_client_peer_size(const struct smtp_client *c);
 

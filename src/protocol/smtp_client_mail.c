@@ -9,7 +9,7 @@ enum verdict { VERDICT_OPEN, VERDICT_ACCEPTED, VERDICT_TOLD };
 
 enum body_state { BODY_LINE_START, BODY_TEXT, BODY_CR };
 
-/* The commands of a transaction have places: RSET where needed, MAIL, each RCPT, DATA. */
+/* The commands of a transaction have places: RSET where needed, MAIL, each RCPT, NOOPs, DATA. */
 static size_t
 place_of_mail(const struct smtp_client *c)
 {
@@ -17,9 +17,15 @@ place_of_mail(const struct smtp_client *c)
 }
 
 static size_t
-place_of_data(const struct smtp_client *c)
+place_of_fill(const struct smtp_client *c)
 {
 	return place_of_mail(c) + 1 + c->mail->rcpt_count;
+}
+
+static size_t
+place_of_data(const struct smtp_client *c)
+{
+	return place_of_fill(c) + c->mail->fill;
 }
 
 static void
@@ -101,26 +107,24 @@ put_dsn_of_rcpt(const struct smtp_client_rcpt *r, struct buf *out)
 }
 
 static enum err
-put_rcpt(const struct smtp_client *c, size_t index, struct buf *out)
+put_rcpt(unsigned offers, const struct smtp_client_rcpt *r, struct buf *out)
 {
-	const struct smtp_client_rcpt *r = &c->mail->rcpts[index];
 	enum err e = buf_append_str(out, "RCPT TO:<");
 	e = e == ERR_OK ? buf_append(out, r->mailbox) : e;
 	e = e == ERR_OK ? buf_append_byte(out, '>') : e;
-	if (e == ERR_OK && (c->offers & SMTP_OFFER_DSN) != 0) {
+	if (e == ERR_OK && (offers & SMTP_OFFER_DSN) != 0) {
 		e = put_dsn_of_rcpt(r, out);
 	}
 	return e == ERR_OK ? buf_append_str(out, "\r\n") : e;
 }
 
 static enum err
-put_mail(const struct smtp_client *c, struct buf *out)
+put_mail(unsigned offers, const struct smtp_client_mail *m, struct buf *out)
 {
-	const struct smtp_client_mail *m = c->mail;
 	enum err e = buf_append_str(out, "MAIL FROM:<");
 	e = e == ERR_OK ? buf_append(out, m->sender) : e;
 	e = e == ERR_OK ? buf_append_byte(out, '>') : e;
-	if (e == ERR_OK && (c->offers & SMTP_OFFER_SIZE) != 0 && m->size > 0) {
+	if (e == ERR_OK && (offers & SMTP_OFFER_SIZE) != 0 && m->size > 0) {
 		e = buf_append_str(out, " SIZE=");
 		e = e == ERR_OK ? buf_append_u64(out, m->size) : e;
 	}
@@ -130,7 +134,7 @@ put_mail(const struct smtp_client *c, struct buf *out)
 	if (e == ERR_OK && m->needs_utf8) {
 		e = buf_append_str(out, " SMTPUTF8");
 	}
-	bool dsn = (c->offers & SMTP_OFFER_DSN) != 0;
+	bool dsn = (offers & SMTP_OFFER_DSN) != 0;
 	if (e == ERR_OK && dsn && m->ret != SMTP_RET_UNSAID) {
 		e = buf_append_str(out, m->ret == SMTP_RET_FULL ? " RET=FULL" : " RET=HDRS");
 	}
@@ -148,12 +152,36 @@ put_command(const struct smtp_client *c, size_t place, struct buf *out)
 		return buf_append_str(out, "RSET\r\n");
 	}
 	if (place == place_of_mail(c)) {
-		return put_mail(c, out);
+		return put_mail(c->offers, c->mail, out);
 	}
 	if (place == place_of_data(c)) {
 		return buf_append_str(out, "DATA\r\n");
 	}
-	return put_rcpt(c, place - place_of_mail(c) - 1, out);
+	if (place >= place_of_fill(c)) {
+		return buf_append_str(out, "NOOP\r\n");
+	}
+	return put_rcpt(c->offers, &c->mail->rcpts[place - place_of_mail(c) - 1], out);
+}
+
+enum err
+smtp_client_flight(unsigned offers, const struct smtp_client_mail *mail, size_t octets, size_t *ret_count)
+{
+	static const size_t around = sizeof("RSET\r\nDATA\r\n") - 1;
+	struct buf out = BUF_INIT(SMTP_CLIENT_OUT_HIGH);
+	size_t count = 0;
+	enum err e = put_mail(offers, mail, &out);
+	for (bool fits = true; e == ERR_OK && fits && count < mail->rcpt_count;) {
+		e = put_rcpt(offers, &mail->rcpts[count], &out);
+		fits = e == ERR_OK && out.len + around <= octets;
+		count += fits ? 1 : 0;
+	}
+	/* What is longer than the buffer is longer than any flight. */
+	e = e == ERR_LIMIT ? ERR_OK : e;
+	if (e == ERR_OK) {
+		*ret_count = count;
+	}
+	buf_wipe(&out);
+	return e;
 }
 
 /* True when no command is still to be written: all are, or the rest would be in vain. */
@@ -376,11 +404,11 @@ reply_envelope(struct smtp_client *c, const struct smtp_result *result)
 		}
 	} else if (place == place_of_mail(c)) {
 		reply_mail(c, result);
-	} else if (!data) {
-		reply_rcpt(c, place - place_of_mail(c) - 1, result);
-	} else {
+	} else if (data) {
 		reply_data(c, result);
 		return;
+	} else if (place < place_of_fill(c)) {
+		reply_rcpt(c, place - place_of_mail(c) - 1, result);
 	}
 	if (c->state != SMTP_CLIENT_ENVELOPE) {
 		return;

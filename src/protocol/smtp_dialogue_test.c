@@ -11,6 +11,7 @@
  *   T+seconds        time passes
  *   H: accept | reply CODE ENHANCED TEXT | tls | release | shutdown | wake | lost | quit
  *   E: event         what the host was told; when there is one E line, all events must be there
+ *   set fill N   client: before all M lines: NOOPs before DATA
  *   M: SENDER FLAGS RCPT...   client: a message to send when ready (- for <>, flags 8, u, d, -)
  *   B: text          client: its body, with escapes
  *
@@ -411,7 +412,11 @@ set_option(struct player *p, const char *text)
 	unsigned value;
 	assert_int_equal(sscanf(text, "%31s %u", name, &value), 2);
 	struct smtp_server_config *c = &p->server_config;
-	if (strcmp(name, "manual") == 0) {
+	if (strcmp(name, "fill") == 0) {
+		for (size_t i = 0; i < MAILS_MAX; i++) {
+			p->messages[i].mail.fill = value;
+		}
+	} else if (strcmp(name, "manual") == 0) {
 		p->manual = value != 0;
 	} else if (strcmp(name, "hold") == 0) {
 		p->hold = value != 0;

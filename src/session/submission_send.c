@@ -25,7 +25,8 @@ enum {
 	LEAVING_ROOM = 1 << 20,   /* boundaries of very many parts */
 	UNIT_AROUND = 128 * 1024, /* what the mixer adds to the parts on their way to the store */
 	REPORT_ROOM = 256 * 1024,
-	COPIES = 5, /* of a message in memory while it is being sent, besides the one that came */
+	COPIES = 5,    /* of a message in memory while it is being sent, besides the one that came */
+	OWN_PARTS = 2, /* of a unit: the author's copy and her report */
 	SENT_TRIES = 4,
 	SENT_PAUSE_MS = 500,
 };
@@ -58,6 +59,7 @@ struct sending {
 	struct buf leaving; /* the message as it leaves, without Date */
 	struct buf parts;
 	uint32_t part_count;
+	size_t deliveries; /* of the parts, those that leave the house */
 	uint8_t unit[IPC_UNIT];
 	struct upload upload;
 	enum submission_sent sent;
@@ -153,9 +155,22 @@ add_domain(struct sending *s, struct delivery *d, const struct spool_key *key, s
 						       .orcpt = envelope_view(v, r->orcpt)};
 		}
 	}
-	enum err e = delivery_add_courier(d, &part, key->epoch, key->public_key, s->unit, s->part_count,
-					  upload_chunk, &s->upload, &s->parts);
-	s->part_count += e == ERR_OK ? 1 : 0;
+	enum err e = ERR_OK;
+	size_t all = part.recipient_count;
+	for (size_t at = 0; at < all && e == ERR_OK;) {
+		part.recipients = list;
+		part.recipient_count = all;
+		size_t n = delivery_fitting(&part, at);
+		part.recipients = list + at;
+		part.recipient_count = n;
+		e = s->part_count + v->target_count < SPOOL_PARTS_MAX - OWN_PARTS
+			? delivery_add_courier(d, &part, key->epoch, key->public_key, s->unit, s->part_count,
+					       upload_chunk, &s->upload, &s->parts)
+			: ERR_LIMIT;
+		s->part_count += e == ERR_OK ? 1 : 0;
+		s->deliveries += e == ERR_OK ? 1 : 0;
+		at += n;
+	}
 	free(list);
 	return e;
 }
@@ -375,7 +390,7 @@ put_unit(struct sending *s)
 	struct submission_lane wait = how_it_waits(s->envelope, s->member);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
 				.size = delivery_wire_size(buf_bytes(&s->leaving)),
-				.weight = (uint16_t)(v->domain_count + (v->target_count > 0 ? 1 : 0)),
+				.weight = (uint16_t)(s->deliveries + (v->target_count > 0 ? 1 : 0)),
 				.lane = (uint8_t)wait.lane,
 				.hold = (uint64_t)wait.hold,
 				/* What a program sends by itself is nobody in the crowd. */

@@ -18,6 +18,7 @@ from harness.sink import Sink
 from harness.wait import wait_until
 
 FULL = 16384
+ENVELOPE = 4096
 
 
 def letter(size: int, subject: str = "x") -> bytes:
@@ -195,7 +196,7 @@ class Leaving(unittest.TestCase):
                 with self.subTest(size=size):
                     sizes_seen, arrived = self.seen(letter(size))
                     # EHLO; MAIL, RCPT and DATA in one; the message; QUIT.
-                    self.assertEqual(sizes_seen, [1024] * 2 + [FULL] * records + [1024])
+                    self.assertEqual(sizes_seen, [1024, ENVELOPE] + [FULL] * records + [1024])
                     self.assertGreater(len(arrived), size)
         status = self.status()
         self.assertEqual((status["delivered_unpadded"], status["class_exceeded"]), (0, 0))
@@ -223,19 +224,47 @@ class Leaving(unittest.TestCase):
         self.assertEqual(sizes[2:-1], [FULL] * 16)
         self.assertEqual(self.status()["class_exceeded"], 1)
 
-    def test_the_number_of_recipients_at_a_host_shows_only_where_it_does_not_pipeline(self) -> None:
-        self.world()
-        one, _ = self.seen(letter(500))
-        ten, _ = self.seen(letter(500), recipients=10)
-        self.assertEqual(one, ten)
-        self.assertEqual(sum(line.startswith("RCPT") for line in self.sink.sessions[-1]), 10)
-        many, _ = self.seen(letter(500), recipients=60)
-        self.assertEqual(many, [1024] + [1024] * (len(many) - 6) + [FULL] * 4 + [1024])
+    def deliveries(self, recipients: list[str], many: int) -> list[list[int]]:
+        """The sizes of records of each delivery of one letter, in connections of their own or one behind the other."""
+        first, count = self.line.connections, len(self.sink.messages)
+        with self.house.smtp(self.alice) as client:
+            client.sendmail(self.alice.address, recipients, letter(500))
+        wait_until(lambda: len(self.sink.messages) == count + many, 20, "deliveries")
+        wait_until(lambda: all(said[-1] == "QUIT" for said in self.sink.sessions[first:]), 20, "the ends of the connections")
+        settle(self.line)
+        told = [line[9:-1] for said in self.sink.sessions[first:] for line in said if line.startswith("RCPT")]
+        self.assertEqual(sorted(told), sorted(recipients))
+        found = []
+        for number in range(first + 1, self.line.connections + 1):
+            sizes = [r.size for r in self.line.records if r.connection == number and r.outgoing and r.kind == 23]
+            # Finished and EHLO before, QUIT and close_notify behind; in between nothing but deliveries.
+            self.assertEqual((sizes[1], sizes[-2:]), (1024, [1024, 3]))
+            rest = sizes[2:-2]
+            while rest:
+                end = next((n for n, (a, b) in enumerate(zip(rest, rest[1:]), 1) if a == FULL != b), len(rest))
+                found.append(rest[:end])
+                rest = rest[end:]
+        return found
 
-    def test_without_pipelining_each_command_is_a_record(self) -> None:
+    def test_a_delivery_has_the_same_records_whoever_and_however_many_it_is_for(self) -> None:
+        self.world()
+        usual = [[ENVELOPE] + [FULL] * 4]
+        short, long = "p{}@sink.test", "somebody.with.a.very.long.name.of.nearly.sixty.four.letters.{}@mail.sink.test"
+        self.assertEqual(self.deliveries([short.format(0)], 1), usual)
+        self.assertEqual(self.deliveries([long.format(0)], 1), usual)
+        self.assertEqual(self.deliveries([short.format(n) for n in range(60)], 1), usual)
+        # These do not go into one envelope: two deliveries, and each counts in the crowd.
+        self.assertEqual(self.deliveries([long.format(n) for n in range(60)], 2), usual * 2)
+        status = self.status()
+        self.assertEqual((status["delivered"], status["delivered_unpadded"]), (122, 0))
+
+    def test_without_pipelining_a_delivery_has_always_as_many_commands(self) -> None:
         self.world(pipelining=False)
-        sizes, _ = self.seen(letter(500), recipients=3)
-        self.assertEqual(sizes, [1024] * (1 + 1 + 3 + 1) + [FULL] * 4 + [1024])
+        # MAIL, four times RCPT or NOOP, DATA.
+        usual = [[1024] * 6 + [FULL] * 4]
+        self.assertEqual(self.deliveries(["p@sink.test"], 1), usual)
+        self.assertEqual(self.deliveries([f"p{n}@sink.test" for n in range(4)], 1), usual)
+        self.assertEqual(self.deliveries([f"p{n}@sink.test" for n in range(14)], 4), usual * 4)
 
     def test_older_tls_is_told_as_unpadded(self) -> None:
         self.world(maximum=ssl.TLSVersion.TLSv1_2)
