@@ -99,7 +99,8 @@ enum imap_status_item {
 	IMAP_STATUS_HIGHESTMODSEQ = 32, /* RFC 7162 */
 	IMAP_STATUS_SIZE = 64,          /* RFC 8438 */
 	IMAP_STATUS_DELETED = 128,      /* RFC 9051, RFC 9208 */
-	IMAP_STATUS_APPENDLIMIT = 256   /* RFC 7889 */
+	IMAP_STATUS_APPENDLIMIT = 256,  /* RFC 7889 */
+	IMAP_STATUS_MAILBOXID = 512     /* RFC 8474 */
 };
 
 enum imap_list_select { /* RFC 5258 */
@@ -144,13 +145,20 @@ enum imap_fetch_kind {
 	IMAP_FETCH_BODY,        /* without section: the non-extensible structure */
 	IMAP_FETCH_BODYSTRUCTURE,
 	IMAP_FETCH_UID,
-	IMAP_FETCH_MODSEQ, /* RFC 7162 */
-	IMAP_FETCH_SECTION /* BODY[...] and BODY.PEEK[...] */
+	IMAP_FETCH_MODSEQ,   /* RFC 7162 */
+	IMAP_FETCH_SECTION,  /* BODY[...] and BODY.PEEK[...] */
+	IMAP_FETCH_SAVEDATE, /* RFC 8514 */
+	IMAP_FETCH_EMAILID,  /* RFC 8474 */
+	IMAP_FETCH_THREADID,
+	IMAP_FETCH_PREVIEW,    /* RFC 8970; lazy */
+	IMAP_FETCH_BINARY,     /* RFC 3516: BINARY[...] and BINARY.PEEK[...]; section.path alone */
+	IMAP_FETCH_BINARY_SIZE /* BINARY.SIZE[...] */
 };
 
 struct imap_fetch_item {
 	enum imap_fetch_kind kind;
 	bool peek;
+	bool lazy;    /* PREVIEW (LAZY): only where it is at hand */
 	bool partial; /* <start.count> was given */
 	uint32_t start;
 	uint32_t count; /* at least 1 */
@@ -183,7 +191,12 @@ enum imap_search_op {
 	IMAP_SEARCH_SET,    /* set, sequence numbers */
 	IMAP_SEARCH_MODSEQ, /* number (RFC 7162); the optional entry name is read and ignored */
 	IMAP_SEARCH_OLDER,  /* number, seconds (RFC 5032) */
-	IMAP_SEARCH_YOUNGER
+	IMAP_SEARCH_YOUNGER,
+	IMAP_SEARCH_SAVEDBEFORE, /* day: the time of saving (RFC 8514); SAVEDATESUPPORTED is ALL */
+	IMAP_SEARCH_SAVEDON,
+	IMAP_SEARCH_SAVEDSINCE,
+	IMAP_SEARCH_EMAILID, /* text (RFC 8474) */
+	IMAP_SEARCH_THREADID /* text */
 };
 
 /* Depth of the tree at most IMAP_SEARCH_DEPTH_MAX, all keys at most IMAP_SEARCH_KEYS_MAX. */

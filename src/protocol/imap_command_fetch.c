@@ -132,11 +132,65 @@ static const struct {
     {"BODYSTRUCTURE", IMAP_FETCH_BODYSTRUCTURE},
     {"UID", IMAP_FETCH_UID},
     {"MODSEQ", IMAP_FETCH_MODSEQ},
+    {"SAVEDATE", IMAP_FETCH_SAVEDATE},
+    {"EMAILID", IMAP_FETCH_EMAILID},
+    {"THREADID", IMAP_FETCH_THREADID},
 };
+
+/* RFC 3516: part numbers alone, and no partial for the size. */
+static bool
+take_binary(struct imap_lexer *l, struct items *items)
+{
+	static const struct {
+		const char *name;
+		enum imap_fetch_kind kind;
+		bool peek;
+	} forms[] = {{"BINARY[", IMAP_FETCH_BINARY, false},
+		     {"BINARY.PEEK[", IMAP_FETCH_BINARY, true},
+		     {"BINARY.SIZE[", IMAP_FETCH_BINARY_SIZE, true}};
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct bytes name = bytes_str(forms[i].name);
+		if (!bytes_starts_with_nocase(l->rest, forms[i].name)) {
+			continue;
+		}
+		l->rest = bytes_from(l->rest, name.len);
+		struct imap_fetch_item *item = add_item(l, items, forms[i].kind);
+		if (item != NULL) {
+			item->peek = forms[i].peek;
+			take_section(l, &item->section);
+			if (item->section.kind != IMAP_SECTION_ALL) {
+				imap_lex_fail(l, ERR_FORMAT, "Part numbers alone go with BINARY");
+			}
+			if (item->kind == IMAP_FETCH_BINARY) {
+				take_partial(l, item);
+			}
+		}
+		return true;
+	}
+	return false;
+}
+
+/* RFC 8970 section 3.1: LAZY is the one modifier there is. */
+static void
+take_preview(struct imap_lexer *l, struct items *items)
+{
+	struct imap_fetch_item *item = add_item(l, items, IMAP_FETCH_PREVIEW);
+	if (item != NULL && bytes_starts_with_nocase(l->rest, " (LAZY)")) {
+		l->rest = bytes_from(l->rest, 7);
+		item->lazy = true;
+	}
+}
 
 static void
 take_item(struct imap_lexer *l, struct items *items)
 {
+	if (take_binary(l, items)) {
+		return;
+	}
+	if (imap_lex_word(l, "PREVIEW")) {
+		take_preview(l, items);
+		return;
+	}
 	bool peek = bytes_starts_with_nocase(l->rest, "BODY.PEEK[");
 	if (peek || bytes_starts_with_nocase(l->rest, "BODY[")) {
 		l->rest = bytes_from(l->rest, peek ? 10 : 5);

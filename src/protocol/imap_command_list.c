@@ -20,6 +20,7 @@ static const struct named_bit status_names[] = {
     {"SIZE", IMAP_STATUS_SIZE},
     {"DELETED", IMAP_STATUS_DELETED},
     {"APPENDLIMIT", IMAP_STATUS_APPENDLIMIT},
+    {"MAILBOXID", IMAP_STATUS_MAILBOXID},
     {NULL, 0},
 };
 

@@ -322,8 +322,10 @@ day_of(int64_t seconds, int zone_minutes)
 static enum imap_match
 match_day(const struct imap_search_key *key, int64_t day)
 {
-	bool before = key->op == IMAP_SEARCH_BEFORE || key->op == IMAP_SEARCH_SENTBEFORE;
-	bool on = key->op == IMAP_SEARCH_ON || key->op == IMAP_SEARCH_SENTON;
+	bool before = key->op == IMAP_SEARCH_BEFORE || key->op == IMAP_SEARCH_SENTBEFORE ||
+		      key->op == IMAP_SEARCH_SAVEDBEFORE;
+	bool on =
+	    key->op == IMAP_SEARCH_ON || key->op == IMAP_SEARCH_SENTON || key->op == IMAP_SEARCH_SAVEDON;
 	return yes(before ? day < key->day : on ? day == key->day : day >= key->day);
 }
 
@@ -449,6 +451,16 @@ match_key(struct search *s, const struct imap_search_key *key, unsigned depth)
 			   m->internal.seconds <= s->now - (int64_t)key->number);
 	case IMAP_SEARCH_YOUNGER:
 		return yes(is_within(s, key->number));
+	case IMAP_SEARCH_SAVEDBEFORE:
+	case IMAP_SEARCH_SAVEDON:
+	case IMAP_SEARCH_SAVEDSINCE:
+		return match_day(key, m->saved != 0 ? day_of(m->saved, 0)
+						    : day_of(m->internal.seconds, m->internal.zone));
+	case IMAP_SEARCH_EMAILID:
+		return yes(bytes_equal(m->email_id, key->text));
+	case IMAP_SEARCH_THREADID:
+		return m->thread_id.ptr == NULL ? IMAP_NEEDS_ENVELOPE
+						: yes(bytes_equal(m->thread_id, key->text));
 	}
 	fail(s, ERR_FORMAT);
 	return IMAP_MATCH_NO;

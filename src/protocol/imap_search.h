@@ -39,6 +39,9 @@ struct imap_search_message {
 	uint64_t size;
 	uint64_t modseq;
 	struct imap_time internal;
+	uint32_t saved; /* seconds since 1970 UTC; 0: unknown, the internal date stands for it (RFC 8514) */
+	struct bytes email_id;  /* RFC 8474 */
+	struct bytes thread_id; /* ptr NULL: not loaded; comes with the envelope. Empty: NIL */
 
 	const struct mail_envelope *envelope;   /* NULL: not loaded */
 	struct bytes header;                    /* ptr NULL: not loaded; else the outermost header */

@@ -140,12 +140,14 @@ bool
 imap_fetch_sets_seen(const struct imap_fetch_item *item)
 {
 	return item->kind == IMAP_FETCH_RFC822 || item->kind == IMAP_FETCH_RFC822_TEXT ||
-	       (item->kind == IMAP_FETCH_SECTION && !item->peek);
+	       ((item->kind == IMAP_FETCH_SECTION || item->kind == IMAP_FETCH_BINARY) && !item->peek);
 }
 
 bool
 imap_fetch_needs_message(const struct imap_fetch_item *item)
 {
 	return item->kind == IMAP_FETCH_RFC822 || item->kind == IMAP_FETCH_RFC822_HEADER ||
-	       item->kind == IMAP_FETCH_RFC822_TEXT || item->kind == IMAP_FETCH_SECTION;
+	       item->kind == IMAP_FETCH_RFC822_TEXT || item->kind == IMAP_FETCH_SECTION ||
+	       item->kind == IMAP_FETCH_BINARY || item->kind == IMAP_FETCH_BINARY_SIZE ||
+	       item->kind == IMAP_FETCH_PREVIEW;
 }

@@ -37,7 +37,7 @@ COHUE_MUST_USE enum err imap_section_filter(const struct imap_section *section, 
 					    struct buf *out);
 /* The part of text that <start.count> asks for; all of it without. Empty past the end. */
 struct bytes imap_section_partial(const struct imap_fetch_item *item, struct bytes text);
-/* True where fetching the item sets \Seen: BODY[...] without PEEK, RFC822, RFC822.TEXT. */
+/* True where fetching the item sets \Seen: BODY[...] and BINARY[...] without PEEK, RFC822, RFC822.TEXT. */
 bool imap_fetch_sets_seen(const struct imap_fetch_item *item);
 /* True where the message's octets are needed to answer the item; false: the summary and the fold suffice. */
 bool imap_fetch_needs_message(const struct imap_fetch_item *item);

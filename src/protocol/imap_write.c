@@ -249,13 +249,14 @@ void
 imap_write_section_name(struct imap_writer *w, const struct imap_fetch_item *item)
 {
 	const struct imap_section *s = &item->section;
-	if (item->kind != IMAP_FETCH_SECTION) {
+	bool binary = item->kind == IMAP_FETCH_BINARY || item->kind == IMAP_FETCH_BINARY_SIZE;
+	if (item->kind != IMAP_FETCH_SECTION && !binary) {
 		imap_write_text(w, item->kind == IMAP_FETCH_RFC822          ? "RFC822"
 				   : item->kind == IMAP_FETCH_RFC822_HEADER ? "RFC822.HEADER"
 									    : "RFC822.TEXT");
 		return;
 	}
-	imap_write_text(w, "BODY[");
+	imap_write_text(w, item->kind == IMAP_FETCH_BINARY ? "BINARY[" : binary ? "BINARY.SIZE[" : "BODY[");
 	for (size_t i = 0; i < s->path_len; i++) {
 		imap_write_text(w, i > 0 ? "." : "");
 		imap_write_number(w, s->path[i]);

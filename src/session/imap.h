@@ -128,6 +128,9 @@ void imap_do_search(struct imap *im);
 void imap_do_fetch(struct imap *im);
 void imap_do_store(struct imap *im);
 void imap_do_copy(struct imap *im);
+enum { IMAP_MAILBOX_ID_MAX = 24 };
+/* Its MAILBOXID (RFC 8474), without parentheses: a renamed mailbox keeps it, no other ever gets it. */
+void imap_mailbox_id(const struct fold_mailbox *box, char ret[IMAP_MAILBOX_ID_MAX]);
 /* STATUS items of a mailbox, "* STATUS name (...)". */
 void imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t items);
 

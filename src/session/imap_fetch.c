@@ -5,30 +5,9 @@
 #include "mail/summary.h"
 #include "protocol/imap_section.h"
 #include "protocol/imap_structure.h"
-#include "session/imap.h"
+#include "session/imap_fetch.h"
 
 enum { DIRECT = 16 * 1024 }; /* octets from here on are sent without another copy */
-
-struct fetching {
-	struct imap *im;
-	const struct imap_command *command;
-	struct message_item *items;
-	size_t count;
-	bool *seen; /* items whose \Seen this command has set; NULL: none */
-	enum message_want want;
-	bool needs_card;
-	bool says_flags;
-	bool says_modseq;
-	bool needs_structure;
-	unsigned gone;
-	unsigned damaged;
-	enum err failed; /* a temporary failure: what was not answered */
-	/* Of the present message: */
-	struct arena arena;
-	struct message *message;
-	struct mail_structure structure;
-	bool structure_ready;
-};
 
 static bool
 of_whole(const struct imap_fetch_item *item)
@@ -40,8 +19,8 @@ of_whole(const struct imap_fetch_item *item)
 static bool
 within_header(const struct imap_fetch_item *item)
 {
-	if (item->kind == IMAP_FETCH_RFC822_HEADER) {
-		return true;
+	if (item->kind == IMAP_FETCH_RFC822_HEADER || item->kind == IMAP_FETCH_PREVIEW) {
+		return true; /* a preview is of what stands near the header, or is asked for alone */
 	}
 	return item->kind == IMAP_FETCH_SECTION && item->section.path_len == 0 &&
 	       (item->section.kind == IMAP_SECTION_HEADER || item->section.kind == IMAP_SECTION_FIELDS ||
@@ -67,7 +46,7 @@ plan(struct fetching *f)
 				f->want = MESSAGE_HEADER;
 			}
 		} else if (item->kind == IMAP_FETCH_ENVELOPE || item->kind == IMAP_FETCH_BODY ||
-			   item->kind == IMAP_FETCH_BODYSTRUCTURE) {
+			   item->kind == IMAP_FETCH_BODYSTRUCTURE || item->kind == IMAP_FETCH_THREADID) {
 			f->needs_card = true;
 		}
 	}
@@ -250,6 +229,19 @@ write_item(struct fetching *f, const struct imap_fetch_item *item, const struct 
 	case IMAP_FETCH_RFC822_TEXT:
 	case IMAP_FETCH_SECTION:
 		return write_octets(f, item);
+	case IMAP_FETCH_SAVEDATE:
+		imap_fetch_write_savedate(f, m);
+		return ERR_OK;
+	case IMAP_FETCH_EMAILID:
+		imap_fetch_write_emailid(f, m);
+		return ERR_OK;
+	case IMAP_FETCH_THREADID:
+		return imap_fetch_write_threadid(f);
+	case IMAP_FETCH_PREVIEW:
+		return imap_fetch_write_preview(f, item);
+	case IMAP_FETCH_BINARY:
+	case IMAP_FETCH_BINARY_SIZE:
+		return imap_fetch_write_binary(f, item);
 	}
 	return ERR_STATE;
 }
@@ -300,7 +292,9 @@ write_message(struct fetching *f, size_t index, struct message *message)
 		if (mark <= im->out.len) {
 			imap_write_undo(&im->w, mark);
 		}
-		if (e == ERR_DAMAGED || e == ERR_FORMAT || e == ERR_NOT_FOUND) {
+		if (e == ERR_UNSUPPORTED) {
+			f->undecodable++;
+		} else if (e == ERR_DAMAGED || e == ERR_FORMAT || e == ERR_NOT_FOUND) {
 			f->damaged++;
 			im->conn->worker->seen_damaged++;
 		} else {
@@ -452,6 +446,8 @@ imap_do_fetch(struct imap *im)
 	} else if (f.damaged > 0) {
 		imap_no(im, "CORRUPTION",
 			"Some messages are damaged and cannot be read; the others were given");
+	} else if (f.undecodable > 0) {
+		imap_no(im, "UNKNOWN-CTE", "A part has a transfer encoding that is not known");
 	} else if (f.gone > 0) {
 		imap_ok(im, "EXPUNGEISSUED", "Some messages have gone");
 	} else {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE, GETQUOTA. */
+#include <stdio.h>
 #include <string.h>
 
 #include "session/imap.h"
@@ -80,6 +81,9 @@ imap_do_select(struct imap *im)
 	imap_write_format(&im->w, "* OK [UIDNEXT %u] The next UID\r\n", box->uidnext);
 	imap_write_format(&im->w, "* OK [HIGHESTMODSEQ %llu] Counted\r\n",
 			  (unsigned long long)box->highest_modseq);
+	char id[IMAP_MAILBOX_ID_MAX];
+	imap_mailbox_id(box, id);
+	imap_write_format(&im->w, "* OK [MAILBOXID (%s)] Its own\r\n", id);
 	imap_ok(im, read_only ? "READ-ONLY" : "READ-WRITE", "Selected");
 }
 
@@ -148,8 +152,15 @@ imap_do_create(struct imap *im)
 				   .uidvalidity = new_uidvalidity()};
 		enum err e = member_append(im->member, im->conn, build_create, &n, NULL);
 		if (e == ERR_OK) {
+			const struct fold_mailbox *box = fold_mailbox_by_name(im->member->fold, n.name);
+			char code[IMAP_MAILBOX_ID_MAX + 16] = "";
+			if (box != NULL) {
+				char id[IMAP_MAILBOX_ID_MAX];
+				imap_mailbox_id(box, id);
+				(void)snprintf(code, sizeof(code), "MAILBOXID (%s)", id);
+			}
 			imap_report(im, true);
-			imap_ok(im, NULL, "Created");
+			imap_ok(im, box != NULL ? code : NULL, "Created");
 		} else {
 			imap_fail(im, e);
 		}
@@ -318,6 +329,12 @@ imap_do_subscribe(struct imap *im)
 /* ---- asking ---- */
 
 void
+imap_mailbox_id(const struct fold_mailbox *box, char ret[IMAP_MAILBOX_ID_MAX])
+{
+	(void)snprintf(ret, IMAP_MAILBOX_ID_MAX, "F%x", (unsigned)box->id);
+}
+
+void
 imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t items)
 {
 	const struct {
@@ -345,6 +362,11 @@ imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t i
 					  (unsigned long long)table[i].value);
 			first = false;
 		}
+	}
+	if ((items & IMAP_STATUS_MAILBOXID) != 0) {
+		char id[IMAP_MAILBOX_ID_MAX];
+		imap_mailbox_id(box, id);
+		imap_write_format(&im->w, "%sMAILBOXID (%s)", first ? "" : " ", id);
 	}
 	imap_write_text(&im->w, ")\r\n");
 }

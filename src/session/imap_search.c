@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "mail/summary.h"
-#include "session/imap.h"
+#include "session/imap_fetch.h"
 
 struct searching {
 	struct imap *im;
@@ -43,6 +43,10 @@ match(struct searching *s, size_t i, struct imap_search_message *q)
 	q->size = m->size;
 	q->modseq = m->modseq;
 	q->internal = (struct imap_time){.seconds = m->date, .zone = m->zone};
+	q->saved = m->saved;
+	char id[IMAP_OBJECT_ID_MAX];
+	imap_email_id(m, id);
+	q->email_id = bytes_str(id);
 	enum err e = imap_search_match(s->command->search.key, q, s->now, &s->text, &s->state[i]);
 	if (e == ERR_OK && s->state[i] == IMAP_MATCH_YES && m->modseq > s->modseq) {
 		s->modseq = m->modseq;
@@ -83,6 +87,10 @@ match_message(struct searching *s, size_t i, const struct message *m)
 	struct mail_envelope envelope;
 	struct mail_structure structure;
 	enum err e = mail_summary_decode_envelope(&s->arena, m->card.summary, &envelope);
+	char thread[IMAP_OBJECT_ID_MAX];
+	if (e == ERR_OK) {
+		q.thread_id = imap_thread_id(&envelope, thread) ? bytes_str(thread) : bytes_of("", 0);
+	}
 	if (e == ERR_OK && !envelope.truncated) {
 		q.envelope = &envelope;
 	}
