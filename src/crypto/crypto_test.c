@@ -12,6 +12,7 @@
 #include "crypto/box.h"
 #include "crypto/password.h"
 #include "crypto/random.h"
+#include "crypto/scram.h"
 #include "crypto/sign.h"
 
 static struct bytes
@@ -248,6 +249,45 @@ signing_is_ed25519(void **state)
 	buf_clear(&b);
 }
 
+/* RFC 7677 section 3: user "user", password "pencil". */
+static void
+scram_is_that_of_the_rfc(void **state)
+{
+	(void)state;
+	struct scram_keys keys;
+	struct buf b = BUF_INIT(1024);
+	uint8_t salt[SCRAM_SALT_LEN];
+	uint8_t proof[SCRAM_KEY_LEN];
+	uint8_t got[SCRAM_KEY_LEN];
+	const struct scram_message m = {
+	    .head = BYTES_LIT(
+		"n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+		"s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"),
+	    .tail = BYTES_LIT("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0")};
+	assert_int_equal(buf_append_unbase64(&b, BYTES_LIT("W22ZaJ0SNY7soEsUEjb6gQ==")), ERR_OK);
+	memcpy(salt, b.ptr, sizeof(salt));
+	scram_derive(BYTES_LIT("pencil"), salt, 4096, &keys);
+	scram_prove(&keys, &m, proof);
+	buf_reset(&b);
+	assert_int_equal(buf_append_base64(&b, bytes_of(proof, sizeof(proof))), ERR_OK);
+	assert_true(bytes_is(buf_bytes(&b), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="));
+	scram_sign(keys.server, &m, got);
+	buf_reset(&b);
+	assert_int_equal(buf_append_base64(&b, bytes_of(got, sizeof(got))), ERR_OK);
+	assert_true(bytes_is(buf_bytes(&b), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
+	assert_true(scram_check(keys.stored, &m, proof, got));
+	assert_memory_equal(got, keys.client, sizeof(got));
+	for (size_t i = 0; i < sizeof(proof); i++) {
+		proof[i] ^= 0x10;
+		assert_false(scram_check(keys.stored, &m, proof, got));
+		proof[i] ^= 0x10;
+	}
+	struct scram_message other = m;
+	other.tail.len--;
+	assert_false(scram_check(keys.stored, &other, proof, got));
+	buf_clear(&b);
+}
+
 static int
 with_crypto(void **state)
 {
@@ -265,6 +305,7 @@ main(void)
 	    cmocka_unit_test(a_password_key_depends_on_pepper_password_and_salt),
 	    cmocka_unit_test(without_memory_a_password_is_not_called_wrong),
 	    cmocka_unit_test(signing_is_ed25519),
+	    cmocka_unit_test(scram_is_that_of_the_rfc),
 	    cmocka_unit_test(the_generator_repeats_only_its_seed),
 	};
 	return cmocka_run_group_tests(tests, with_crypto, NULL);

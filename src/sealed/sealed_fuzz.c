@@ -125,6 +125,11 @@ try_slots(struct bytes body)
 	member_keys_init(&keys);
 	ignore(sealed_slots_open_code(slots, key, &code, &keys, &number));
 	member_keys_clear(&keys);
+	static const struct slot_scram scram = {.count = 1};
+	const struct scram_message m = {.head = body, .tail = BYTES_EMPTY};
+	uint8_t signature[SCRAM_KEY_LEN];
+	ignore(sealed_slots_open_scram(slots, key, &scram, &m, key, &keys, &number, signature));
+	member_keys_clear(&keys);
 	buf_clear(&value);
 	buf_clear(&plain);
 	sealed_slots_destroy(&slots);

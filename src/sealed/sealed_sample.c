@@ -92,12 +92,14 @@ sample_slots(struct member_keys *keys)
 	struct buf plain = BUF_INIT(1 << 17);
 	enum directory_kind kind;
 	const uint8_t *pepper = purpose[PURPOSE_PEPPER];
+	static const struct slot_scram scram = {.salt = "a salt, shared!", .count = 4096};
 
 	must(sealed_slots_create(account, &slots, keys));
 	must(sealed_slots_add_main(slots, keys, pepper, BYTES_LIT("main password"), 20000,
 				   BYTES_LIT("at home"), &number));
 	must(sealed_slots_new_generation(slots, keys));
 	must(sealed_slots_add_code(slots, keys, pepper, SLOT_APP, 20001, BYTES_LIT("phone"), &app));
+	must(sealed_slots_add_scram(slots, pepper, &app, &scram));
 	must(sealed_slots_add_code(slots, keys, pepper, SLOT_RECOVERY, 20002, BYTES_EMPTY, &recovery));
 	must(sealed_slots_new_generation(slots, keys));
 	sealed_slots_key(purpose[PURPOSE_DIRECTORY_HASH], account, key);

@@ -69,7 +69,7 @@ slot_code_key(const uint8_t pepper[SEALED_KEY_LEN], const uint8_t account[SEALED
 }
 
 static void
-put_slot(struct wire_writer *w, const struct slot *s)
+put_slot(struct wire_writer *w, const struct slot *s, bool with_scram)
 {
 	wire_put_u32(w, s->number);
 	wire_put_u8(w, (uint8_t)s->kind);
@@ -80,10 +80,17 @@ put_slot(struct wire_writer *w, const struct slot *s)
 	wire_put_u32(w, s->label_generation);
 	wire_put_fixed(w, s->label, sizeof(s->label));
 	wire_put_fixed(w, s->newest, sizeof(s->newest));
+	if (with_scram) {
+		wire_put_u8(w, s->has_scram ? 1 : 0);
+		if (s->has_scram) {
+			wire_put_fixed(w, s->verifier, sizeof(s->verifier));
+			wire_put_fixed(w, s->scram_wrapped, sizeof(s->scram_wrapped));
+		}
+	}
 }
 
 static void
-get_slot(struct wire_reader *r, struct slot *s)
+get_slot(struct wire_reader *r, struct slot *s, bool with_scram)
 {
 	s->number = wire_get_u32(r);
 	uint8_t kind = wire_get_u8(r);
@@ -96,9 +103,18 @@ get_slot(struct wire_reader *r, struct slot *s)
 	s->label_generation = wire_get_u32(r);
 	wire_get_fixed(r, s->label, sizeof(s->label));
 	wire_get_fixed(r, s->newest, sizeof(s->newest));
+	if (with_scram) {
+		uint8_t has = wire_get_u8(r);
+		sealed_expect(r, has == 0 || (has == 1 && s->kind == SLOT_APP));
+		s->has_scram = has == 1;
+		if (s->has_scram) {
+			wire_get_fixed(r, s->verifier, sizeof(s->verifier));
+			wire_get_fixed(r, s->scram_wrapped, sizeof(s->scram_wrapped));
+		}
+	}
 }
 
-enum { WITH_REVISION = 2 };
+enum { WITH_REVISION = 2, WITH_SCRAM = 3 };
 
 static enum err
 encode(const struct sealed_slots *slots, struct buf *ret)
@@ -106,16 +122,21 @@ encode(const struct sealed_slots *slots, struct buf *ret)
 	struct wire_writer w;
 	wire_writer_init(&w, ret);
 	wire_put_u8(&w, DIRECTORY_SLOTS);
-	/* What was read as version 1 stays so until it is changed: the log knows its hash. */
-	wire_put_u8(&w, slots->revision == 0 ? SEALED_VERSION : WITH_REVISION);
+	/* What was read as an older version stays so until it is changed: the log knows its hash. */
+	bool with_scram = slots->scram.count != 0;
+	wire_put_u8(&w, with_scram ? WITH_SCRAM : slots->revision == 0 ? SEALED_VERSION : WITH_REVISION);
 	wire_put_fixed(&w, slots->account, SEALED_ID_LEN);
 	if (slots->revision != 0) {
 		wire_put_u32(&w, slots->revision);
 	}
 	wire_put_u32(&w, slots->next_number);
+	if (with_scram) {
+		wire_put_fixed(&w, slots->scram.salt, sizeof(slots->scram.salt));
+		wire_put_u32(&w, slots->scram.count);
+	}
 	wire_put_u16(&w, (uint16_t)slots->slot_count);
 	for (size_t i = 0; i < slots->slot_count; i++) {
-		put_slot(&w, &slots->slots[i]);
+		put_slot(&w, &slots->slots[i], with_scram);
 	}
 	wire_put_u16(&w, (uint16_t)slots->generation_count);
 	for (size_t i = 0; i < slots->generation_count; i++) {
@@ -132,16 +153,21 @@ read_list(struct wire_reader *r, uint8_t version, struct sealed_slots *list)
 {
 	size_t mains = 0;
 	wire_get_fixed(r, list->account, SEALED_ID_LEN);
-	if (version == WITH_REVISION) {
+	if (version >= WITH_REVISION) {
 		list->revision = wire_get_u32(r);
 		sealed_expect(r, list->revision != 0);
 	}
 	list->next_number = wire_get_u32(r);
+	if (version >= WITH_SCRAM) {
+		wire_get_fixed(r, list->scram.salt, sizeof(list->scram.salt));
+		list->scram.count = wire_get_u32(r);
+		sealed_expect(r, list->scram.count >= 1 && list->scram.count <= SLOT_SCRAM_COUNT_MAX);
+	}
 	list->slot_count = wire_get_u16(r);
 	sealed_expect(r, list->slot_count >= 1 && list->slot_count <= SLOTS_MAX &&
 			     list->next_number <= SLOT_NUMBER_MAX + 1);
 	for (size_t i = 0; i < list->slot_count && r->error == ERR_OK; i++) {
-		get_slot(r, &list->slots[i]);
+		get_slot(r, &list->slots[i], version >= WITH_SCRAM);
 		uint32_t least = i == 0 ? 1 : list->slots[i - 1].number + 1;
 		sealed_expect(r, list->slots[i].number >= least && list->slots[i].number < list->next_number);
 		mains += list->slots[i].kind == SLOT_MAIN;
@@ -170,7 +196,7 @@ sealed_slots_decode(struct bytes plain, struct sealed_slots **ret)
 		return ERR_FORMAT;
 	}
 	uint8_t version = wire_get_u8(&r);
-	if (version != SEALED_VERSION && version != WITH_REVISION) {
+	if (version < SEALED_VERSION || version > WITH_SCRAM) {
 		return r.error != ERR_OK ? r.error : ERR_UNSUPPORTED;
 	}
 	struct sealed_slots *list = calloc(1, sizeof(*list));

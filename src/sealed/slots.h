@@ -2,6 +2,7 @@
 #ifndef COHUE_SEALED_SLOTS_H
 #define COHUE_SEALED_SLOTS_H
 
+#include "crypto/scram.h"
 #include "sealed/member_keys.h"
 
 /*
@@ -22,6 +23,7 @@ enum {
 	SLOT_NUMBER_MAX = 99999,
 	SLOT_CODE_SECRET_MAX = 20,
 	SLOT_CODE_TEXT_MAX = 64,
+	SLOT_SCRAM_COUNT_MAX = 1000000,
 };
 
 enum slot_kind {
@@ -138,5 +140,39 @@ COHUE_MUST_USE enum err sealed_slots_open_code(const struct sealed_slots *slots,
  */
 COHUE_MUST_USE enum err sealed_slots_fake_open(const uint8_t pepper[SEALED_KEY_LEN], struct bytes password,
 					       const struct slot_code *code);
+
+/*
+ * SCRAM-SHA-256 for application passwords (slots_scram.c). Beside each may stand a verifier: StoredKey and ServerKey, sealed under
+ * a key from the pepper, and the slot's secret once more, wrapped under a key from the pepper and the ClientKey, which whoever checks a
+ * proof knows for that moment. The SCRAM password is the text of slot_code_print, octet by octet.
+ */
+struct slot_scram {
+	uint8_t salt[SCRAM_SALT_LEN];
+	uint32_t count; /* rounds, up to SLOT_SCRAM_COUNT_MAX */
+};
+/* Whether this slot has a verifier of this salt and count. */
+bool sealed_slots_has_scram(const struct sealed_slots *slots, uint32_t number,
+			    const struct slot_scram *scram);
+/*
+ * Makes a verifier for an application password; takes the time of scram_derive. Verifiers of another salt or count are
+ * dropped: all of a list share theirs. The list is unchanged on failure. ERR_UNSUPPORTED: a recovery code. ERR_AUTH: the code does not open its slot.
+ */
+COHUE_MUST_USE enum err sealed_slots_add_scram(struct sealed_slots *slots,
+					       const uint8_t pepper[SEALED_KEY_LEN],
+					       const struct slot_code *code, const struct slot_scram *scram);
+/*
+ * Opens the slot whose password the proof shows, as sealed_slots_open_code. Tries as many as there can be, whatever the list
+ * holds. ret_signature: what shows the client that we know her ServerKey.
+ */
+COHUE_MUST_USE enum err sealed_slots_open_scram(const struct sealed_slots *slots,
+						const uint8_t pepper[SEALED_KEY_LEN],
+						const struct slot_scram *scram, const struct scram_message *m,
+						const uint8_t proof[SCRAM_KEY_LEN],
+						struct member_keys *ret_keys, uint32_t *ret_number,
+						uint8_t ret_signature[SCRAM_KEY_LEN]);
+/* As sealed_slots_fake_open. */
+COHUE_MUST_USE enum err sealed_slots_fake_scram(const uint8_t pepper[SEALED_KEY_LEN],
+						const struct slot_scram *scram, const struct scram_message *m,
+						const uint8_t proof[SCRAM_KEY_LEN]);
 
 #endif

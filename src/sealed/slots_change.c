@@ -27,9 +27,8 @@ put_in_place(struct sealed_slots *slots, struct sealed_slots **copy)
 	sealed_slots_destroy(copy);
 }
 
-/* Every change ends in one of the two that call this. */
-static void
-next_revision(struct sealed_slots *list)
+void
+slots_next_revision(struct sealed_slots *list)
 {
 	if (list->revision == UINT32_MAX) {
 		panic("a slot list changed four thousand million times");
@@ -37,9 +36,9 @@ next_revision(struct sealed_slots *list)
 	list->revision++;
 }
 
-static void
-wrap(const uint8_t key[SEALED_KEY_LEN], const struct sealed_ad *ad, const uint8_t secret[BOX_SECRET_LEN],
-     uint8_t ret[SLOT_WRAPPED_LEN])
+void
+slot_wrap(const uint8_t key[SEALED_KEY_LEN], const struct sealed_ad *ad, const uint8_t secret[BOX_SECRET_LEN],
+	  uint8_t ret[SLOT_WRAPPED_LEN])
 {
 	crypto_random_bytes(ret, SEALED_NONCE_LEN);
 	crypto_seal(key, ret, sealed_ad_bytes(ad), bytes_of(secret, BOX_SECRET_LEN), ret + SEALED_NONCE_LEN);
@@ -140,7 +139,7 @@ append(struct sealed_slots *list, const struct member_keys *keys, const uint8_t 
 	}
 	box_pair(slot->public_key, secret);
 	slot_wrap_ad(&ad, list->account, slot);
-	wrap(key, &ad, secret, slot->wrapped);
+	slot_wrap(key, &ad, secret, slot->wrapped);
 	secret_wipe(secret, sizeof(secret));
 	secret_wipe(key, sizeof(key));
 	e = seal_newest(list, slot, member_keys_newest(keys)->secret);
@@ -150,7 +149,7 @@ append(struct sealed_slots *list, const struct member_keys *keys, const uint8_t 
 	if (e == ERR_OK) {
 		list->slot_count++;
 		list->next_number++;
-		next_revision(list);
+		slots_next_revision(list);
 	}
 	return e;
 }
@@ -274,7 +273,7 @@ begin_generation(struct sealed_slots *list, struct member_keys *keys)
 	box_pair(newer->public_key, secret);
 	slot_older_key(secret, older_key);
 	slot_older_ad(&ad, list->account, number - 1, older->public_key);
-	wrap(older_key, &ad, member_keys_newest(keys)->secret, older->wrapped);
+	slot_wrap(older_key, &ad, member_keys_newest(keys)->secret, older->wrapped);
 	list->generation_count++;
 	for (size_t i = 0; i < list->slot_count && e == ERR_OK; i++) {
 		e = seal_newest(list, &list->slots[i], secret);
@@ -283,7 +282,7 @@ begin_generation(struct sealed_slots *list, struct member_keys *keys)
 		e = member_keys_add(keys, number, newer->public_key, secret);
 	}
 	if (e == ERR_OK) {
-		next_revision(list);
+		slots_next_revision(list);
 	}
 	secret_wipe(secret, sizeof(secret));
 	secret_wipe(older_key, sizeof(older_key));

@@ -56,18 +56,25 @@ out:
 	return e;
 }
 
-/* With the key that wraps the slot's secret. */
-static enum err
-unlock(const struct sealed_slots *slots, const struct slot *slot, const uint8_t key[SEALED_KEY_LEN],
-       struct member_keys *ret)
+enum err
+slot_unwrap(const uint8_t key[SEALED_KEY_LEN], const struct sealed_ad *ad,
+	    const uint8_t wrapped[SLOT_WRAPPED_LEN], uint8_t ret[BOX_SECRET_LEN])
+{
+	return crypto_open(key, wrapped, sealed_ad_bytes(ad),
+			   bytes_of(wrapped + SEALED_NONCE_LEN, SLOT_WRAPPED_LEN - SEALED_NONCE_LEN),
+			   ret) == ERR_OK
+		   ? ERR_OK
+		   : ERR_AUTH;
+}
+
+enum err
+slot_unlock(const struct sealed_slots *slots, const struct slot *slot, const uint8_t key[SEALED_KEY_LEN],
+	    const struct sealed_ad *wrap_ad, const uint8_t wrapped[SLOT_WRAPPED_LEN], struct member_keys *ret)
 {
 	uint8_t secret[BOX_SECRET_LEN];
 	struct sealed_ad ad;
 
-	slot_wrap_ad(&ad, slots->account, slot);
-	enum err e = crypto_open(
-	    key, slot->wrapped, sealed_ad_bytes(&ad),
-	    bytes_of(slot->wrapped + SEALED_NONCE_LEN, SLOT_WRAPPED_LEN - SEALED_NONCE_LEN), secret);
+	enum err e = slot_unwrap(key, wrap_ad, wrapped, secret);
 	if (e != ERR_OK || slot->number == 0) {
 		return ERR_AUTH;
 	}
@@ -85,6 +92,16 @@ unlock(const struct sealed_slots *slots, const struct slot *slot, const uint8_t 
 	}
 	buf_wipe(&newest);
 	return e;
+}
+
+/* With the key that wraps the slot's secret. */
+static enum err
+unlock(const struct sealed_slots *slots, const struct slot *slot, const uint8_t key[SEALED_KEY_LEN],
+       struct member_keys *ret)
+{
+	struct sealed_ad ad;
+	slot_wrap_ad(&ad, slots->account, slot);
+	return slot_unlock(slots, slot, key, &ad, slot->wrapped, ret);
 }
 
 enum err
@@ -145,27 +162,39 @@ sealed_slots_open_code(const struct sealed_slots *slots, const uint8_t pepper[SE
 }
 
 enum err
-sealed_slots_fake_open(const uint8_t pepper[SEALED_KEY_LEN], struct bytes password,
-		       const struct slot_code *code)
+slots_fake(struct sealed_slots **ret)
 {
 	static const uint8_t no_key[SEALED_KEY_LEN];
 	static const uint8_t no_value[1 + SEALED_NONCE_LEN + SLOTS_STEP + CRYPTO_TAG_LEN] = {SEALED_VERSION};
 	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
-	struct member_keys keys;
-	uint32_t number = 0;
-
-	struct sealed_slots *no_list = calloc(1, sizeof(*no_list)); /* as a real list would be made */
+	struct sealed_slots *no_list = calloc(1, sizeof(*no_list));
 	if (no_list == NULL) {
 		return ERR_MEMORY;
 	}
 	no_list->generation_count = 1;
-	member_keys_init(&keys);
 	enum err e = sealed_directory_get(no_key, no_key, bytes_of(no_value, sizeof(no_value)), &plain);
 	buf_wipe(&plain);
 	if (e == ERR_MEMORY) {
 		sealed_slots_destroy(&no_list);
 		return e;
 	}
+	*ret = no_list;
+	return ERR_OK;
+}
+
+enum err
+sealed_slots_fake_open(const uint8_t pepper[SEALED_KEY_LEN], struct bytes password,
+		       const struct slot_code *code)
+{
+	struct member_keys keys;
+	struct sealed_slots *no_list = NULL;
+	uint32_t number = 0;
+
+	enum err e = slots_fake(&no_list);
+	if (e != ERR_OK) {
+		return e;
+	}
+	member_keys_init(&keys);
 	e = code == NULL ? sealed_slots_open_main(no_list, pepper, password, &keys, &number)
 			 : sealed_slots_open_code(no_list, pepper, code, &keys, &number);
 	member_keys_clear(&keys);

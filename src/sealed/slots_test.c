@@ -405,6 +405,137 @@ each_change_raises_the_revision_and_lists_without_one_stay_what_they_were(void *
 	member_keys_clear(&keys);
 }
 
+static const struct slot_scram scram = {.salt = "sixteen of salt", .count = 16};
+static const struct scram_message dialogue = {.head = BYTES_LIT("n=alice,r=a,r=ab,s=x,i=16,"),
+					      .tail = BYTES_LIT("c=biws,r=ab")};
+
+/* As her program would. */
+static void
+prove(const struct slot_code *code, const struct slot_scram *with, uint8_t proof[32], uint8_t signature[32])
+{
+	struct scram_keys k;
+	char text[SLOT_CODE_TEXT_MAX];
+	slot_code_print(code, text);
+	scram_derive(bytes_str(text), with->salt, with->count, &k);
+	scram_prove(&k, &dialogue, proof);
+	scram_sign(k.server, &dialogue, signature);
+}
+
+static void
+a_proof_opens_the_slot_whose_password_it_shows(void **state)
+{
+	(void)state;
+	struct member_keys keys;
+	struct member_keys got;
+	struct sealed_slots *slots = NULL;
+	struct slot_code app[3];
+	struct slot_code recovery;
+	uint8_t proof[32];
+	uint8_t wanted[32];
+	uint8_t signature[32];
+	uint32_t number = 0;
+	member_keys_init(&keys);
+	member_keys_init(&got);
+	assert_int_equal(sealed_slots_create(account, &slots, &keys), ERR_OK);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(
+		    sealed_slots_add_code(slots, &keys, pepper, SLOT_APP, 20000, BYTES_EMPTY, &app[i]),
+		    ERR_OK);
+	}
+	assert_int_equal(
+	    sealed_slots_add_code(slots, &keys, pepper, SLOT_RECOVERY, 20000, BYTES_EMPTY, &recovery),
+	    ERR_OK);
+	uint32_t revision = sealed_slots_revision(slots);
+	assert_int_equal(sealed_slots_add_scram(slots, pepper, &recovery, &scram), ERR_UNSUPPORTED);
+	struct slot_code wrong = app[1];
+	wrong.secret[0] ^= 1;
+	assert_int_equal(sealed_slots_add_scram(slots, pepper, &wrong, &scram), ERR_AUTH);
+	assert_int_equal(sealed_slots_revision(slots), revision);
+	/* The third has none. */
+	assert_int_equal(sealed_slots_add_scram(slots, pepper, &app[0], &scram), ERR_OK);
+	assert_int_equal(sealed_slots_add_scram(slots, pepper, &app[1], &scram), ERR_OK);
+	assert_int_equal(sealed_slots_revision(slots), revision + 2);
+	assert_int_equal(sealed_slots_new_generation(slots, &keys), ERR_OK);
+	struct sealed_slots *read = through_the_store(slots);
+	for (size_t i = 0; i < 3; i++) {
+		prove(&app[i], &scram, proof, wanted);
+		assert_int_equal(sealed_slots_has_scram(read, app[i].number, &scram), i < 2);
+		enum err e =
+		    sealed_slots_open_scram(read, pepper, &scram, &dialogue, proof, &got, &number, signature);
+		assert_int_equal(e, i < 2 ? ERR_OK : ERR_AUTH);
+		if (i < 2) {
+			assert_int_equal(number, app[i].number);
+			assert_same_keys(&keys, &got);
+			assert_memory_equal(signature, wanted, 32);
+			member_keys_clear(&got);
+		}
+		/* The password itself still opens. */
+		assert_int_equal(sealed_slots_open_code(read, pepper, &app[i], &got, &number), ERR_OK);
+		member_keys_clear(&got);
+	}
+	/* Wrong in each way. */
+	prove(&app[0], &scram, proof, wanted);
+	const uint8_t other_pepper[32] = {9};
+	struct scram_message other = dialogue;
+	other.tail.len--;
+	assert_int_equal(
+	    sealed_slots_open_scram(read, other_pepper, &scram, &dialogue, proof, &got, &number, signature),
+	    ERR_AUTH);
+	assert_int_equal(
+	    sealed_slots_open_scram(read, pepper, &scram, &other, proof, &got, &number, signature), ERR_AUTH);
+	assert_int_equal(sealed_slots_fake_scram(pepper, &scram, &dialogue, proof), ERR_AUTH);
+	memset(proof, 0, sizeof(proof));
+	assert_int_equal(
+	    sealed_slots_open_scram(read, pepper, &scram, &dialogue, proof, &got, &number, signature),
+	    ERR_AUTH);
+	/* Another salt is another password; the old verifiers go when the first new one comes. */
+	struct slot_scram next = scram;
+	next.salt[3] ^= 1;
+	prove(&app[0], &next, proof, wanted);
+	assert_int_equal(
+	    sealed_slots_open_scram(read, pepper, &next, &dialogue, proof, &got, &number, signature),
+	    ERR_AUTH);
+	assert_int_equal(sealed_slots_add_scram(read, pepper, &app[2], &next), ERR_OK);
+	assert_false(sealed_slots_has_scram(read, app[0].number, &scram));
+	assert_false(sealed_slots_has_scram(read, app[0].number, &next));
+	assert_true(sealed_slots_has_scram(read, app[2].number, &next));
+	/* A dropped one opens nothing. */
+	prove(&app[1], &scram, proof, wanted);
+	assert_int_equal(sealed_slots_revoke(slots, &keys, app[1].number), ERR_OK);
+	assert_int_equal(
+	    sealed_slots_open_scram(slots, pepper, &scram, &dialogue, proof, &got, &number, signature),
+	    ERR_AUTH);
+	assert_int_equal(got.count, 0);
+	sealed_slots_destroy(&read);
+	sealed_slots_destroy(&slots);
+	member_keys_clear(&keys);
+}
+
+static void
+the_largest_list_with_verifiers_fits(void **state)
+{
+	(void)state;
+	struct member_keys keys;
+	struct sealed_slots *slots = NULL;
+	struct slot_code app;
+	struct slot_scram quick = {.count = 1};
+	member_keys_init(&keys);
+	assert_int_equal(sealed_slots_create(account, &slots, &keys), ERR_OK);
+	for (size_t i = 0; i < SLOTS_MAX; i++) {
+		assert_int_equal(
+		    sealed_slots_add_code(slots, &keys, pepper, SLOT_APP, 20000, BYTES_EMPTY, &app), ERR_OK);
+		assert_int_equal(sealed_slots_add_scram(slots, pepper, &app, &quick), ERR_OK);
+	}
+	while (keys.count < MEMBER_GENERATIONS_MAX) {
+		assert_int_equal(sealed_slots_new_generation(slots, &keys), ERR_OK);
+	}
+	struct sealed_slots *back = through_the_store(slots);
+	assert_int_equal(sealed_slots_count(back), SLOTS_MAX);
+	sealed_slots_destroy(&back);
+	sealed_slots_destroy(&slots);
+	member_keys_clear(&keys);
+}
+
 int
 main(void)
 {
@@ -414,6 +545,8 @@ main(void)
 	    cmocka_unit_test(a_revoked_slot_opens_nothing_that_comes_after),
 	    cmocka_unit_test(a_new_main_password_keeps_the_keys),
 	    cmocka_unit_test(each_change_raises_the_revision_and_lists_without_one_stay_what_they_were),
+	    cmocka_unit_test(a_proof_opens_the_slot_whose_password_it_shows),
+	    cmocka_unit_test(the_largest_list_with_verifiers_fits),
 	    cmocka_unit_test(the_list_holds_up_to_its_limits_and_shows_every_change),
 	};
 	return cmocka_run_group_tests(tests, sealed_test_setup, NULL);

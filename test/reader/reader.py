@@ -9,6 +9,7 @@ Exit code 77 (skipped) where one of them is not there.
 import ctypes
 import ctypes.util
 import hashlib
+import hmac
 import struct
 import subprocess
 import sys
@@ -174,17 +175,20 @@ class SlotList:
         r = Reader(plain)
         need(r.number(1) == 3, "kind")
         version = r.number(1)
-        need(version in (1, 2), "version")
+        need(version in (1, 2, 3), "version")
         self.account = r.fixed(16)
-        self.revision = r.number(4) if version == 2 else 0
+        self.revision = r.number(4) if version >= 2 else 0
         need(version == 1 or self.revision > 0, "revision")
         self.next = r.number(4)
+        self.salt, self.rounds = (r.fixed(16), r.number(4)) if version >= 3 else (b"", 0)
         self.slots = []
         for _ in range(r.number(2)):
             self.slots.append({
                 "number": r.number(4), "kind": r.number(1), "day": r.number(4), "public": r.fixed(32),
                 "salt": r.fixed(16), "wrapped": r.fixed(72), "label_generation": r.number(4),
                 "label": r.fixed(112), "newest": r.fixed(80)})
+            if version >= 3 and r.number(1) == 1:
+                self.slots[-1].update(verifier=r.fixed(104), scram=r.fixed(72))
         count = r.number(2)
         self.publics, self.older = [], []
         for i in range(count):
@@ -196,7 +200,9 @@ class SlotList:
     def open(self, slot, key):
         """All generations' secrets, oldest first, from the key that wraps the slot's secret."""
         ad = b"cohue slot 1" + self.account + u32(slot["number"]) + bytes([slot["kind"]]) + slot["public"]
-        secret = aead_open(key, slot["wrapped"][:24], ad, slot["wrapped"][24:])
+        return self.unlock(slot, aead_open(key, slot["wrapped"][:24], ad, slot["wrapped"][24:]))
+
+    def unlock(self, slot, secret):
         need(x25519_base(secret) == slot["public"], "slot's public key")
         count = len(self.publics)
         ad = self.account + u32(slot["number"]) + u32(count) + self.publics[-1]
@@ -218,6 +224,20 @@ class SlotList:
         label = b"cohue app password 1" if kind == 2 else b"cohue recovery code 1"
         slot = next(s for s in self.slots if s["kind"] == kind and (kind == 3 or s["number"] == number))
         return self.open(slot, mac(pepper, label + self.account + u32(slot["number"]) + slot["salt"] + secret))
+
+    def open_scram(self, pepper, text, number):
+        """What the opener does with a right proof, and what it then knows: the keys, and StoredKey and ServerKey."""
+        slot = next(s for s in self.slots if s["number"] == number)
+        salted = hashlib.pbkdf2_hmac("sha256", text.encode(), self.salt, self.rounds)
+        client, server = (hmac.digest(salted, label, "sha256") for label in (b"Client Key", b"Server Key"))
+        who = self.account + u32(number)
+        ad = b"cohue scram verifier 1" + who + slot["public"] + self.salt + u32(self.rounds)
+        key = mac(pepper, b"cohue scram verifier key 1" + who + slot["salt"])
+        need(aead_open(key, slot["verifier"][:24], ad, slot["verifier"][24:]) ==
+             hashlib.sha256(client).digest() + server, "verifier")
+        key = mac(pepper, b"cohue scram client key 1" + who + slot["salt"] + client)
+        ad = b"cohue slot scram 1" + who + slot["public"]
+        return self.unlock(slot, aead_open(key, slot["scram"][:24], ad, slot["scram"][24:]))
 
     def label(self, slot, secrets):
         ad = self.account + u32(slot["number"])
@@ -350,11 +370,13 @@ def main():
 
     key = mac(purpose["directory-hash"], b"slots:" + account)
     slots = SlotList(directory_open(purpose["directory-seal"], key, got["slots"]))
-    assert slots.account == account and slots.revision == 5
+    assert slots.account == account and slots.revision == 6
     assert digest(b"cohue slot list 1" + slots.plain) == got["slots-hash"]
     secrets = slots.open_main(purpose["pepper"], b"main password")
     assert secrets == [got["expect-secret.%d" % i] for i in range(1, len(secrets) + 1)] and len(secrets) == 3
     assert slots.open_code(purpose["pepper"], got["app"].decode(), 2) == secrets
+    assert slots.open_scram(purpose["pepper"], got["app"].decode(), 2) == secrets
+    assert refused(slots.open_scram, purpose["pepper"], got["app"].decode().upper(), 2)
     assert slots.open_code(purpose["pepper"], got["recovery"].decode().upper(), 3) == secrets
     assert refused(slots.open_main, purpose["pepper"], b"another password")
     assert [slots.label(s, secrets) for s in slots.slots] == [b"at home", b"phone", b""]
