@@ -406,8 +406,11 @@ each_change_raises_the_revision_and_lists_without_one_stay_what_they_were(void *
 }
 
 static const struct slot_scram scram = {.salt = "sixteen of salt", .count = 16};
-static const struct scram_message dialogue = {.head = BYTES_LIT("n=alice,r=a,r=ab,s=x,i=16,"),
-					      .tail = BYTES_LIT("c=biws,r=ab")};
+static const char dialogue_head[] = "n=alice,r=a,r=ab,s=x,i=16,";
+static const char dialogue_tail[] = "c=biws,r=ab";
+static const struct scram_message dialogue = {
+    .head = {.ptr = (const uint8_t *)dialogue_head, .len = sizeof(dialogue_head) - 1},
+    .tail = {.ptr = (const uint8_t *)dialogue_tail, .len = sizeof(dialogue_tail) - 1}};
 
 /* As her program would. */
 static void
