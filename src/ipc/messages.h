@@ -23,6 +23,7 @@ enum {
 	IPC_KEY = 32,
 	IPC_HEAD = 32,
 	IPC_TOKEN = 16,
+	IPC_SCRAM_NONCE = 48, /* printable octets */
 	IPC_PAYLOAD_MAX = 1 << 20,
 	IPC_UNIT_MAX = 8 << 20, /* of a unit with all its parts; no message is larger */
 	IPC_SMALL = 16 * 1024,
@@ -132,6 +133,8 @@ enum ipc_stage {
 	M(RESOLVE,         resolve,         R_COURIER,                  R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
 	/* Members. */ \
 	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
+	M(SCRAM_FIRST,     scram_first,     R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
+	M(SCRAM_FINAL,     scram_final,     R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(MEMBER_OPEN,     member_open,     R_OPENER,                   R_SESSION,  IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(MEMBER_CLOSE,    member_close,    R_OPENER,                   R_SESSION,  64,            IPC_REQUEST, 0) \
 	M(CONN_OPEN,       conn_open,       R_GATE_MEMBER,              R_SESSION,  IPC_SMALL,     IPC_NOTICE,  0) \
@@ -298,6 +301,20 @@ enum ipc_stage {
 /* address: 16-byte IPv6 or mapped IPv4, for throttling in memory only. ERR_AUTH, ERR_AGAIN. */
 #define MSG_LOGIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(protocol) FIX(address, 16) BYTES(name) BYTES(password)
 #define MSG_LOGIN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(worker) FIX(token, IPC_TOKEN)
+/*
+ * SCRAM-SHA-256 (RFC 5802). client_nonce: as the client chose it. The answer is the same for who is a member and who is not, and asks
+ * nobody: salt and rounds of the name, and printable octets to append to the nonce.
+ */
+#define MSG_SCRAM_FIRST_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(name) BYTES(client_nonce)
+#define MSG_SCRAM_FIRST_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(salt, 16) U32(rounds) FIX(nonce, IPC_SCRAM_NONCE)
+/*
+ * head and tail: the AuthMessage in two parts, the second of which is the client-final-message-without-proof. The gate has
+ * compared the channel binding. Refused as LOGIN; also where nonce (that of SCRAM_FIRST) is old, was made for another name, or has logged in
+ * before. signature: ServerSignature.
+ */
+#define MSG_SCRAM_FINAL_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	U8(protocol) FIX(address, 16) BYTES(name) BYTES(client_nonce) FIX(nonce, IPC_SCRAM_NONCE) BYTES(head) BYTES(tail) FIX(proof, 32)
+#define MSG_SCRAM_FINAL_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(worker) FIX(token, IPC_TOKEN) FIX(signature, 32)
 /* keys: list of {u32 generation, 32-byte public, 32-byte secret}, ascending; profile: the sealed account entry's plaintext
  * (sealed/directory.h). commit 0: the token admits one connection, for a short time; answered at once. commit 1: no connection
  * follows; answered when her log commits to this slot list. ERR_CONFLICT: her log, or this worker, knows a newer one. */
@@ -451,6 +468,10 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(resolve_reply, MSG_RESOLVE_REPLY_FIELDS)                                                           \
 	P(login, MSG_LOGIN_FIELDS)                                                                           \
 	P(login_reply, MSG_LOGIN_REPLY_FIELDS)                                                               \
+	P(scram_first, MSG_SCRAM_FIRST_FIELDS)                                                               \
+	P(scram_first_reply, MSG_SCRAM_FIRST_REPLY_FIELDS)                                                   \
+	P(scram_final, MSG_SCRAM_FINAL_FIELDS)                                                               \
+	P(scram_final_reply, MSG_SCRAM_FINAL_REPLY_FIELDS)                                                   \
 	P(member_open, MSG_MEMBER_OPEN_FIELDS)                                                               \
 	P(member_close, MSG_MEMBER_CLOSE_FIELDS)                                                             \
 	P(conn_open, MSG_CONN_OPEN_FIELDS)                                                                   \

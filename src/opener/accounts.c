@@ -130,20 +130,42 @@ open_main(void *arg)
 								&j->account->keys, &j->account->slot);
 }
 
+static enum err
+unseal_slots(const struct opener *o, struct opener_account *a)
+{
+	uint8_t key[SEALED_HASH_LEN];
+	if (a == NULL || a->slots != NULL) {
+		return ERR_OK;
+	}
+	sealed_slots_key(o->keys.key[PURPOSE_DIRECTORY_HASH], a->id, key);
+	enum err e = sealed_slots_unseal(o->keys.key[PURPOSE_DIRECTORY_SEAL], key, a->id,
+					 buf_bytes(&a->slots_value), &a->slots);
+	return e == ERR_OK || e == ERR_MEMORY ? e : ERR_DAMAGED;
+}
+
+enum err
+opener_open_scram(struct opener *o, struct opener_account *a, const struct slot_scram *scram,
+		  const struct scram_message *m, const uint8_t proof[SCRAM_KEY_LEN],
+		  uint8_t ret_signature[SCRAM_KEY_LEN])
+{
+	const uint8_t *pepper = o->keys.key[PURPOSE_PEPPER];
+	enum err e = unseal_slots(o, a);
+	if (e != ERR_OK) {
+		return e;
+	}
+	return a == NULL ? sealed_slots_fake_scram(pepper, scram, m, proof)
+			 : sealed_slots_open_scram(a->slots, pepper, scram, m, proof, &a->keys, &a->slot,
+						   ret_signature);
+}
+
 enum err
 opener_open(struct opener *o, struct opener_account *a, struct bytes secret, bool recovery_allowed)
 {
 	const uint8_t *pepper = o->keys.key[PURPOSE_PEPPER];
 	struct slot_code code;
-	enum err e = ERR_OK;
-	if (a != NULL && a->slots == NULL) {
-		uint8_t key[SEALED_HASH_LEN];
-		sealed_slots_key(o->keys.key[PURPOSE_DIRECTORY_HASH], a->id, key);
-		e = sealed_slots_unseal(o->keys.key[PURPOSE_DIRECTORY_SEAL], key, a->id,
-					buf_bytes(&a->slots_value), &a->slots);
-		if (e != ERR_OK) {
-			return e == ERR_MEMORY ? e : ERR_DAMAGED;
-		}
+	enum err e = unseal_slots(o, a);
+	if (e != ERR_OK) {
+		return e;
 	}
 	if (slot_code_parse(secret, &code) == ERR_OK) {
 		if (code.kind == SLOT_RECOVERY && !recovery_allowed) {

@@ -165,12 +165,15 @@ add_main(void *arg)
 }
 
 static enum err
-make_slots(struct opener *o, struct bytes password, struct sealed_slots *slots,
+make_slots(struct opener *o, struct bytes name, struct bytes password, struct sealed_slots *slots,
 	   const struct member_keys *keys, struct slot_code *ret_app, struct slot_code *ret_recovery)
 {
 	const uint8_t *pepper = o->keys.key[PURPOSE_PEPPER];
 	enum err e =
 	    sealed_slots_add_code(slots, keys, pepper, SLOT_APP, opener_today(), BYTES_LIT("first"), ret_app);
+	if (e == ERR_OK) {
+		e = opener_add_scram(o, name, slots, ret_app);
+	}
 	if (e == ERR_OK) {
 		e = sealed_slots_add_code(slots, keys, pepper, SLOT_RECOVERY, opener_today(), BYTES_EMPTY,
 					  ret_recovery);
@@ -233,7 +236,7 @@ create_member(struct opener *o, struct bytes name, uint64_t quota, struct bytes 
 		e = sealed_slots_create(a->id, &a->slots, &a->keys);
 	}
 	if (e == ERR_OK) {
-		e = make_slots(o, password, a->slots, &a->keys, &app, &recovery);
+		e = make_slots(o, name, password, a->slots, &a->keys, &app, &recovery);
 	}
 	if (e == ERR_OK) {
 		memcpy(a->entry.id, a->id, SEALED_ID_LEN);

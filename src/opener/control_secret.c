@@ -180,6 +180,9 @@ opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_ans
 		return;
 	}
 	if (e == ERR_OK) {
+		e = opener_add_scram(o, s.account->entry.name, s.account->slots, &code);
+	}
+	if (e == ERR_OK) {
 		e = write_account(&s, false, a);
 	}
 	if (e == ERR_OK) {

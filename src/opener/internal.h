@@ -5,6 +5,7 @@
 #include "base/wire.h"
 #include "control/control.h"
 #include "lookup/lookup.h"
+#include "opener/scram_nonce.h"
 #include "opener/throttle.h"
 #include "opener/work.h"
 #include "sealed/slots.h"
@@ -28,6 +29,7 @@ struct opener {
 	struct role_host *host;
 	struct purpose_keys keys;
 	struct throttle *throttle;
+	struct scram_nonces *nonces;
 	struct work *work;
 	struct opener_lock *locks;
 	/* Counts changes of accounts: what was read before a change is looked at again. */
@@ -83,6 +85,11 @@ COHUE_MUST_USE enum err opener_account_refresh(struct opener *o, struct opener_a
  */
 COHUE_MUST_USE enum err opener_open(struct opener *o, struct opener_account *a, struct bytes secret,
 				    bool recovery_allowed);
+/* The same with a proof; a NULL likewise. */
+COHUE_MUST_USE enum err opener_open_scram(struct opener *o, struct opener_account *a,
+					  const struct slot_scram *scram, const struct scram_message *m,
+					  const uint8_t proof[SCRAM_KEY_LEN],
+					  uint8_t ret_signature[SCRAM_KEY_LEN]);
 /* Sets generation, public key and signature of the entry from the slots. */
 COHUE_MUST_USE enum err opener_rekey(struct opener *o, struct opener_account *a);
 
@@ -135,13 +142,29 @@ void opener_close_member(struct opener *o, const uint8_t account[SEALED_ID_LEN])
 COHUE_MUST_USE enum err opener_start_house(struct opener *o);
 void opener_tell_house(struct opener *o);
 
-/* login.c: a LOGIN request */
+/* ---- scram.c ---- */
+
+/* Salt and rounds that whoever says this name is told: an address of ours, normalised, whether anybody has it or not. */
+void opener_scram_of(const struct opener *o, struct bytes address, struct slot_scram *ret);
+/* Makes the verifier of an application password of the member who has this local part. */
+COHUE_MUST_USE enum err opener_add_scram(const struct opener *o, struct bytes local,
+					 struct sealed_slots *slots, const struct slot_code *code);
+/* The name as throttle and directory have it, appended; what cannot be one is kept apart by its octets. ERR_MEMORY. */
+COHUE_MUST_USE enum err opener_login_name(const struct opener *o, struct bytes typed, struct buf *ret);
+/* A SCRAM_FIRST request: answered at once, and without asking anybody. */
+void opener_scram_first(struct opener *o, struct channel *ch, const struct channel_message *m);
+
+/* login.c: a LOGIN or SCRAM_FINAL request */
 void opener_login(struct opener *o, struct channel *ch, const struct channel_message *m);
 /*
  * What a login does, from a task. ERR_AUTH: no, whatever the reason; ERR_AGAIN or ERR_MEMORY: try later. Also for tests.
  */
 COHUE_MUST_USE enum err opener_log_in(struct opener *o, const struct msg_login *m,
 				      struct msg_login_reply *ret);
+
+/* The same with a proof: ret_signature too. */
+COHUE_MUST_USE enum err opener_scram_log_in(struct opener *o, const struct msg_scram_final *m,
+					    struct msg_scram_final_reply *ret);
 
 /*
  * Gives the opened account to her session's worker. Not commit: a connection follows, for which *ret says worker and token.

@@ -20,8 +20,20 @@ struct request {
 	struct opener *o;
 	unsigned gate;
 	unsigned life; /* of the gate */
+	enum msg_type type;
 	uint32_t id;
 	struct buf payload; /* holds the password */
+};
+
+/* What somebody shows to be let in: a password, or (scram not NULL) a proof that she has one. */
+struct claim {
+	struct bytes password;
+	const struct msg_scram_final *scram;
+	struct slot_scram salt;
+	uint8_t signature[SCRAM_KEY_LEN]; /* once the proof was right */
+	bool right;
+	bool used; /* the nonce, in this login */
+	bool no_verifier; /* none can be made now: the login goes on without */
 };
 
 static bool
@@ -136,9 +148,81 @@ opener_hand_over(struct opener *o, const struct opener_account *a, bool commit, 
 	return e;
 }
 
+/*
+ * The one moment at which the server knows an application password made before there were verifiers is its login: it gets one.
+ * ERR_CONFLICT: start anew.
+ */
 static enum err
-attempt(struct opener *o, struct bytes address, struct bytes password, bool *ret_right,
-	struct msg_login_reply *ret)
+add_verifier(struct opener *o, struct opener_account *a, struct claim *claim)
+{
+	struct opener_lock lock = {.held = false};
+	struct opener_account *now = NULL;
+	struct opener_changes c;
+	struct slot_code code;
+	opener_changes_init(&c, o);
+	enum err e = slot_code_parse(claim->password, &code) == ERR_OK ? ERR_OK : ERR_STATE;
+	if (e == ERR_OK) {
+		e = opener_lock_take(o, a->id, &lock);
+	}
+	if (e == ERR_OK) {
+		e = opener_account_load(o, a->id, &now);
+	}
+	bool same = e == ERR_OK && bytes_equal(buf_bytes(&now->slots_value), buf_bytes(&a->slots_value));
+	if (same) {
+		e = opener_add_scram(o, a->entry.name, a->slots, &code);
+		opener_put_slots(&c, OPENER_PUT, a->slots, a->id);
+		e = e == ERR_OK ? opener_commit(&c) : e;
+		e = e == ERR_OK ? opener_account_refresh(o, a) : e;
+	}
+	/* The list in hand is then not the one in the store. */
+	claim->no_verifier = same && e != ERR_OK;
+	secret_wipe(&code, sizeof(code));
+	opener_changes_clear(&c);
+	opener_account_free(&now);
+	opener_lock_give(o, &lock);
+	return same && e == ERR_OK ? ERR_OK : e == ERR_OK || same ? ERR_CONFLICT : e;
+}
+
+static bool
+wants_verifier(struct opener *o, const struct opener_account *a, const struct claim *claim)
+{
+	struct slot_code code;
+	struct slot_scram scram;
+	struct buf address = BUF_INIT(NAME_ROOM);
+	bool wants = claim->scram == NULL && !claim->no_verifier &&
+		     slot_code_parse(claim->password, &code) == ERR_OK && code.kind == SLOT_APP &&
+		     opener_address(o, a->entry.name, &address) == ERR_OK;
+	if (wants) {
+		opener_scram_of(o, buf_bytes(&address), &scram);
+		wants = !sealed_slots_has_scram(a->slots, a->slot, &scram);
+	}
+	secret_wipe(&code, sizeof(code));
+	buf_wipe(&address);
+	return wants;
+}
+
+/* Opens the account with what was shown. A nonce lets in once. */
+static enum err
+try_claim(struct opener *o, struct opener_account *a, struct claim *claim)
+{
+	const struct msg_scram_final *m = claim->scram;
+	if (m == NULL) {
+		enum err e = opener_open(o, a, claim->password, false);
+		claim->right = e == ERR_OK;
+		return e;
+	}
+	const struct scram_message message = {.head = m->head, .tail = m->tail};
+	enum err e = opener_open_scram(o, a, &claim->salt, &message, m->proof, claim->signature);
+	if (e == ERR_OK && !claim->used) {
+		e = scram_nonce_use(o->nonces, loop_now(o->host->loop), m->nonce);
+		claim->used = e == ERR_OK;
+	}
+	claim->right = e == ERR_OK;
+	return e;
+}
+
+static enum err
+attempt(struct opener *o, struct bytes address, struct claim *claim, struct msg_login_reply *ret)
 {
 	uint8_t id[SEALED_ID_LEN];
 	struct opener_account *a = NULL;
@@ -152,14 +236,17 @@ attempt(struct opener *o, struct bytes address, struct bytes password, bool *ret
 	if (e != ERR_OK) {
 		return e;
 	}
-	e = opener_open(o, found && a != NULL && may_log_in(a) ? a : NULL, password, false);
-	*ret_right = e == ERR_OK;
+	e = try_claim(o, found && a != NULL && may_log_in(a) ? a : NULL, claim);
 	if (e == ERR_OK && a->entry.status == ACCOUNT_INVITED) {
 		e = activate(o, a);
 		revision = o->revision;
 		if (e == ERR_OK) {
 			e = opener_account_refresh(o, a);
 		}
+	}
+	if (e == ERR_OK && wants_verifier(o, a, claim)) {
+		e = add_verifier(o, a, claim);
+		revision = e == ERR_OK ? o->revision : revision;
 	}
 	if (e == ERR_OK && revision != o->revision) {
 		e = look_again(o, a);
@@ -173,9 +260,8 @@ attempt(struct opener *o, struct bytes address, struct bytes password, bool *ret
 	return e;
 }
 
-/* The name as the throttle and the directory have it; what cannot be one is kept apart by its octets. */
-static enum err
-login_name(const struct opener *o, struct bytes typed, struct buf *ret)
+enum err
+opener_login_name(const struct opener *o, struct bytes typed, struct buf *ret)
 {
 	enum err e = name_of_login(typed, o->host->config.domain, ret);
 	if (e == ERR_FORMAT || e == ERR_DENIED) {
@@ -189,53 +275,106 @@ login_name(const struct opener *o, struct bytes typed, struct buf *ret)
 	return e;
 }
 
+/* Under the address of a login; `from` is the network's. */
+static enum err
+let_in(struct opener *o, struct bytes address, const uint8_t from[16], bool guessable, struct claim *claim,
+       struct msg_login_reply *ret)
+{
+	struct throttle_attempt t = {.name = address, .guessable = guessable};
+	memcpy(t.address, from, sizeof(t.address));
+	msec wait = throttle_enter(o->throttle, loop_now(o->host->loop), &t);
+	if (wait == THROTTLE_REFUSED) {
+		return ERR_AGAIN;
+	}
+	enum err e = wait > 0 ? task_sleep(wait) : ERR_OK;
+	if (e == ERR_OK) {
+		e = ERR_CONFLICT;
+	}
+	for (unsigned i = 0; i < TRIES && e == ERR_CONFLICT; i++) {
+		e = attempt(o, address, claim, ret);
+	}
+	msec now = loop_now(o->host->loop);
+	if (claim->right) {
+		throttle_succeeded(o->throttle, now, &t);
+	} else if (e != ERR_AUTH) {
+		throttle_undo(o->throttle, now, &t);
+	}
+	return e;
+}
+
 enum err
 opener_log_in(struct opener *o, const struct msg_login *m, struct msg_login_reply *ret)
 {
 	struct buf address = BUF_INIT(NAME_ROOM);
 	struct slot_code code;
-	bool right = false;
-	enum err e = login_name(o, m->name, &address);
-	if (e != ERR_OK) {
-		buf_wipe(&address);
-		return e;
-	}
-	struct throttle_attempt t = {.name = buf_bytes(&address),
-				     .guessable = slot_code_parse(m->password, &code) != ERR_OK};
-	secret_wipe(&code, sizeof(code));
-	memcpy(t.address, m->address, sizeof(t.address));
-	msec wait = throttle_enter(o->throttle, loop_now(o->host->loop), &t);
-	if (wait == THROTTLE_REFUSED) {
-		buf_wipe(&address);
-		return ERR_AGAIN;
-	}
-	e = wait > 0 ? task_sleep(wait) : ERR_OK;
+	struct claim claim = {.password = m->password};
+	enum err e = opener_login_name(o, m->name, &address);
 	if (e == ERR_OK) {
-		e = ERR_CONFLICT;
-	}
-	for (unsigned i = 0; i < TRIES && e == ERR_CONFLICT; i++) {
-		e = attempt(o, buf_bytes(&address), m->password, &right, ret);
-	}
-	msec now = loop_now(o->host->loop);
-	if (right) {
-		throttle_succeeded(o->throttle, now, &t);
-	} else if (e != ERR_AUTH) {
-		throttle_undo(o->throttle, now, &t);
+		bool guessable = slot_code_parse(m->password, &code) != ERR_OK;
+		secret_wipe(&code, sizeof(code));
+		e = let_in(o, buf_bytes(&address), m->address, guessable, &claim, ret);
 	}
 	buf_wipe(&address);
 	return e;
 }
 
+/* What the proof signs must end in the nonce that it came with; a proof over anything else is one for another dialogue. */
+static bool
+signs_nonce(const struct msg_scram_final *m)
+{
+	struct buf wanted = BUF_INIT(IPC_SMALL);
+	ptrdiff_t at = -1;
+	if (buf_append_str(&wanted, ",r=") == ERR_OK && buf_append(&wanted, m->client_nonce) == ERR_OK &&
+	    buf_append(&wanted, bytes_of(m->nonce, sizeof(m->nonce))) == ERR_OK) {
+		at = bytes_search(m->tail, buf_bytes(&wanted));
+	}
+	size_t end = at < 0 ? 0 : (size_t)at + wanted.len;
+	bool signs = at >= 0 && (end == m->tail.len || m->tail.ptr[end] == ',');
+	buf_clear(&wanted);
+	return signs;
+}
+
+enum err
+opener_scram_log_in(struct opener *o, const struct msg_scram_final *m, struct msg_scram_final_reply *ret)
+{
+	struct buf address = BUF_INIT(NAME_ROOM);
+	struct claim claim = {.scram = m};
+	struct msg_login_reply r;
+	memset(&r, 0, sizeof(r));
+	enum err e = opener_login_name(o, m->name, &address);
+	if (e == ERR_OK && (!scram_nonce_check(o->nonces, loop_now(o->host->loop), buf_bytes(&address),
+					       m->client_nonce, m->nonce) ||
+			    !signs_nonce(m))) {
+		/* No honest gate asks so but after a restart of this role, and then a new dialogue helps. */
+		e = ERR_AGAIN;
+	}
+	if (e == ERR_OK) {
+		opener_scram_of(o, buf_bytes(&address), &claim.salt);
+		/* Nobody's own password has a verifier: there is nothing to guess. */
+		e = let_in(o, buf_bytes(&address), m->address, false, &claim, &r);
+	}
+	if (e == ERR_OK) {
+		ret->worker = r.worker;
+		memcpy(ret->token, r.token, sizeof(ret->token));
+		memcpy(ret->signature, claim.signature, sizeof(ret->signature));
+	}
+	secret_wipe(&r, sizeof(r));
+	secret_wipe(&claim, sizeof(claim));
+	buf_wipe(&address);
+	return e;
+}
+
 static void
-answer(struct request *q, enum err e, const struct msg_login_reply *r)
+answer(struct request *q, enum err e, const struct msg_login_reply *r, const struct msg_scram_final_reply *s)
 {
 	struct opener *o = q->o;
 	struct channel *ch = role_channel(o->host, ROLE_GATE_MEMBER, q->gate);
 	if (ch == NULL || o->gate_lives[q->gate] != q->life) {
 		return;
 	}
-	e = e == ERR_OK ? channel_reply(ch, LOGIN, login_reply, q->id, r)
-			: channel_answer(ch, MSG_LOGIN, q->id, e);
+	e = e != ERR_OK            ? channel_answer(ch, q->type, q->id, e)
+	    : q->type == MSG_LOGIN ? channel_reply(ch, LOGIN, login_reply, q->id, r)
+				   : channel_reply(ch, SCRAM_FINAL, scram_final_reply, q->id, s);
 	if (e != ERR_OK) {
 		channel_end(ch);
 	}
@@ -248,10 +387,17 @@ login_task(void *arg)
 	struct opener *o = q->o;
 	struct msg_login m;
 	struct msg_login_reply r;
+	struct msg_scram_final f;
+	struct msg_scram_final_reply s;
 	memset(&r, 0, sizeof(r));
-	enum err e = msg_login_decode(buf_bytes(&q->payload), &m);
-	if (e == ERR_OK) {
-		e = opener_log_in(o, &m, &r);
+	memset(&s, 0, sizeof(s));
+	enum err e = ERR_OK;
+	if (q->type == MSG_LOGIN) {
+		e = msg_login_decode(buf_bytes(&q->payload), &m);
+		e = e == ERR_OK ? opener_log_in(o, &m, &r) : e;
+	} else {
+		e = msg_scram_final_decode(buf_bytes(&q->payload), &f);
+		e = e == ERR_OK ? opener_scram_log_in(o, &f, &s) : e;
 	}
 	if (e == ERR_DAMAGED) {
 		log_event(LOG_LEVEL_ERROR, "an account's entry does not verify. Remedy: stop the service and "
@@ -266,8 +412,10 @@ login_task(void *arg)
 		o->seen_deferred++;
 		e = ERR_AGAIN;
 	}
-	answer(q, e, &r);
+	answer(q, e, &r, &s);
 	secret_wipe(&r, sizeof(r));
+	secret_wipe(&s, sizeof(s));
+	secret_wipe(&f, sizeof(f));
 	buf_wipe(&q->payload);
 	free(q);
 	o->logins--;
@@ -276,16 +424,19 @@ login_task(void *arg)
 void
 opener_login(struct opener *o, struct channel *ch, const struct channel_message *m)
 {
-	struct msg_login check;
+	struct msg_login login;
+	struct msg_scram_final final;
 	unsigned gate = channel_peer_index(ch);
-	if (msg_login_decode(m->payload, &check) != ERR_OK) {
+	if ((m->type == MSG_LOGIN ? msg_login_decode(m->payload, &login)
+				  : msg_scram_final_decode(m->payload, &final)) != ERR_OK) {
 		channel_fault(ch);
 		return;
 	}
 	struct request *q = o->logins < OPENER_LOGINS_MAX ? calloc(1, sizeof(*q)) : NULL;
 	enum err e = q == NULL ? ERR_AGAIN : ERR_OK;
 	if (e == ERR_OK) {
-		*q = (struct request){.o = o, .gate = gate, .life = o->gate_lives[gate], .id = m->id};
+		*q = (struct request){
+		    .o = o, .gate = gate, .life = o->gate_lives[gate], .type = m->type, .id = m->id};
 		buf_init(&q->payload, IPC_SMALL);
 		e = buf_append(&q->payload, m->payload);
 	}

@@ -230,12 +230,13 @@ set_up(void **state)
 	opener.host = &world.host;
 	crypto_random_bytes(world.house, sizeof(world.house));
 	static const enum sealed_purpose granted[] = {PURPOSE_DIRECTORY_HASH, PURPOSE_DIRECTORY_SEAL,
-						      PURPOSE_PEPPER};
+						      PURPOSE_PEPPER, PURPOSE_SCRAM_FAKE};
 	for (size_t i = 0; i < sizeof(granted) / sizeof(granted[0]); i++) {
 		opener.keys.key[granted[i]] = secret_alloc(SEALED_KEY_LEN);
 		sealed_purpose_key(world.house, granted[i], opener.keys.key[granted[i]]);
 	}
 	assert_int_equal(throttle_create(clock_monotonic(), &opener.throttle), ERR_OK);
+	assert_int_equal(scram_nonces_create(clock_monotonic(), &opener.nonces), ERR_OK);
 	assert_int_equal(work_create(world.host.loop, &opener.work), ERR_OK);
 	connect_role(ROLE_KEEPER, keeper_message);
 	connect_role(ROLE_STORE, store_message);
@@ -256,6 +257,7 @@ tear_down(void **state)
 	}
 	work_destroy(&world.opener->work);
 	throttle_destroy(&world.opener->throttle);
+	scram_nonces_destroy(&world.opener->nonces);
 	for (unsigned p = 0; p < PURPOSE__COUNT; p++) {
 		secret_free(world.opener->keys.key[p]);
 	}

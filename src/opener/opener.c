@@ -105,7 +105,8 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	(void)mallopt(M_ARENA_MAX, 1);
 	o->host = h;
 	h->state = o;
-	return throttle_create(clock_monotonic(), &o->throttle);
+	enum err e = throttle_create(clock_monotonic(), &o->throttle);
+	return e == ERR_OK ? scram_nonces_create(clock_monotonic(), &o->nonces) : e;
 }
 
 static enum err
@@ -122,7 +123,7 @@ start(struct role_host *h)
 	e = purpose_keys_fetch(h, &o->keys);
 	if (e == ERR_OK &&
 	    (o->keys.key[PURPOSE_DIRECTORY_HASH] == NULL || o->keys.key[PURPOSE_DIRECTORY_SEAL] == NULL ||
-	     o->keys.key[PURPOSE_PEPPER] == NULL)) {
+	     o->keys.key[PURPOSE_PEPPER] == NULL || o->keys.key[PURPOSE_SCRAM_FAKE] == NULL)) {
 		e = ERR_STATE;
 	}
 	bool again = e == ERR_OK;
@@ -153,12 +154,16 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	bool ready = o->work != NULL && o->keys.key[PURPOSE_PEPPER] != NULL;
 	switch ((int)m->type) {
 	case MSG_LOGIN:
+	case MSG_SCRAM_FIRST:
+	case MSG_SCRAM_FINAL:
 	case MSG_CONTROL:
 		if (h->stopping || !ready) {
 			if (channel_answer(ch, m->type, m->id, ERR_AGAIN) != ERR_OK) {
 				channel_end(ch);
 			}
-		} else if (m->type == MSG_LOGIN) {
+		} else if (m->type == MSG_SCRAM_FIRST) {
+			opener_scram_first(o, ch, m);
+		} else if (m->type == MSG_LOGIN || m->type == MSG_SCRAM_FINAL) {
 			opener_login(o, ch, m);
 		} else {
 			take_control(o, ch, m);
