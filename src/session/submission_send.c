@@ -390,7 +390,8 @@ put_unit(struct sending *s)
 	struct submission_lane wait = how_it_waits(s->envelope, s->member);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,
 				.size = delivery_wire_size(buf_bytes(&s->leaving)),
-				.weight = (uint16_t)(s->deliveries + (v->target_count > 0 ? 1 : 0)),
+				/* What an observer sees: copies for members never come over a line. */
+				.weight = (uint16_t)(s->deliveries > 0 ? s->deliveries : 1),
 				.lane = (uint8_t)wait.lane,
 				.hold = (uint64_t)wait.hold,
 				/* What a program sends by itself is nobody in the crowd. */

@@ -57,11 +57,12 @@ class Leaving(unittest.TestCase):
         # Their accounts are of today; so is the house, in whose first days all count.
         wait_until(lambda: figures(self.house).get("leave_alone") == "0", 10, "the crowd to be there")
 
-    def send(self, member: Member, subject: str, more: str = "", options: tuple[str, ...] = ()) -> None:
+    def send(self, member: Member, subject: str, more: str = "", options: tuple[str, ...] = (),
+             to: tuple[str, ...] = ("bob@far.test",)) -> None:
         text = (f"From: {member.address}\r\nTo: bob@far.test\r\nSubject: {subject}\r\n"
                 f"Date: Thu, 01 Jan 2026 07:08:09 +0545\r\n{more}\r\nHello\r\n")
         with self.house.smtp(member) as client:
-            client.sendmail(member.address, ["bob@far.test"], text, options)
+            client.sendmail(member.address, to, text, options)
 
     def subjects(self) -> set[str]:
         return {re.search(rb"^Subject: (.*)\r$", m, re.M)[1].decode() for m in list(self.sink.messages)}
@@ -96,11 +97,15 @@ class Leaving(unittest.TestCase):
 
     def test_who_is_in_haste_leaves_alone_and_is_told(self) -> None:
         self.send(self.members[0], "slow")
-        self.send(self.members[0], "soon", more="X-Priority: 1\r\n")
+        # A copy for a member crosses no line: the letter weighs as much as the observer sees.
+        self.send(self.members[0], "soon", more="X-Priority: 1\r\n", to=("bob@far.test", self.members[2].address))
+        self.send(self.members[0], "inside", more="X-Priority: 1\r\n", to=tuple(m.address for m in self.members[2:]))
         self.send(self.members[1], "held", options=("HOLDFOR=86400",))
         wait_until(lambda: self.subjects() == {"soon"}, 3 * T, "the urgent letter alone")
         time.sleep(2 * T)
         self.assertEqual(self.subjects(), {"soon"})
+        day = self.house.cli_json("crowd", "live")["sums"][0]["day"]
+        self.assertEqual((day["letters"], day["deliveries"], day["void"]), (2, 2, 2))
         wait_until(lambda: "Left without a crowd: not protected" in self.journal(self.members[0]), 10, "her journal")
 
     def test_all_roles_killed_at_the_tick_lose_nobody(self) -> None:
