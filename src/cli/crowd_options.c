@@ -141,7 +141,9 @@ set_law(const struct option *o, const char *value, struct config *config)
 	}
 	buf_clear(&line);
 	if (e == ERR_FORMAT) {
-		return cli_fail("crowd: %s", error.text);
+		/* What is wrong with it, and not where: it came from this option. */
+		const char *fault = strstr(error.text, ": ");
+		return cli_fail("crowd: %s: %s", o->name, fault == NULL ? error.text : fault + 2);
 	}
 	return e == ERR_OK ? CLI_OK : cli_fail("crowd: %s: %s", o->name, err_text(e));
 }

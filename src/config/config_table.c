@@ -78,10 +78,12 @@ const struct config_key config_keys[] = {
     {.name = "leave.crowd",
      .type = CONFIG_TYPE_NUMBER,
      AT(leave.k),
-     .min = 1,
+     .min = 2,
      .max = 1000,
      .standard = "3",
-     .help = "The gate of the crowd law: at most one letter in this many is one member's."},
+     .help = "The gate of the crowd law: at most one letter in this many is one member's. "
+	     "Who is alone is no crowd: 1 is refused. While fewer members can count, each letter is void; "
+	     "3 is the least that stands one accomplice."},
     {.name = "leave.deadline",
      .type = CONFIG_TYPE_DURATION,
      AT(leave.deadline),

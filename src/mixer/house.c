@@ -23,6 +23,13 @@ is_fresh(const struct house *h)
 	return h->known && today() < h->first_day + COUNTS_AFTER_DAYS;
 }
 
+/* However long it waits, there is nobody who could come to count. A new house begins with one member, so that is no fault. */
+static bool
+is_too_small(const struct mixer *m)
+{
+	return m->house.known && !is_fresh(&m->house) && m->house.members < m->host->config.leave.k;
+}
+
 bool
 house_counts(const struct mixer *m, uint32_t since_day)
 {
@@ -36,10 +43,15 @@ house_say(struct timer *t)
 	struct mixer *m = t->arg;
 	bool alone = law_is_alone(m->leave);
 	if (alone && !m->alone_said) {
-		log_event(LOG_LEVEL_WARNING,
-			  "fewer members can count than leave.crowd asks for: until there are more, mail "
-			  "leaves by the exponential law, and nobody is promised a crowd. Remedy: wait for "
-			  "members (they count after 30 days), or lower leave.crowd");
+		log_event(
+		    LOG_LEVEL_WARNING,
+		    is_too_small(m)
+			? "this house has fewer members in all than leave.crowd asks for: the promise "
+			  "cannot hold, each letter leaves void, by the exponential law. Remedy: more "
+			  "members, or lower leave.crowd"
+			: "fewer members can count than leave.crowd asks for: until there are more, the "
+			  "promise does not hold, each letter leaves void, by the exponential law. Remedy: "
+			  "wait for members (they count after 30 days), or lower leave.crowd");
 	} else if (!alone && m->alone_said) {
 		log_event(LOG_LEVEL_NOTICE, "members enough count: mail leaves in a crowd");
 	}

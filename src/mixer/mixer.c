@@ -259,6 +259,13 @@ status_of_law(struct buf *out, const char *side, enum law_kind kind, const struc
 	return e;
 }
 
+/* Whether letters are promised a crowd now: what the start's line and the journal say, too. */
+static const char *
+promise(const struct mixer *m)
+{
+	return m->host->config.leave.kind != LAW_CROWD ? "none" : law_is_alone(m->leave) ? "void" : "holds";
+}
+
 static enum err
 status(struct role_host *h, struct buf *out)
 {
@@ -270,6 +277,7 @@ status(struct role_host *h, struct buf *out)
 	enum err e = status_of_law(out, "leave", h->config.leave.kind, m->leave, &m->left_sums);
 	e = e == ERR_OK ? status_of_law(out, "arrive", h->config.arrive.kind, m->arrive, &m->arrived_sums)
 			: e;
+	e = e == ERR_OK ? buf_printf(out, "leave_promise %s\n", promise(m)) : e;
 	e = e == ERR_OK ? live_write(&m->live, out) : e;
 	return e != ERR_OK
 		   ? e

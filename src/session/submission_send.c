@@ -385,7 +385,6 @@ add_copy(struct sending *s)
 static enum err
 put_unit(struct sending *s)
 {
-	const struct envelope *v = s->envelope;
 	const struct directory_account *profile = &s->member->profile;
 	struct submission_lane wait = how_it_waits(s->envelope, s->member);
 	struct msg_mix_put m = {.stage = IPC_STAGE_LEAVING,

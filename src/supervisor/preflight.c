@@ -74,6 +74,14 @@ take_lock(struct house *h)
 	return true;
 }
 
+/* Whether the file has this fault by itself, without what --set put over it. */
+static bool
+is_of_file(const struct config *file, const char *path, const struct config_error *fault)
+{
+	struct config_error own = {.line = 0};
+	return config_check(file, path, &own) != ERR_OK && strcmp(own.text, fault->text) == 0;
+}
+
 static bool
 load_config(struct house *h, char **sets, size_t set_count)
 {
@@ -101,12 +109,21 @@ load_config(struct house *h, char **sets, size_t set_count)
 	}
 	e = config_load(&h->config, buf_bytes(&text), path, &problem);
 	buf_clear(&text);
+	struct config *file = malloc(sizeof(*file));
+	if (file == NULL) {
+		return false;
+	}
+	*file = h->config;
 	for (size_t i = 0; i < set_count && e == ERR_OK; i++) {
 		e = config_set(&h->config, bytes_str(sets[i]), &problem);
 	}
 	if (e == ERR_OK) {
 		e = config_check(&h->config, path, &problem);
+		if (e != ERR_OK && !is_of_file(file, path, &problem)) {
+			e = config_check(&h->config, "--set", &problem);
+		}
 	}
+	free(file);
 	if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR, "%s", problem.text[0] != '\0' ? problem.text : err_text(e));
 		return false;

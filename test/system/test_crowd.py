@@ -89,6 +89,8 @@ class Crowd(unittest.TestCase):
     def test_impossible_settings_are_refused_with_advice(self) -> None:
         self.assertIn("--crowd 4 or less", self.refused("simulate", "--members", 4, "--crowd", 5))
         self.assertIn("only 2 could ever count", self.refused("simulate", "--trace", "-", given="a b 1\nb a 9000\n"))
+        # Who is alone is no crowd, whatever a simulation of it would say of a promise kept.
+        self.assertIn("--crowd: leave.crowd: \"1\" is out of range. Remedy: give a number from 2 to 1000", self.refused("simulate", "--members", 10, "--crowd", 1))
         self.refused("simulate")
         self.refused("simulate", "--members", 10, "--trace", "-")
         self.refused("simulate", "--members", "many")

@@ -122,8 +122,9 @@ class Leaving(unittest.TestCase):
         self.assertEqual(figures(self.house)["waiting_to_leave"], "0")
 
     def test_impossible_settings_and_a_house_too_small_are_told(self) -> None:
-        for setting, words in ((("leave.crowd=0",), "leave.crowd"), (("leave.deadline=1 s",), "leave.deadline is shorter"),
-                               (("leave.patient=1 s",), "leave.patient is shorter")):
+        for setting, words in ((("leave.crowd=0",), "leave.crowd"), (("leave.crowd=1",), "give a number from 2 to 1000"),
+                               (("leave.deadline=1 s",), "--set: leave.deadline is shorter"),
+                               (("leave.patient=1 s",), "--set: leave.patient is shorter")):
             ran = subprocess.run([self.house.binary, "run", "--home", self.house.home,
                                   *(w for s in (f"leave.clock={T} s", *setting) for w in ("--set", s))],
                                  capture_output=True, text=True, timeout=20, check=False)
@@ -131,16 +132,27 @@ class Leaving(unittest.TestCase):
             self.assertIn(words, ran.stderr)
             self.assertIn("Remedy", ran.stderr)
         self.house.stop()
+        # A fault of the file is the file's, also where --set sets another thing.
+        conf = self.house.directory / "home/cohue.conf"
+        was = conf.read_text()
+        conf.write_text(re.sub(r"(?m)^retry[.]warn.*$", "", was) + "\nretry.warn = 30 d\n")
+        ran = subprocess.run([self.house.binary, "run", "--home", self.house.home, "--set", "leave.crowd=4"],
+                             capture_output=True, text=True, timeout=20, check=False)
+        self.assertIn("cohue.conf: retry.warn is not before", ran.stderr)
+        conf.write_text(was)
         self.house.settings["leave.crowd"] = "5"
         self.house.start()
         wait_until(lambda: figures(self.house).get("leave_alone") == "1", 10, "that they are too few")
         wait_until(lambda: "lower leave.crowd" in self.house.log(), 10, "the line in the log")
+        self.assertIn("the promise does not hold, each letter leaves void", self.house.log())
+        self.assertEqual(figures(self.house)["leave_promise"], "void")
         self.send(self.members[0], "alone")
         wait_until(lambda: self.subjects() == {"alone"}, 20, "by the exponential law")
         wait_until(lambda: "Left without a crowd: not protected" in self.journal(self.members[0]), 10, "void")
         # One more makes five.
         self.house.add_member("fifth")
         wait_until(lambda: figures(self.house).get("leave_alone") == "0", 10, "that they are enough")
+        self.assertEqual(figures(self.house)["leave_promise"], "holds")
         self.house.cli("member", "suspend", "fifth")
         wait_until(lambda: figures(self.house).get("leave_alone") == "1", 10, "that she is suspended")
 
