@@ -107,6 +107,20 @@ void imap_report_own(struct imap *im);
 /* At a beat: what the house brought, as far as it goes into so many bytes of output. */
 void imap_report_beat(struct imap *im, size_t room);
 void imap_deselect(struct imap *im);
+/* True where the client, had it written the name as we do, would have written this. */
+bool imap_name_is_wire(const struct imap *im, struct bytes name, struct bytes wire);
+/*
+ * "* LIST (...) "/" name" of a name in the house's form, whether there is such a mailbox or not. wire: as the client named it: told as
+ * OLDNAME where it is not the same (RFC 9051 section 6.3.9.7); ptr NULL: no such.
+ */
+void imap_write_list(struct imap *im, struct bytes name, struct bytes wire);
+/*
+ * "* VANISHED (EARLIER) ..." of these UIDs, if any of them has gone since that mod-sequence (RFC 7162 section 3.2.10.1). uids: resolved; above:
+ * of what is not above this UID nothing has gone (0: not known). In the command's arena. ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err imap_write_vanished_earlier(struct imap *im, const struct fold_mailbox *box,
+						    uint64_t since, const struct imap_set *uids,
+						    uint32_t above);
 
 /* ---- the commands: each writes its answer, the tagged one included ---- */
 

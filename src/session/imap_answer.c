@@ -259,10 +259,55 @@ enum {
 	LINES_ADDED_MAX = sizeof("* 4294967295 EXISTS\r\n* 4294967295 RECENT\r\n"),
 };
 
+/* From the last on, as many as go into so many bytes of output. */
+static void
+report_vanished(struct imap *im, size_t room)
+{
+	size_t count = view_gone_count(&im->view);
+	size_t used = im->out.len + sizeof("* VANISHED \r\n");
+	size_t first = count;
+	uint32_t after = 0;
+	while (first > 0) {
+		uint32_t uid = view_gone_at(&im->view, first - 1);
+		if (uid + 1 != after) {
+			used += sizeof("4294967295:4294967295");
+			if (used > room) {
+				break;
+			}
+		}
+		after = uid;
+		first--;
+	}
+	if (first == count) {
+		return;
+	}
+	imap_write_text(&im->w, "* VANISHED ");
+	for (size_t i = first; i < count;) {
+		uint32_t from = view_gone_at(&im->view, i);
+		uint32_t to = from;
+		for (i++; i < count && view_gone_at(&im->view, i) == to + 1; i++) {
+			to++;
+		}
+		const struct imap_range one = {.first = from, .last = to};
+		const struct imap_set set = {.ranges = &one, .count = 1};
+		imap_write_set(&im->w, &set);
+		imap_write_text(&im->w, i < count ? "," : "\r\n");
+	}
+	if (first == 0) {
+		buf_clear(&im->view.gone);
+	} else {
+		buf_truncate(&im->view.gone, first * sizeof(uint32_t));
+	}
+}
+
 /* As many as go into so many bytes of output. */
 static void
 report_expunges(struct imap *im, const struct fold_mailbox *box, size_t room)
 {
+	if (im->qresync || im->uidonly) {
+		report_vanished(im, room);
+		return;
+	}
 	size_t count = view_gone_count(&im->view);
 	/* From the last, so that each number is still right when the client reads it. */
 	for (; count > 0 && im->out.len + LINE_EXPUNGE_MAX <= room; count--) {

@@ -35,6 +35,7 @@ plan(struct fetching *f)
 	for (size_t i = 0; i < f->command->fetch.count; i++) {
 		const struct imap_fetch_item *item = &f->command->fetch.items[i];
 		sets_seen = sets_seen || imap_fetch_sets_seen(item);
+		f->says_uid = f->says_uid || item->kind == IMAP_FETCH_UID;
 		f->says_flags = f->says_flags || item->kind == IMAP_FETCH_FLAGS;
 		f->says_modseq = f->says_modseq || item->kind == IMAP_FETCH_MODSEQ;
 		if (imap_fetch_needs_message(item)) {
@@ -277,6 +278,9 @@ write_message(struct fetching *f, size_t index, struct message *message)
 			space = " ";
 		}
 		bool seen = f->seen != NULL && f->seen[item - f->items];
+		if (seen && (im->qresync || im->rev2) && !f->says_uid && e == ERR_OK) {
+			imap_write_format(&im->w, " UID %u", m.uid);
+		}
 		if (seen && !f->says_flags && e == ERR_OK) {
 			struct imap_flags flags = imap_flags_of(im, &f->arena, &m);
 			imap_write_text(&im->w, " FLAGS ");
@@ -399,6 +403,27 @@ set_seen(struct fetching *f)
 	f->im->view.mute = false;
 }
 
+/* RFC 9394 section 3.4: first these, then those of them that were changed. */
+static void
+keep_part(struct fetching *f)
+{
+	const struct imap_partial *p = &f->command->fetch.partial;
+	size_t there = 0;
+	for (size_t i = 0; i < f->count; i++) {
+		if (f->items[i].record != 0) {
+			f->items[there++] = f->items[i];
+		}
+	}
+	size_t first = p->first;
+	size_t last = p->last < there ? p->last : there;
+	size_t kept = first <= last ? last - first + 1 : 0;
+	size_t from = p->from_end ? there - (first - 1 + kept) : first - 1;
+	if (kept > 0 && from > 0) {
+		memmove(f->items, f->items + from, kept * sizeof(*f->items));
+	}
+	f->count = kept;
+}
+
 static void
 keep_changed(struct fetching *f)
 {
@@ -413,17 +438,44 @@ keep_changed(struct fetching *f)
 	f->count = kept;
 }
 
+/* False: answered. */
+static bool
+write_vanished(struct imap *im)
+{
+	/* What the client still counts is told as going now, and not as having gone earlier. */
+	imap_report(im, true);
+	const struct fold_mailbox *box = im->leaving ? NULL : imap_selected(im);
+	struct imap_set uids;
+	if (box == NULL) {
+		return !im->leaving;
+	}
+	enum err e = imap_set_resolve(im->arena, &im->command->set, view_last_uid(&im->view, box), &uids);
+	if (e == ERR_OK) {
+		e = imap_write_vanished_earlier(im, box, im->command->fetch.changed_since, &uids, 0);
+	}
+	if (e != ERR_OK) {
+		imap_fail(im, e);
+	}
+	return e == ERR_OK;
+}
+
 void
 imap_do_fetch(struct imap *im)
 {
 	struct fetching f = {.im = im, .command = im->command, .failed = ERR_OK};
 	bool sets_seen = plan(&f);
 	arena_init(&f.arena, IMAP_ARENA_MAX);
+	if (im->command->fetch.vanished && !write_vanished(im)) {
+		return;
+	}
 	if (!imap_pick(im, &im->command->set, im->command->uid, &f.items, &f.count)) {
 		return;
 	}
 	for (size_t i = 0; i < im->command->fetch.count; i++) {
 		im->condstore = im->condstore || im->command->fetch.items[i].kind == IMAP_FETCH_MODSEQ;
+	}
+	if (im->command->fetch.partial.given) {
+		keep_part(&f);
 	}
 	if (im->command->fetch.changed_since_given) {
 		im->condstore = true;

@@ -15,6 +15,7 @@ struct fetching {
 	bool *seen; /* items whose \Seen this command has set; NULL: none */
 	enum message_want want;
 	bool needs_card;
+	bool says_uid;
 	bool says_flags;
 	bool says_modseq;
 	bool needs_structure;

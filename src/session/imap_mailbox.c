@@ -1,98 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* SELECT, EXAMINE, CLOSE, UNSELECT, CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE, GETQUOTA. */
+/* CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE, GETQUOTA. */
 #include <stdio.h>
 #include <string.h>
 
 #include "session/imap.h"
-
-/* ---- selecting ---- */
-
-/* FNV-1a: it need not resist anybody, the keywords are her own. */
-static uint64_t
-sum_of_keywords(const struct fold *f)
-{
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
-	for (size_t i = 0; i < fold_keyword_count(f); i++) {
-		struct bytes name = fold_keyword_at(f, i);
-		for (size_t j = 0; j <= name.len; j++) {
-			sum = (sum ^ (j < name.len ? name.ptr[j] : 0)) * UINT64_C(0x100000001b3);
-		}
-	}
-	return sum;
-}
-
-static void
-write_flag_lists(struct imap *im, bool read_only)
-{
-	struct fold *f = im->member->fold;
-	size_t count = fold_keyword_count(f);
-	im->keywords_told = sum_of_keywords(f);
-	imap_write_text(&im->w, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft");
-	for (size_t i = 0; i < count; i++) {
-		imap_write_text(&im->w, " ");
-		imap_write_raw(&im->w, fold_keyword_at(f, i));
-	}
-	imap_write_text(&im->w, ")\r\n* OK [PERMANENTFLAGS (");
-	if (!read_only) {
-		imap_write_text(&im->w, "\\Answered \\Flagged \\Deleted \\Seen \\Draft");
-		for (size_t i = 0; i < count; i++) {
-			imap_write_text(&im->w, " ");
-			imap_write_raw(&im->w, fold_keyword_at(f, i));
-		}
-		imap_write_text(&im->w, " \\*");
-	}
-	imap_write_text(&im->w, ")] Kept\r\n");
-}
-
-void
-imap_tell_keywords(struct imap *im)
-{
-	if (im->selected && sum_of_keywords(im->member->fold) != im->keywords_told) {
-		write_flag_lists(im, im->view.read_only);
-	}
-}
-
-void
-imap_do_select(struct imap *im)
-{
-	bool read_only = im->command->verb == IMAP_EXAMINE;
-	if (im->selected) {
-		/* RFC 3501 6.3.1: also where the new one then fails. */
-		imap_deselect(im);
-		imap_write_status(&im->w, BYTES_EMPTY, "OK", "CLOSED", "The mailbox before is closed");
-	}
-	const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
-	if (box == NULL) {
-		return;
-	}
-	im->condstore = im->condstore || im->command->select.condstore;
-	view_open(&im->view, im->member, im->conn, box, read_only);
-	im->selected = true;
-	write_flag_lists(im, read_only);
-	imap_write_untagged_number(&im->w, box->count, "EXISTS");
-	imap_write_untagged_number(&im->w, 0, "RECENT");
-	for (uint32_t i = 0; i < box->count && box->unseen > 0; i++) {
-		if ((box->messages[i].flags & FOLD_SEEN) == 0) {
-			imap_write_format(&im->w, "* OK [UNSEEN %u] The first unseen one\r\n", i + 1);
-			break;
-		}
-	}
-	imap_write_format(&im->w, "* OK [UIDVALIDITY %u] UIDs are valid\r\n", box->uidvalidity);
-	imap_write_format(&im->w, "* OK [UIDNEXT %u] The next UID\r\n", box->uidnext);
-	imap_write_format(&im->w, "* OK [HIGHESTMODSEQ %llu] Counted\r\n",
-			  (unsigned long long)box->highest_modseq);
-	char id[IMAP_MAILBOX_ID_MAX];
-	imap_mailbox_id(box, id);
-	imap_write_format(&im->w, "* OK [MAILBOXID (%s)] Its own\r\n", id);
-	imap_ok(im, read_only ? "READ-ONLY" : "READ-WRITE", "Selected");
-}
-
-void
-imap_do_unselect(struct imap *im)
-{
-	imap_deselect(im);
-	imap_ok(im, NULL, "Closed");
-}
 
 /* ---- creating and the like ---- */
 
@@ -158,6 +69,13 @@ imap_do_create(struct imap *im)
 				char id[IMAP_MAILBOX_ID_MAX];
 				imap_mailbox_id(box, id);
 				(void)snprintf(code, sizeof(code), "MAILBOXID (%s)", id);
+			}
+			struct bytes wire = im->command->mailbox;
+			if (wire.len > 1 && wire.ptr[wire.len - 1] == '/') {
+				wire.len--; /* it says that others are to come below, and is no part of the name */
+			}
+			if (im->rev2 && !imap_name_is_wire(im, n.name, wire)) {
+				imap_write_list(im, n.name, wire);
 			}
 			imap_report(im, true);
 			imap_ok(im, box != NULL ? code : NULL, "Created");
