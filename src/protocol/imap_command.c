@@ -170,6 +170,25 @@ parse_quota(struct imap_lexer *l, struct imap_command *c)
 	c->quota.root = imap_lex_astring(l);
 }
 
+/* RFC 9208 section 4.1.2: read in full, and refused by the session. */
+static void
+parse_setquota(struct imap_lexer *l, struct imap_command *c)
+{
+	parse_quota(l, c);
+	imap_lex_need(l, ' ');
+	imap_lex_need(l, '(');
+	bool done = imap_lex_take(l, ')');
+	while (!done && l->error == ERR_OK) {
+		(void)imap_lex_atom(l);
+		imap_lex_need(l, ' ');
+		(void)imap_lex_number(l, INT64_MAX);
+		done = imap_lex_take(l, ')');
+		if (!done) {
+			imap_lex_need(l, ' ');
+		}
+	}
+}
+
 static void
 parse_expunge(struct imap_lexer *l, struct imap_command *c)
 {
@@ -257,6 +276,9 @@ static const struct {
     [IMAP_COPY] = {"COPY", IMAP_SELECTED, UID_ALLOWED, parse_copy},
     [IMAP_MOVE] = {"MOVE", IMAP_SELECTED, UID_ALLOWED, parse_copy},
     [IMAP_NOTIFY] = {"NOTIFY", IMAP_LOGGED_IN, UID_NEVER, imap_parse_notify},
+    [IMAP_GETMETADATA] = {"GETMETADATA", IMAP_LOGGED_IN, UID_NEVER, imap_parse_getmetadata},
+    [IMAP_SETMETADATA] = {"SETMETADATA", IMAP_LOGGED_IN, UID_NEVER, imap_parse_setmetadata},
+    [IMAP_SETQUOTA] = {"SETQUOTA", IMAP_LOGGED_IN, UID_NEVER, parse_setquota},
 };
 
 const char *

@@ -55,6 +55,9 @@ enum imap_verb {
 	IMAP_COPY,
 	IMAP_MOVE,
 	IMAP_NOTIFY,
+	IMAP_GETMETADATA, /* RFC 5464 */
+	IMAP_SETMETADATA,
+	IMAP_SETQUOTA, /* RFC 9208 */
 	IMAP_VERB__COUNT
 };
 
@@ -96,11 +99,12 @@ enum imap_status_item {
 	IMAP_STATUS_UIDNEXT = 4,
 	IMAP_STATUS_UIDVALIDITY = 8,
 	IMAP_STATUS_UNSEEN = 16,
-	IMAP_STATUS_HIGHESTMODSEQ = 32, /* RFC 7162 */
-	IMAP_STATUS_SIZE = 64,          /* RFC 8438 */
-	IMAP_STATUS_DELETED = 128,      /* RFC 9051, RFC 9208 */
-	IMAP_STATUS_APPENDLIMIT = 256,  /* RFC 7889 */
-	IMAP_STATUS_MAILBOXID = 512     /* RFC 8474 */
+	IMAP_STATUS_HIGHESTMODSEQ = 32,    /* RFC 7162 */
+	IMAP_STATUS_SIZE = 64,             /* RFC 8438 */
+	IMAP_STATUS_DELETED = 128,         /* RFC 9051, RFC 9208 */
+	IMAP_STATUS_APPENDLIMIT = 256,     /* RFC 7889 */
+	IMAP_STATUS_MAILBOXID = 512,       /* RFC 8474 */
+	IMAP_STATUS_DELETED_STORAGE = 1024 /* RFC 9208 */
 };
 
 enum imap_list_select { /* RFC 5258 */
@@ -114,7 +118,8 @@ enum imap_list_return {
 	IMAP_LIST_RETURN_SUBSCRIBED = 1,
 	IMAP_LIST_RETURN_CHILDREN = 2,
 	IMAP_LIST_RETURN_SPECIAL_USE = 4,
-	IMAP_LIST_RETURN_STATUS = 8 /* RFC 5819, with status items */
+	IMAP_LIST_RETURN_STATUS = 8,    /* RFC 5819, with status items */
+	IMAP_LIST_RETURN_METADATA = 128 /* RFC 9590, with entries */
 };
 
 enum imap_section_kind {
@@ -260,6 +265,21 @@ struct imap_partial {
 	uint32_t last;
 };
 
+enum { IMAP_METADATA_ITEMS_MAX = 256 }; /* of one command */
+enum imap_metadata_depth { IMAP_DEPTH_0, IMAP_DEPTH_1, IMAP_DEPTH_INFINITY };
+
+/* What GETMETADATA, SETMETADATA and LIST RETURN (METADATA ...) say of entries. */
+struct imap_metadata {
+	const struct imap_metadata_item {
+		struct bytes entry; /* as sent: begins with '/'; else to be checked, case does not count */
+		struct bytes value; /* SETMETADATA: ptr NULL for NIL; any octets */
+	} * items;
+	size_t count;
+	enum imap_metadata_depth depth;
+	bool has_max;
+	uint64_t max; /* MAXSIZE, octets of a value */
+};
+
 struct imap_command {
 	struct bytes tag;
 	enum imap_verb verb;
@@ -308,7 +328,8 @@ struct imap_command {
 			uint32_t select;  /* enum imap_list_select */
 			uint32_t returns; /* enum imap_list_return */
 			uint32_t status;  /* enum imap_status_item */
-		} list;                   /* LIST and LSUB */
+			struct imap_metadata metadata;
+		} list; /* LIST and LSUB */
 		struct {
 			uint32_t items;
 		} status;
@@ -321,7 +342,8 @@ struct imap_command {
 		} append;
 		struct {
 			struct bytes root;
-		} quota;
+		} quota; /* GETQUOTA, SETQUOTA */
+		struct imap_metadata metadata;
 		struct {
 			struct imap_search_key *key; /* never NULL; AND on top */
 			uint32_t returns;            /* enum imap_search_return */

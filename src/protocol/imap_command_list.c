@@ -21,6 +21,7 @@ static const struct named_bit status_names[] = {
     {"DELETED", IMAP_STATUS_DELETED},
     {"APPENDLIMIT", IMAP_STATUS_APPENDLIMIT},
     {"MAILBOXID", IMAP_STATUS_MAILBOXID},
+    {"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
     {NULL, 0},
 };
 
@@ -33,11 +34,9 @@ static const struct named_bit select_names[] = {
 };
 
 static const struct named_bit return_names[] = {
-    {"SUBSCRIBED", IMAP_LIST_RETURN_SUBSCRIBED},
-    {"CHILDREN", IMAP_LIST_RETURN_CHILDREN},
-    {"SPECIAL-USE", IMAP_LIST_RETURN_SPECIAL_USE},
-    {"STATUS", IMAP_LIST_RETURN_STATUS},
-    {NULL, 0},
+    {"SUBSCRIBED", IMAP_LIST_RETURN_SUBSCRIBED},   {"CHILDREN", IMAP_LIST_RETURN_CHILDREN},
+    {"SPECIAL-USE", IMAP_LIST_RETURN_SPECIAL_USE}, {"STATUS", IMAP_LIST_RETURN_STATUS},
+    {"METADATA", IMAP_LIST_RETURN_METADATA},       {NULL, 0},
 };
 
 static uint32_t
@@ -100,6 +99,9 @@ take_return_options(struct imap_lexer *l, struct imap_command *c)
 		if (bit == IMAP_LIST_RETURN_STATUS) {
 			imap_lex_need(l, ' ');
 			c->list.status |= imap_parse_status_items(l);
+		} else if (bit == IMAP_LIST_RETURN_METADATA) {
+			imap_lex_need(l, ' ');
+			imap_parse_metadata_entries(l, &c->list.metadata);
 		}
 	} while (imap_lex_take(l, ' '));
 	imap_lex_need(l, ')');

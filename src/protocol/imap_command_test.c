@@ -77,6 +77,9 @@ each_verb_is_known_in_its_states(void **state)
 	    {"a SUBSCRIBE x", IMAP_SUBSCRIBE, IMAP_LOGGED_IN},
 	    {"a UNSUBSCRIBE x", IMAP_UNSUBSCRIBE, IMAP_LOGGED_IN},
 	    {"a LIST \"\" *", IMAP_LIST, IMAP_LOGGED_IN},
+	    {"a GETMETADATA \"\" /x", IMAP_GETMETADATA, IMAP_LOGGED_IN},
+	    {"a SETMETADATA x (/y NIL)", IMAP_SETMETADATA, IMAP_LOGGED_IN},
+	    {"a SETQUOTA \"\" (STORAGE 512)", IMAP_SETQUOTA, IMAP_LOGGED_IN},
 	    {"a LSUB \"\" %", IMAP_LSUB, IMAP_LOGGED_IN},
 	    {"a STATUS x (MESSAGES)", IMAP_STATUS, IMAP_LOGGED_IN},
 	    {"a APPEND x {3}", IMAP_APPEND, IMAP_LOGGED_IN},
@@ -503,10 +506,63 @@ rev2_always_answers_with_esearch(void **state)
 	assert_false(parse("a SEARCH SEEN").search.esearch);
 }
 
+static void
+metadata_is_read_with_its_options_and_values(void **state)
+{
+	(void)state;
+	struct imap_command c =
+	    parse("a GETMETADATA (MAXSIZE 1024 DEPTH infinity) \"a b\" (/private/x /Shared/y)");
+	assert_true(bytes_is(c.mailbox, "a b"));
+	assert_true(c.metadata.has_max && c.metadata.max == 1024);
+	assert_int_equal(c.metadata.depth, IMAP_DEPTH_INFINITY);
+	assert_int_equal(c.metadata.count, 2);
+	assert_true(bytes_is(c.metadata.items[1].entry, "/Shared/y"));
+	/* As in the examples of RFC 5464, where the options stand behind the mailbox. */
+	c = parse("a GETMETADATA INBOX (depth 1) (/private/x)");
+	assert_int_equal(c.metadata.depth, IMAP_DEPTH_1);
+	assert_int_equal(c.metadata.count, 1);
+	c = parse("a GETMETADATA INBOX (\"/private/x\")");
+	assert_int_equal(c.metadata.depth, IMAP_DEPTH_0);
+	assert_int_equal(c.metadata.count, 1);
+	c = parse("a SETMETADATA \"\" (/private/x NIL /private/y \"\" /private/z {3}\r\nabc)");
+	assert_int_equal(c.metadata.count, 3);
+	assert_null(c.metadata.items[0].value.ptr);
+	assert_non_null(c.metadata.items[1].value.ptr);
+	assert_int_equal(c.metadata.items[1].value.len, 0);
+	assert_true(bytes_is(c.metadata.items[2].value, "abc"));
+	static const char binary[] = "a SETMETADATA x (/private/x ~{3}\r\na\0c)";
+	const char *why = NULL;
+	assert_int_equal(imap_command_parse(&arena, bytes_of(binary, sizeof(binary) - 1), 0, &c, &why),
+			 ERR_OK);
+	assert_int_equal(c.metadata.items[0].value.len, 3);
+	static const char plain[] = "a SETMETADATA x (/private/x {3}\r\na\0c)";
+	assert_int_equal(imap_command_parse(&arena, bytes_of(plain, sizeof(plain) - 1), 0, &c, &why),
+			 ERR_FORMAT);
+	c = parse("a LIST \"\" % RETURN (METADATA (/private/x \"/shared/y\") CHILDREN)");
+	assert_int_equal(c.list.metadata.count, 2);
+	assert_true((c.list.returns & IMAP_LIST_RETURN_METADATA) != 0);
+	static const char *const bad[] = {"a GETMETADATA x",
+					  "a GETMETADATA x ()",
+					  "a GETMETADATA x comment",
+					  "a GETMETADATA (DEPTH 2) x /y",
+					  "a GETMETADATA (MAXSIZE) x /y",
+					  "a GETMETADATA (DEPTH 0 DEPTH 0) x /y",
+					  "a SETMETADATA x ()",
+					  "a SETMETADATA x /y NIL",
+					  "a SETMETADATA x (/y)",
+					  "a SETMETADATA x (/y z)",
+					  "a LIST \"\" % RETURN (METADATA)",
+					  "a SETQUOTA \"\" (STORAGE x)"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		refuse(bad[i], ERR_FORMAT);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(metadata_is_read_with_its_options_and_values, start, stop),
 	    cmocka_unit_test_setup_teardown(each_verb_is_known_in_its_states, start, stop),
 	    cmocka_unit_test_setup_teardown(strings_come_in_three_forms, start, stop),
 	    cmocka_unit_test_setup_teardown(what_breaks_the_grammar_is_refused, start, stop),

@@ -155,7 +155,7 @@ take_quoted(struct imap_lexer *l)
 }
 
 static struct bytes
-take_literal(struct imap_lexer *l)
+take_literal(struct imap_lexer *l, bool binary)
 {
 	imap_lex_need(l, '{');
 	uint64_t size = imap_lex_number(l, UINT32_MAX);
@@ -166,7 +166,7 @@ take_literal(struct imap_lexer *l)
 		return BYTES_EMPTY;
 	}
 	struct bytes octets = bytes_slice(l->rest, 2, (size_t)size);
-	if (bytes_find(octets, 0) >= 0) {
+	if (!binary && bytes_find(octets, 0) >= 0) {
 		imap_lex_fail(l, ERR_FORMAT, "NUL in a literal");
 		return BYTES_EMPTY;
 	}
@@ -181,7 +181,7 @@ imap_lex_string(struct imap_lexer *l)
 		return take_quoted(l);
 	}
 	if (imap_lex_peek(l) == '{') {
-		return take_literal(l);
+		return take_literal(l, false);
 	}
 	imap_lex_fail(l, ERR_FORMAT, "A string is missing");
 	return BYTES_EMPTY;
@@ -203,6 +203,16 @@ imap_lex_nstring(struct imap_lexer *l)
 	}
 	struct bytes s = imap_lex_string(l);
 	/* An empty string is not NIL. */
+	return s.ptr == NULL ? BYTES_LIT("") : s;
+}
+
+struct bytes
+imap_lex_nstring8(struct imap_lexer *l)
+{
+	if (!imap_lex_take(l, '~')) {
+		return imap_lex_nstring(l);
+	}
+	struct bytes s = take_literal(l, true);
 	return s.ptr == NULL ? BYTES_LIT("") : s;
 }
 

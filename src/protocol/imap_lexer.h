@@ -37,6 +37,8 @@ struct bytes imap_lex_string(struct imap_lexer *l);
 struct bytes imap_lex_astring(struct imap_lexer *l);
 /* ptr NULL for NIL. */
 struct bytes imap_lex_nstring(struct imap_lexer *l);
+/* The same, or "~{N}": any octets (RFC 3516's literal8). */
+struct bytes imap_lex_nstring8(struct imap_lexer *l);
 /* LIST's pattern: astring with wildcards. */
 struct bytes imap_lex_pattern(struct imap_lexer *l);
 uint64_t imap_lex_number(struct imap_lexer *l, uint64_t max);
@@ -63,5 +65,9 @@ void imap_parse_notify(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_fetch_items(struct imap_lexer *l, const struct imap_fetch_item **ret_items,
 			    size_t *ret_count);
 uint32_t imap_parse_status_items(struct imap_lexer *l);
+void imap_parse_getmetadata(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_setmetadata(struct imap_lexer *l, struct imap_command *c);
+/* One entry, or several in parentheses. */
+void imap_parse_metadata_entries(struct imap_lexer *l, struct imap_metadata *m);
 
 #endif
