@@ -249,6 +249,14 @@ scan_line(struct imap_reader *r, struct bytes in)
 	return i;
 }
 
+/* RFC 5464 section 5: a value is any octets. */
+static bool
+takes_binary(struct bytes text)
+{
+	ptrdiff_t space = bytes_find(text, ' ');
+	return space >= 0 && bytes_starts_with_nocase(bytes_from(text, (size_t)space + 1), "SETMETADATA ");
+}
+
 /* True where the held text is an APPEND whose mailbox name is complete: the literal is its message. */
 static bool
 is_message_literal(const struct imap_reader *r, struct bytes text)
@@ -315,7 +323,7 @@ end_of_line(struct imap_reader *r, struct imap_event *ret_event)
 		ret_event->utf8 = binary;
 		return true;
 	}
-	const char *why = binary ? "Binary literals are not supported here"
+	const char *why = binary && !takes_binary(text) ? "Binary literals are not supported here"
 			  : size > r->limits.literal_max || size > r->limits.command_max - text.len
 			      ? "Literal too large"
 			      : NULL;

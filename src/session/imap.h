@@ -137,6 +137,9 @@ void imap_do_list(struct imap *im);
 void imap_do_status(struct imap *im);
 void imap_do_namespace(struct imap *im);
 void imap_do_quota(struct imap *im);
+void imap_do_setquota(struct imap *im);
+void imap_do_getmetadata(struct imap *im);
+void imap_do_setmetadata(struct imap *im);
 void imap_do_expunge(struct imap *im);
 void imap_do_search(struct imap *im);
 void imap_do_fetch(struct imap *im);
@@ -145,6 +148,11 @@ void imap_do_copy(struct imap *im);
 enum { IMAP_MAILBOX_ID_MAX = 24 };
 /* Its MAILBOXID (RFC 8474), without parentheses: a renamed mailbox keeps it, no other ever gets it. */
 void imap_mailbox_id(const struct fold_mailbox *box, char ret[IMAP_MAILBOX_ID_MAX]);
+/* Entries as they are kept, in the arena, as many as were asked for; false: answered BAD. */
+bool imap_metadata_names(struct imap *im, const struct imap_metadata *asked, struct bytes **ret);
+/* "* METADATA name (...)" with these entries of a mailbox. Does not suspend. */
+void imap_write_metadata_of(struct imap *im, const struct fold_mailbox *box,
+			    const struct imap_metadata *asked, const struct bytes *names);
 /* STATUS items of a mailbox, "* STATUS name (...)". */
 void imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t items);
 

@@ -142,6 +142,7 @@ struct listing {
 	size_t pattern_count;
 	struct buf before; /* the name that was dealt with last */
 	size_t seen;
+	struct bytes *entries; /* of METADATA */
 };
 
 static bool
@@ -182,6 +183,9 @@ write_one(struct listing *l, const struct entry *e, bool fits)
 	imap_write_crlf(w);
 	if ((l->returns & IMAP_LIST_RETURN_STATUS) != 0 && e->box != NULL && fits) {
 		imap_write_status_of(l->im, e->box, l->im->command->list.status);
+	}
+	if ((l->returns & IMAP_LIST_RETURN_METADATA) != 0 && e->box != NULL && fits) {
+		imap_write_metadata_of(l->im, e->box, &l->im->command->list.metadata, l->entries);
 	}
 }
 
@@ -269,7 +273,7 @@ list_all(struct listing *l, bool subscriptions)
 			}
 			buf_reset(&l->before);
 			e = buf_append(&l->before, name);
-			if (++l->seen % 256 == 0) {
+			if (++l->seen % 256 == 0 || l->im->out.len >= IMAP_OUT_FLUSH) {
 				break;
 			}
 		}
@@ -309,6 +313,10 @@ imap_do_list(struct imap *im)
 	l.patterns = arena_array(im->arena, c->list.pattern_count, sizeof(*l.patterns));
 	if (l.patterns == NULL) {
 		imap_fail(im, ERR_MEMORY);
+		return;
+	}
+	if ((l.returns & IMAP_LIST_RETURN_METADATA) != 0 &&
+	    !imap_metadata_names(im, &c->list.metadata, &l.entries)) {
 		return;
 	}
 	for (size_t i = 0; i < c->list.pattern_count; i++) {

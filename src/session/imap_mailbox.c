@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE, GETQUOTA. */
+/* CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE. */
 #include <stdio.h>
 #include <string.h>
 
@@ -246,6 +246,21 @@ imap_do_subscribe(struct imap *im)
 
 /* ---- asking ---- */
 
+/* Octets that an EXPUNGE would take away (RFC 9208 section 4.1.4). */
+static uint64_t
+deleted_storage(const struct fold_mailbox *box)
+{
+	uint64_t sum = 0;
+	uint32_t left = box->deleted;
+	for (uint32_t i = 0; i < box->count && left > 0; i++) {
+		if ((box->messages[i].flags & FOLD_DELETED) != 0) {
+			sum += box->messages[i].size;
+			left--;
+		}
+	}
+	return sum;
+}
+
 void
 imap_mailbox_id(const struct fold_mailbox *box, char ret[IMAP_MAILBOX_ID_MAX])
 {
@@ -268,6 +283,8 @@ imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t i
 	    {IMAP_STATUS_HIGHESTMODSEQ, "HIGHESTMODSEQ", box->highest_modseq},
 	    {IMAP_STATUS_SIZE, "SIZE", box->bytes},
 	    {IMAP_STATUS_DELETED, "DELETED", box->deleted},
+	    {IMAP_STATUS_DELETED_STORAGE, "DELETED-STORAGE",
+	     (items & IMAP_STATUS_DELETED_STORAGE) != 0 ? deleted_storage(box) : 0},
 	    {IMAP_STATUS_APPENDLIMIT, "APPENDLIMIT", worker_message_max(im->conn->worker)},
 	};
 	bool first = true;
@@ -307,31 +324,5 @@ void
 imap_do_namespace(struct imap *im)
 {
 	imap_write_text(&im->w, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
-	imap_ok(im, NULL, "Done");
-}
-
-void
-imap_do_quota(struct imap *im)
-{
-	if (im->command->verb == IMAP_GETQUOTAROOT) {
-		const struct fold_mailbox *box = imap_mailbox(im, im->command->mailbox, "NONEXISTENT");
-		if (box == NULL) {
-			return;
-		}
-		imap_write_text(&im->w, "* QUOTAROOT ");
-		imap_write_mailbox(&im->w, box->name);
-		imap_write_text(&im->w, " \"\"\r\n");
-	} else if (im->command->quota.root.len > 0) {
-		imap_no(im, "NONEXISTENT", "There is no such quota root");
-		return;
-	}
-	uint64_t quota = member_quota(im->member);
-	if (quota == 0) {
-		imap_write_text(&im->w, "* QUOTA \"\" ()\r\n");
-	} else {
-		imap_write_format(&im->w, "* QUOTA \"\" (STORAGE %llu %llu)\r\n",
-				  (unsigned long long)((im->member->used + 1023) / 1024),
-				  (unsigned long long)(quota / 1024));
-	}
 	imap_ok(im, NULL, "Done");
 }
