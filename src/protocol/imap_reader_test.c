@@ -110,6 +110,9 @@ hostile_literals_are_answered_with_bad_and_the_reader_stays_in_step(void **state
 	       "a LOGIN {400000000}\r\nb LOGIN {-1}\r\nc LOGIN {}\r\nd LOGIN {4097+}x\r\ne LOGIN "
 	       "{99999999999999999999}\r\nf LOGIN ~{3}\r\ng NOOP\r\n",
 	       "BAD a\nBAD b\nBAD c\nCOMMAND d LOGIN {4097+}x\nBAD e\nBAD f\nCOMMAND g NOOP\n");
+	/* A value of metadata is any octets (RFC 5464). */
+	EXPECT(imap_reader_limits_gate(), true, "a setmetadata x (/y ~{3+}\r\na\r\n)\r\nb NOOP\r\n",
+	       "COMMAND a setmetadata x (/y ~{3+}\r\na\r\n)\nCOMMAND b NOOP\n");
 	EXPECT(imap_reader_limits_gate(), true, "a LOGIN {400000000+}\r\nb NOOP\r\n",
 	       "BYE Literal too large\n");
 	/* Not waiting, too large, but little: read and thrown away. */
