@@ -133,8 +133,11 @@ class Lane:
                 block.append(line)
                 continue
             self.heard = time.monotonic()
-            if numbers := line.strip(SEPARATOR + "\n"):
-                self.sums = [int(word) for word in numbers.split()]
+            numbers = line[len(SEPARATOR):].split()
+            if len(numbers) == 3 and all(word.isdecimal() for word in numbers):
+                self.sums = [int(word) for word in numbers]
+            if block and block[-1] == "\n":
+                block.pop()  # the separator's own
             events.put((self, "".join(block)))
             block = []
         events.put((self, "".join(block)))

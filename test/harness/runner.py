@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Runs unittest suites with one line a test, and what a failed one's services had in their logs."""
 
+import os
 import sys
 import time
 import traceback
@@ -33,7 +34,7 @@ class Lines(unittest.TestResult):
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
         if self.separator:
-            print(self.separator, flush=True)
+            separate()
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         if not self.spoiled:
@@ -79,6 +80,12 @@ class Lines(unittest.TestResult):
         self.say("ok", test, " (fails, as expected)")
 
 
+def separate(more: str = "") -> None:
+    """A line of SEPARATOR in one piece, whatever else a thread or a child may be writing just now."""
+    sys.stdout.flush()
+    os.write(sys.stdout.fileno(), f"\n{SEPARATOR}{more}\n".encode())
+
+
 def run_suite(suite: unittest.TestSuite) -> int:
     """Prints 'N passed, N failed, N skipped' last; 1 where one failed or none was there."""
     result = Lines()
@@ -100,4 +107,4 @@ def run_named(tests: list[str]) -> None:
         # A class that is interrupted does not clear up what it shares.
         for service in list(Cohue.living):
             service.destroy()
-    print(SEPARATOR + f"{result.passed} {result.bad} {result.out}", flush=True)
+    separate(f"{result.passed} {result.bad} {result.out}")

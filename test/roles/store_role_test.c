@@ -2,6 +2,7 @@
 /* The store as a process of its own, in its sandbox, spoken to as its peers speak to it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,7 +33,10 @@ open_scene(struct scene *s, bool small_disk)
 	(void)snprintf(s->home, sizeof(s->home), "/tmp/cohue-store-XXXXXX");
 	assert_non_null(mkdtemp(s->home));
 	if (small_disk) {
-		s->mounted = mount("tmpfs", s->home, "tmpfs", 0, "size=6m") == 0;
+		/* In a mount namespace of this process's own: nothing stays mounted, however it ends. */
+		s->mounted = unshare(CLONE_NEWNS) == 0 &&
+			     mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+			     mount("tmpfs", s->home, "tmpfs", 0, "size=6m") == 0;
 		if (!s->mounted) {
 			(void)rmdir(s->home);
 			skip();
