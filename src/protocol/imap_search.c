@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-#include "mail/charset.h"
-#include "mail/decode.h"
+#include "protocol/imap_fold_case.h"
+#include "protocol/imap_search_text.h"
 
-enum { HEADER_TEXT_MAX = 1024 * 1024 };
+enum { TEXT_KEEP = 256 * 1024 };
 
 struct search {
 	const struct imap_search_message *m;
@@ -18,7 +18,7 @@ struct search {
 void
 imap_search_text_init(struct imap_search_text *t)
 {
-	*t = (struct imap_search_text){.header = BUF_INIT(HEADER_TEXT_MAX),
+	*t = (struct imap_search_text){.header = BUF_INIT(IMAP_SEARCH_HEADER_MAX),
 				       .body = BUF_INIT(IMAP_SEARCH_TEXT_MAX)};
 }
 
@@ -27,6 +27,24 @@ imap_search_text_clear(struct imap_search_text *t)
 {
 	buf_wipe(&t->header);
 	buf_wipe(&t->body);
+	t->header_ready = t->body_ready = false;
+}
+
+static void
+forget(struct buf *b)
+{
+	if (b->cap > TEXT_KEEP) {
+		buf_wipe(b);
+	} else {
+		buf_reset(b);
+	}
+}
+
+void
+imap_search_text_next(struct imap_search_text *t)
+{
+	forget(&t->header);
+	forget(&t->body);
 	t->header_ready = t->body_ready = false;
 }
 
@@ -48,36 +66,11 @@ contains(struct bytes folded, struct bytes needle)
 	       (folded.len >= needle.len && memmem(folded.ptr, folded.len, needle.ptr, needle.len) != NULL);
 }
 
-/* Appends as much of the text, folded, as there is room for. */
-static enum err
-append_folded(struct buf *out, struct bytes text)
-{
-	size_t room = out->max - out->len;
-	return imap_fold_case(bytes_slice(text, 0, room), out);
-}
-
-/* Appends a header value: encoded words decoded, folded, as far as there is room. */
-static enum err
-append_value(struct buf *out, struct bytes value)
-{
-	value = bytes_slice(value, 0, HEADER_TEXT_MAX);
-	struct buf decoded = BUF_INIT((size_t)HEADER_TEXT_MAX * 4);
-	enum err e = mail_words_decode(value, &decoded);
-	if (e == ERR_LIMIT) {
-		e = ERR_OK; /* what there is of it */
-	}
-	if (e == ERR_OK) {
-		e = append_folded(out, buf_bytes(&decoded));
-	}
-	buf_wipe(&decoded);
-	return e;
-}
-
 static bool
 value_contains(struct search *s, struct bytes value, struct bytes needle)
 {
-	struct buf folded = BUF_INIT(HEADER_TEXT_MAX);
-	enum err e = append_value(&folded, value);
+	struct buf folded = BUF_INIT(IMAP_SEARCH_HEADER_MAX);
+	enum err e = imap_search_value(&folded, value);
 	bool found = contains(buf_bytes(&folded), needle);
 	if (e != ERR_OK && e != ERR_LIMIT) {
 		fail(s, e);
@@ -115,16 +108,16 @@ append_addresses(struct buf *out, const struct mail_addresses *list)
 		}
 		e = i > 0 ? buf_append_str(out, ", ") : ERR_OK;
 		if (e == ERR_OK && a->name.len > 0) {
-			e = append_value(out, a->name);
+			e = imap_search_value(out, a->name);
 			if (e == ERR_OK) {
 				e = buf_append_str(out, a->kind == MAIL_ADDRESS_GROUP ? ":" : " ");
 			}
 		}
 		if (e == ERR_OK && a->kind == MAIL_ADDRESS_MAILBOX) {
 			e = buf_append_byte(out, '<');
-			e = e == ERR_OK ? append_folded(out, a->local) : e;
+			e = e == ERR_OK ? imap_search_folded(out, a->local) : e;
 			e = e == ERR_OK ? buf_append_byte(out, '@') : e;
-			e = e == ERR_OK ? append_folded(out, a->domain) : e;
+			e = e == ERR_OK ? imap_search_folded(out, a->domain) : e;
 			e = e == ERR_OK ? buf_append_byte(out, '>') : e;
 		}
 	}
@@ -134,7 +127,7 @@ append_addresses(struct buf *out, const struct mail_addresses *list)
 static enum imap_match
 match_addresses(struct search *s, const struct mail_addresses *list, struct bytes needle)
 {
-	struct buf folded = BUF_INIT(HEADER_TEXT_MAX);
+	struct buf folded = BUF_INIT(IMAP_SEARCH_HEADER_MAX);
 	enum err e = append_addresses(&folded, list);
 	bool found = list->count > 0 && contains(buf_bytes(&folded), needle);
 	if (e != ERR_OK && e != ERR_LIMIT) {
@@ -204,78 +197,6 @@ match_header(struct search *s, const struct imap_search_key *key)
 	return IMAP_MATCH_NO;
 }
 
-static enum err
-append_header(struct buf *out, struct bytes header)
-{
-	struct mail_fields it;
-	struct mail_field field;
-	enum err e = ERR_OK;
-	mail_fields_init(&it, header);
-	while (e == ERR_OK && mail_fields_next(&it, &field)) {
-		e = append_folded(out, field.name);
-		e = e == ERR_OK ? buf_append_str(out, ": ") : e;
-		e = e == ERR_OK ? append_value(out, field.value) : e;
-		e = e == ERR_OK ? buf_append_byte(out, '\n') : e;
-	}
-	return e;
-}
-
-/* --- Bodies --- */
-
-/* One text part: transfer encoding and charset undone, folded. */
-static enum err
-append_text_part(struct buf *out, struct bytes body, const struct mail_part *part)
-{
-	size_t room = out->max - out->len;
-	struct buf decoded = BUF_INIT(room);
-	struct buf utf8 = BUF_INIT(room * 3);
-	struct bytes charset = BYTES_EMPTY;
-	enum mail_encoding encoding = mail_encoding_of(part->encoding);
-	struct bytes text = bytes_slice(body, 0, room);
-	enum err e = ERR_OK;
-	if (encoding == MAIL_ENCODING_QUOTED_PRINTABLE || encoding == MAIL_ENCODING_BASE64) {
-		e = mail_decode(encoding, text, &decoded);
-		text = buf_bytes(&decoded);
-	}
-	if ((e == ERR_OK || e == ERR_LIMIT) && mail_param_find(&part->params, "charset", &charset) &&
-	    charset.len > 0 && !bytes_is_nocase(charset, "utf-8") && !bytes_is_nocase(charset, "us-ascii")) {
-		e = mail_charset_to_utf8(charset, text, &utf8);
-		if (e == ERR_OK || e == ERR_LIMIT) {
-			text = buf_bytes(&utf8);
-		}
-	}
-	if (e == ERR_OK || e == ERR_LIMIT || e == ERR_UNSUPPORTED) {
-		e = append_folded(out, text);
-	}
-	buf_wipe(&decoded);
-	buf_wipe(&utf8);
-	return e == ERR_OK ? buf_append_byte(out, '\n') : e;
-}
-
-static struct bytes
-octets(const struct imap_search_message *m, size_t at, size_t len)
-{
-	return bytes_slice(m->message, at, len);
-}
-
-/* All text parts, and the headers of messages within the message. ERR_LIMIT when the room is used up. */
-static enum err
-append_body(struct buf *out, const struct imap_search_message *m)
-{
-	const struct mail_structure *s = m->structure;
-	enum err e = ERR_OK;
-	for (size_t i = 0; e == ERR_OK && i < s->count; i++) {
-		const struct mail_part *part = &s->parts[i];
-		if (i > 0 && part->envelope != NULL) {
-			e = append_header(out, octets(m, part->header_at, part->header_len));
-		}
-		if (e == ERR_OK && part->kind == MAIL_PART_LEAF && bytes_is_nocase(part->type, "text")) {
-			e = append_text_part(out, octets(m, part->body_at, part->body_len), part);
-		}
-	}
-	return e;
-}
-
 static enum imap_match
 match_text(struct search *s, const struct imap_search_key *key)
 {
@@ -283,7 +204,7 @@ match_text(struct search *s, const struct imap_search_key *key)
 	struct bytes header = header_of(s->m);
 	if (key->op == IMAP_SEARCH_TEXT && header.ptr != NULL) {
 		if (!t->header_ready) {
-			enum err e = append_header(&t->header, header);
+			enum err e = imap_search_header(&t->header, header);
 			if (e != ERR_OK && e != ERR_LIMIT) {
 				fail(s, e);
 				return IMAP_MATCH_NO;
@@ -298,7 +219,7 @@ match_text(struct search *s, const struct imap_search_key *key)
 		return IMAP_NEEDS_MESSAGE;
 	}
 	if (!t->body_ready) {
-		enum err e = append_body(&t->body, s->m);
+		enum err e = imap_search_body(&t->body, s->m->message, s->m->structure);
 		if (e != ERR_OK && e != ERR_LIMIT) {
 			fail(s, e);
 			return IMAP_MATCH_NO;
@@ -478,23 +399,32 @@ imap_search_match(const struct imap_search_key *key, const struct imap_search_me
 	return s.error;
 }
 
+struct preparing {
+	struct arena *arena;
+	uint32_t largest_sequence;
+	uint32_t largest_uid;
+	const struct imap_set *saved;
+};
+
 static enum err
-prepare(struct arena *a, struct imap_search_key *key, uint32_t largest_sequence, uint32_t largest_uid,
-	unsigned depth)
+prepare(const struct preparing *p, struct imap_search_key *key, unsigned depth)
 {
 	enum err e = depth > IMAP_SEARCH_DEPTH_MAX + 1 ? ERR_LIMIT : ERR_OK;
 	for (; e == ERR_OK && key != NULL; key = key->next) {
 		struct imap_set resolved;
-		if (key->op == IMAP_SEARCH_UID || key->op == IMAP_SEARCH_SET) {
-			e = imap_set_resolve(a, &key->set,
-					     key->op == IMAP_SEARCH_UID ? largest_uid : largest_sequence,
-					     &resolved);
+		if ((key->op == IMAP_SEARCH_UID || key->op == IMAP_SEARCH_SET) && key->set.saved) {
+			key->op = IMAP_SEARCH_UID;
+			key->set = *p->saved;
+		} else if (key->op == IMAP_SEARCH_UID || key->op == IMAP_SEARCH_SET) {
+			e = imap_set_resolve(
+			    p->arena, &key->set,
+			    key->op == IMAP_SEARCH_UID ? p->largest_uid : p->largest_sequence, &resolved);
 			if (e == ERR_OK) {
 				key->set = resolved;
 			}
 		}
 		if (e == ERR_OK && key->first != NULL) {
-			e = prepare(a, key->first, largest_sequence, largest_uid, depth + 1);
+			e = prepare(p, key->first, depth + 1);
 		}
 	}
 	return e;
@@ -502,7 +432,9 @@ prepare(struct arena *a, struct imap_search_key *key, uint32_t largest_sequence,
 
 enum err
 imap_search_prepare(struct arena *a, struct imap_search_key *key, uint32_t largest_sequence,
-		    uint32_t largest_uid)
+		    uint32_t largest_uid, const struct imap_set *saved)
 {
-	return prepare(a, key, largest_sequence, largest_uid, 0);
+	struct preparing p = {
+	    .arena = a, .largest_sequence = largest_sequence, .largest_uid = largest_uid, .saved = saved};
+	return prepare(&p, key, 0);
 }

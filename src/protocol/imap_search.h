@@ -11,9 +11,8 @@
  * answer depends on it, so that the host loads a header or body for few
  * messages; it then asks again.
  *
- * Strings match as parts, without case (Unicode simple folding for Latin, Greek,
- * Cyrillic and Armenian), over decoded headers (RFC 2047) and decoded text parts
- * (transfer encoding and charset undone). Parts that are not text don't match.
+ * Strings match as parts, folded (imap_fold_case.h), over decoded headers (RFC 2047) and decoded text parts
+ * (imap_search_text.h). Of parts that are not text, the names of their files match.
  */
 
 enum imap_match {
@@ -58,21 +57,21 @@ struct imap_search_text {
 };
 
 void imap_search_text_init(struct imap_search_text *t);
-/* Wipes; call it between messages, and at the end. */
+/* Between messages: forgets the text, and keeps memory of an ordinary message's size. */
+void imap_search_text_next(struct imap_search_text *t);
+/* Wipes; at the end. */
 void imap_search_text_clear(struct imap_search_text *t);
 
 /*
- * Puts the numbers for "*" into all sets of the tree: call it once before matching.
- * largest_sequence = number of messages; largest_uid = UID of the last one, 0 when empty. ERR_MEMORY.
+ * Puts the numbers for "*", and what was saved for "$", into all sets of the tree: call it once before matching.
+ * largest_sequence = number of messages; largest_uid = UID of the last one, 0 when empty; saved: resolved UIDs, borrowed. ERR_MEMORY.
  */
 COHUE_MUST_USE enum err imap_search_prepare(struct arena *a, struct imap_search_key *key,
-					    uint32_t largest_sequence, uint32_t largest_uid);
+					    uint32_t largest_sequence, uint32_t largest_uid,
+					    const struct imap_set *saved);
 /* now: seconds since 1970 UTC, for OLDER and YOUNGER. ERR_MEMORY; ERR_LIMIT for a tree deeper than IMAP_SEARCH_DEPTH_MAX. */
 COHUE_MUST_USE enum err imap_search_match(const struct imap_search_key *key,
 					  const struct imap_search_message *message, int64_t now,
 					  struct imap_search_text *text, enum imap_match *ret_match);
-
-/* Appends UTF-8 text folded for comparison; wrong octets stay as they are. Never longer than the input. */
-COHUE_MUST_USE enum err imap_fold_case(struct bytes text, struct buf *out);
 
 #endif

@@ -6,6 +6,8 @@
 #include "protocol/imap_section.h"
 #include "protocol/imap_structure.h"
 
+static const struct imap_set nothing_saved;
+
 /*
  * The first line is a command, what follows is a message: SEARCH is evaluated with
  * everything loaded, FETCH resolved; ENVELOPE and BODYSTRUCTURE are written.
@@ -20,7 +22,7 @@ search(struct arena *arena, const struct imap_command *c, struct bytes message,
 	struct imap_search_text text;
 	enum imap_match match = IMAP_MATCH_NO;
 	struct imap_search_message m = {.sequence = 1, .uid = 1, .size = message.len, .modseq = 1};
-	if (imap_search_prepare(arena, c->search.key, 1, 1) != ERR_OK) {
+	if (imap_search_prepare(arena, c->search.key, 1, 1, &nothing_saved) != ERR_OK) {
 		return;
 	}
 	imap_search_text_init(&text);
