@@ -271,6 +271,8 @@ static const struct {
     [IMAP_UNSELECT] = {"UNSELECT", IMAP_SELECTED, UID_NEVER, parse_nothing},
     [IMAP_EXPUNGE] = {"EXPUNGE", IMAP_SELECTED, UID_ALLOWED, parse_expunge},
     [IMAP_SEARCH] = {"SEARCH", IMAP_SELECTED, UID_ALLOWED, imap_parse_search},
+    [IMAP_SORT] = {"SORT", IMAP_SELECTED, UID_ALLOWED, imap_parse_sort},
+    [IMAP_THREAD] = {"THREAD", IMAP_SELECTED, UID_ALLOWED, imap_parse_thread},
     [IMAP_FETCH] = {"FETCH", IMAP_SELECTED, UID_ALLOWED, imap_parse_fetch},
     [IMAP_STORE] = {"STORE", IMAP_SELECTED, UID_ALLOWED, parse_store},
     [IMAP_COPY] = {"COPY", IMAP_SELECTED, UID_ALLOWED, parse_copy},
@@ -333,6 +335,9 @@ imap_command_parse(struct arena *a, struct bytes text, unsigned modes, struct im
 		if (ret_why != NULL) {
 			*ret_why = l.why;
 		}
+		if (l.error == ERR_UNSUPPORTED) {
+			ret_command->search.returns = c.search.returns;
+		}
 		return l.error;
 	}
 	*ret_command = c;
@@ -344,7 +349,7 @@ key_uses_numbers(const struct imap_search_key *key, unsigned depth)
 {
 	for (; key != NULL; key = key->next) {
 		/* The parser lets nothing deeper through. */
-		if (key->op == IMAP_SEARCH_SET ||
+		if ((key->op == IMAP_SEARCH_SET && !key->set.saved) ||
 		    (depth < IMAP_SEARCH_DEPTH_MAX && key_uses_numbers(key->first, depth + 1))) {
 			return true;
 		}
@@ -361,7 +366,9 @@ imap_command_uses_numbers(const struct imap_command *command)
 	if (command->verb == IMAP_SELECT || command->verb == IMAP_EXAMINE) {
 		return command->select.match.count > 0;
 	}
-	return command->verb == IMAP_SEARCH && key_uses_numbers(command->search.key, 0);
+	bool searches =
+	    command->verb == IMAP_SEARCH || command->verb == IMAP_SORT || command->verb == IMAP_THREAD;
+	return searches && key_uses_numbers(command->search.key, 0);
 }
 
 static const struct {

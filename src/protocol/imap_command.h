@@ -50,6 +50,8 @@ enum imap_verb {
 	IMAP_UNSELECT,
 	IMAP_EXPUNGE,
 	IMAP_SEARCH,
+	IMAP_SORT,   /* RFC 5256 */
+	IMAP_THREAD, /* RFC 5256 */
 	IMAP_FETCH,
 	IMAP_STORE,
 	IMAP_COPY,
@@ -220,11 +222,34 @@ struct imap_search_key {
 
 enum { IMAP_SEARCH_DEPTH_MAX = 32, IMAP_SEARCH_KEYS_MAX = 4096, IMAP_PATH_MAX = 64 };
 
+enum imap_sort_by { /* RFC 5256, and DISPLAY... RFC 5957 */
+		    IMAP_SORT_ARRIVAL,
+		    IMAP_SORT_CC,
+		    IMAP_SORT_DATE,
+		    IMAP_SORT_FROM,
+		    IMAP_SORT_SIZE,
+		    IMAP_SORT_SUBJECT,
+		    IMAP_SORT_TO,
+		    IMAP_SORT_DISPLAYFROM,
+		    IMAP_SORT_DISPLAYTO
+};
+
+struct imap_sort_criterion {
+	enum imap_sort_by by;
+	bool reverse;
+};
+
+enum { IMAP_SORT_MAX = 16 }; /* criteria of one command */
+
+enum imap_thread_algorithm { IMAP_THREAD_ORDEREDSUBJECT, IMAP_THREAD_REFERENCES };
+
 enum imap_search_return { /* RFC 4731; 0: the plain SEARCH response */
 			  IMAP_RETURN_MIN = 1,
 			  IMAP_RETURN_MAX = 2,
 			  IMAP_RETURN_ALL = 4,
-			  IMAP_RETURN_COUNT = 8
+			  IMAP_RETURN_COUNT = 8,
+			  IMAP_RETURN_SAVE = 16,   /* RFC 5182 */
+			  IMAP_RETURN_PARTIAL = 32 /* RFC 9394 */
 };
 
 enum imap_notify_filter { /* RFC 5465 section 6 */
@@ -283,7 +308,7 @@ struct imap_metadata {
 struct imap_command {
 	struct bytes tag;
 	enum imap_verb verb;
-	bool uid; /* with the UID prefix (EXPUNGE, SEARCH, FETCH, STORE, COPY, MOVE) */
+	bool uid; /* with the UID prefix (EXPUNGE, SEARCH, SORT, THREAD, FETCH, STORE, COPY, MOVE) */
 
 	/* Mailbox names are as sent (modified UTF-7, or UTF-8): pass them through imap_mailbox_from_wire. */
 	struct bytes
@@ -350,7 +375,11 @@ struct imap_command {
 			bool esearch;                /* RETURN was given */
 			bool modseq;                 /* a MODSEQ key occurs: answer with (MODSEQ n) */
 			bool charset_given;
-		} search;
+			struct imap_partial partial;             /* with IMAP_RETURN_PARTIAL */
+			const struct imap_sort_criterion *order; /* SORT: order_count of them, at least 1 */
+			size_t order_count;
+			enum imap_thread_algorithm algorithm; /* THREAD */
+		} search;                                     /* SEARCH, SORT and THREAD */
 		struct {
 			const struct imap_fetch_item *
 			    items; /* macros are expanded; UID and MODSEQ added where they must be answered */
@@ -387,7 +416,7 @@ enum imap_mode {
 /*
  * Parses a command's text. modes: enum imap_mode bits, what the client has enabled. For an IMAP_EVENT_APPEND give its text, which
  * ends with the literal's "{N}". ERR_FORMAT (answer BAD), ERR_NOT_FOUND (unknown command: BAD),
- * ERR_UNSUPPORTED (SEARCH: NO [BADCHARSET (UTF-8 US-ASCII)]), ERR_LIMIT (nested or long past
+ * ERR_UNSUPPORTED (SEARCH, SORT, THREAD: NO [BADCHARSET (UTF-8 US-ASCII)]), ERR_LIMIT (nested or long past
  * the limits: BAD), ERR_MEMORY (answer NO [LIMIT]).
  * On failure *ret_why is a static English text if ret_why is not NULL.
  */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "mail/charset.h"
+#include "protocol/imap_fold_case.h"
 #include "protocol/imap_lexer.h"
 #include "protocol/imap_search.h"
 
-/* SEARCH and UID SEARCH (RFC 3501 section 6.4.4, RFC 4731, RFC 5032, RFC 7162). */
+/* SEARCH, SORT and THREAD (RFC 3501 section 6.4.4, RFC 4731, RFC 5032, RFC 5182, RFC 5256, RFC 5267, RFC 5957, RFC 7162, RFC 9394). */
 
 enum { STRING_MAX = 16 * 1024 };
 
@@ -92,7 +93,7 @@ take_string(struct imap_lexer *l, struct bytes charset, struct imap_search_key *
 {
 	struct bytes text = imap_lex_astring(l);
 	struct buf utf8 = BUF_INIT((size_t)STRING_MAX * 4);
-	struct buf folded = BUF_INIT((size_t)STRING_MAX * 4);
+	struct buf folded = BUF_INIT((size_t)STRING_MAX * 4 * 11);
 	enum err e = text.len > STRING_MAX ? ERR_LIMIT : ERR_OK;
 	/* Without a charset, UTF-8 is taken as it is: clients send it, whatever the RFC says. */
 	bool plain =
@@ -122,7 +123,7 @@ take_string(struct imap_lexer *l, struct bytes charset, struct imap_search_key *
 static bool
 starts_set(int c)
 {
-	return (c >= '0' && c <= '9') || c == '*';
+	return (c >= '0' && c <= '9') || c == '*' || c == '$';
 }
 
 /* [entry-name SP entry-type SP] number: the entry is for annotations, which we have not. */
@@ -287,6 +288,25 @@ take_key(struct imap_lexer *l, struct imap_command *c, struct bytes charset, uns
 	return take_named_key(l, name, charset);
 }
 
+static uint32_t
+return_named(struct bytes name)
+{
+	static const struct {
+		const char *name;
+		uint32_t bit;
+	} options[] = {
+	    {"MIN", IMAP_RETURN_MIN},     {"MAX", IMAP_RETURN_MAX},   {"ALL", IMAP_RETURN_ALL},
+	    {"COUNT", IMAP_RETURN_COUNT}, {"SAVE", IMAP_RETURN_SAVE}, {"PARTIAL", IMAP_RETURN_PARTIAL},
+	};
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (bytes_is_nocase(name, options[i].name)) {
+			return options[i].bit;
+		}
+	}
+	return 0;
+}
+
+/* Behind the word RETURN. */
 static void
 take_returns(struct imap_lexer *l, struct imap_command *c)
 {
@@ -295,21 +315,50 @@ take_returns(struct imap_lexer *l, struct imap_command *c)
 	imap_lex_need(l, '(');
 	if (!imap_lex_take(l, ')')) {
 		do {
-			struct bytes name = imap_lex_atom(l);
-			c->search.returns |= bytes_is_nocase(name, "MIN")     ? (uint32_t)IMAP_RETURN_MIN
-					     : bytes_is_nocase(name, "MAX")   ? (uint32_t)IMAP_RETURN_MAX
-					     : bytes_is_nocase(name, "ALL")   ? (uint32_t)IMAP_RETURN_ALL
-					     : bytes_is_nocase(name, "COUNT") ? (uint32_t)IMAP_RETURN_COUNT
-									      : 0;
-			if (!bytes_is_nocase(name, "MIN") && !bytes_is_nocase(name, "MAX") &&
-			    !bytes_is_nocase(name, "ALL") && !bytes_is_nocase(name, "COUNT")) {
+			uint32_t bit = return_named(imap_lex_atom(l));
+			if (bit == 0) {
 				imap_lex_fail(l, ERR_FORMAT, "Unknown return option");
 			}
+			if (bit == IMAP_RETURN_PARTIAL) {
+				if ((c->search.returns & IMAP_RETURN_PARTIAL) != 0) {
+					imap_lex_fail(l, ERR_FORMAT, "PARTIAL twice");
+				}
+				imap_lex_need(l, ' ');
+				imap_lex_partial(l, &c->search.partial);
+			}
+			c->search.returns |= bit;
 		} while (imap_lex_take(l, ' '));
 		imap_lex_need(l, ')');
 	}
+	if ((c->search.returns & IMAP_RETURN_ALL) != 0 && (c->search.returns & IMAP_RETURN_PARTIAL) != 0) {
+		imap_lex_fail(l, ERR_FORMAT, "Either ALL or PARTIAL"); /* RFC 9394 section 3.1 */
+	}
 	if (c->search.returns == 0) {
 		c->search.returns = IMAP_RETURN_ALL; /* RFC 4731 section 3.1 */
+	}
+}
+
+static struct bytes
+take_charset(struct imap_lexer *l, bool of_search)
+{
+	struct bytes charset = imap_lex_astring(l);
+	imap_lex_need(l, ' ');
+	bool plain = bytes_is_nocase(charset, "UTF-8") || bytes_is_nocase(charset, "US-ASCII");
+	if ((l->modes & IMAP_MODE_ACCEPT) != 0 && (of_search || !plain)) {
+		/* RFC 6855 section 3; SORT and THREAD cannot do without one, and UTF-8 is what they then mean. */
+		imap_lex_fail(l, ERR_FORMAT, "CHARSET after ENABLE UTF8=ACCEPT");
+	} else if (l->error == ERR_OK && !mail_charset_known(charset)) {
+		imap_lex_fail(l, ERR_UNSUPPORTED, "Unknown charset");
+	}
+	return charset;
+}
+
+static void
+take_criteria(struct imap_lexer *l, struct imap_command *c, struct bytes charset)
+{
+	c->search.key = new_key(l, IMAP_SEARCH_AND);
+	if (c->search.key != NULL) {
+		take_keys(l, c, charset, 1, c->search.key);
 	}
 }
 
@@ -324,23 +373,89 @@ imap_parse_search(struct imap_lexer *l, struct imap_command *c)
 	}
 	if (imap_lex_word(l, "CHARSET")) {
 		imap_lex_need(l, ' ');
-		charset = imap_lex_astring(l);
-		imap_lex_need(l, ' ');
 		c->search.charset_given = true;
-		if ((l->modes & IMAP_MODE_ACCEPT) != 0) {
-			/* RFC 6855 section 3. */
-			imap_lex_fail(l, ERR_FORMAT, "CHARSET after ENABLE UTF8=ACCEPT");
-		} else if (l->error == ERR_OK && !mail_charset_known(charset)) {
-			imap_lex_fail(l, ERR_UNSUPPORTED, "Unknown charset");
-		}
+		charset = take_charset(l, true);
 	}
 	if ((l->modes & IMAP_MODE_REV2) != 0 && !c->search.esearch) {
 		/* RFC 9051 section 6.4.4: there is no SEARCH response any more. */
 		c->search.esearch = true;
 		c->search.returns = IMAP_RETURN_ALL;
 	}
-	c->search.key = new_key(l, IMAP_SEARCH_AND);
-	if (c->search.key != NULL) {
-		take_keys(l, c, charset, 1, c->search.key);
+	take_criteria(l, c, charset);
+}
+
+static void
+take_order(struct imap_lexer *l, struct imap_command *c)
+{
+	static const char *const names[] = {
+	    [IMAP_SORT_ARRIVAL] = "ARRIVAL",
+	    [IMAP_SORT_CC] = "CC",
+	    [IMAP_SORT_DATE] = "DATE",
+	    [IMAP_SORT_FROM] = "FROM",
+	    [IMAP_SORT_SIZE] = "SIZE",
+	    [IMAP_SORT_SUBJECT] = "SUBJECT",
+	    [IMAP_SORT_TO] = "TO",
+	    [IMAP_SORT_DISPLAYFROM] = "DISPLAYFROM",
+	    [IMAP_SORT_DISPLAYTO] = "DISPLAYTO",
+	};
+	const size_t count = sizeof(names) / sizeof(names[0]);
+	struct imap_sort_criterion *order = arena_array(l->arena, IMAP_SORT_MAX, sizeof(*order));
+	if (order == NULL) {
+		imap_lex_fail(l, ERR_MEMORY, "Too much memory needed");
+		return;
 	}
+	imap_lex_need(l, '(');
+	do {
+		if (c->search.order_count == IMAP_SORT_MAX) {
+			imap_lex_fail(l, ERR_LIMIT, "Too many sort criteria");
+			return;
+		}
+		struct imap_sort_criterion *one = &order[c->search.order_count++];
+		struct bytes name = imap_lex_atom(l);
+		if (bytes_is_nocase(name, "REVERSE")) {
+			one->reverse = true;
+			imap_lex_need(l, ' ');
+			name = imap_lex_atom(l);
+		}
+		size_t by = 0;
+		while (by < count && !bytes_is_nocase(name, names[by])) {
+			by++;
+		}
+		if (by == count) {
+			imap_lex_fail(l, ERR_FORMAT, "Unknown sort criterion");
+			return;
+		}
+		one->by = (enum imap_sort_by)by;
+	} while (imap_lex_take(l, ' '));
+	imap_lex_need(l, ')');
+	c->search.order = order;
+}
+
+void
+imap_parse_sort(struct imap_lexer *l, struct imap_command *c)
+{
+	imap_lex_need(l, ' ');
+	if (imap_lex_word(l, "RETURN")) {
+		take_returns(l, c); /* RFC 5267 section 3 */
+		imap_lex_need(l, ' ');
+	}
+	take_order(l, c);
+	imap_lex_need(l, ' ');
+	take_criteria(l, c, take_charset(l, false));
+}
+
+void
+imap_parse_thread(struct imap_lexer *l, struct imap_command *c)
+{
+	imap_lex_need(l, ' ');
+	struct bytes name = imap_lex_atom(l);
+	if (bytes_is_nocase(name, "REFERENCES")) {
+		c->search.algorithm = IMAP_THREAD_REFERENCES;
+	} else if (bytes_is_nocase(name, "ORDEREDSUBJECT")) {
+		c->search.algorithm = IMAP_THREAD_ORDEREDSUBJECT;
+	} else {
+		imap_lex_fail(l, ERR_FORMAT, "Unknown threading algorithm");
+	}
+	imap_lex_need(l, ' ');
+	take_criteria(l, c, take_charset(l, false));
 }

@@ -33,6 +33,9 @@ imap_lex_partial(struct imap_lexer *l, struct imap_partial *partial)
 static bool
 has_star(const struct imap_set *set)
 {
+	if (set->saved) {
+		return true;
+	}
 	for (size_t i = 0; i < set->count; i++) {
 		if (set->ranges[i].first == IMAP_STAR || set->ranges[i].last == IMAP_STAR) {
 			return true;
@@ -47,7 +50,7 @@ take_known(struct imap_lexer *l, struct imap_set *set)
 {
 	imap_lex_set(l, set);
 	if (l->error == ERR_OK && has_star(set)) {
-		imap_lex_fail(l, ERR_FORMAT, "* is no known message");
+		imap_lex_fail(l, ERR_FORMAT, "* and $ are no known messages");
 	}
 }
 

@@ -92,6 +92,8 @@ each_verb_is_known_in_its_states(void **state)
 	    {"a UNSELECT", IMAP_UNSELECT, IMAP_SELECTED},
 	    {"a EXPUNGE", IMAP_EXPUNGE, IMAP_SELECTED},
 	    {"a SEARCH ALL", IMAP_SEARCH, IMAP_SELECTED},
+	    {"a SORT (DATE) UTF-8 ALL", IMAP_SORT, IMAP_SELECTED},
+	    {"a THREAD REFERENCES UTF-8 ALL", IMAP_THREAD, IMAP_SELECTED},
 	    {"a FETCH 1 FLAGS", IMAP_FETCH, IMAP_SELECTED},
 	    {"a STORE 1 FLAGS ()", IMAP_STORE, IMAP_SELECTED},
 	    {"a COPY 1 x", IMAP_COPY, IMAP_SELECTED},
@@ -173,6 +175,21 @@ what_breaks_the_grammar_is_refused(void **state)
 					    "a SEARCH ON 1-Foo-2024",
 					    "a SEARCH LARGER x",
 					    "a SEARCH NOT",
+					    "a SEARCH RETURN (ALL PARTIAL 1:2) ALL",
+					    "a SEARCH RETURN (PARTIAL 1:2 PARTIAL 1:2) ALL",
+					    "a SEARCH RETURN (PARTIAL 0:2) ALL",
+					    "a SEARCH RETURN (PARTIAL -1:2) ALL",
+					    "a SEARCH 1,$",
+					    "a SEARCH $,1",
+					    "a SORT () UTF-8 ALL",
+					    "a SORT (REVERSE) UTF-8 ALL",
+					    "a SORT (DATE REVERSE REVERSE DATE) UTF-8 ALL",
+					    "a SORT DATE UTF-8 ALL",
+					    "a SORT (DATE) ALL",
+					    "a SORT (COLOUR) UTF-8 ALL",
+					    "a THREAD UTF-8 ALL",
+					    "a THREAD REFS UTF-8 ALL",
+					    "a THREAD REFERENCES ALL",
 					    "a SEARCH YOUNGER 0",
 					    "a APPEND x {3}\r\nabc",
 					    "a APPEND x",
@@ -316,7 +333,7 @@ search_keys_become_a_tree(void **state)
 	assert_int_equal(key->number, 620162338);
 	key = key->next;
 	assert_true(bytes_is(key->name, "X-Y"));
-	assert_true(bytes_is(key->folded, "\xc3\xa9"));
+	assert_true(bytes_is(key->folded, "e\xcc\x81"));
 	assert_null(key->next);
 	/* Other charsets are converted. */
 	c = parse("a SEARCH CHARSET ISO-8859-1 SUBJECT {1+}\r\n\xe9");
@@ -361,6 +378,34 @@ nesting_and_numbers_of_keys_are_bounded(void **state)
 }
 
 static void
+sort_thread_and_saved_results_are_read(void **state)
+{
+	(void)state;
+	struct imap_command c =
+	    parse("a UID SORT RETURN (COUNT PARTIAL -9:-3 SAVE) (REVERSE date DISPLAYFROM) "
+		  "ISO-8859-1 SUBJECT \"x\" $");
+	assert_int_equal(c.verb, IMAP_SORT);
+	assert_true(c.uid && c.search.esearch && c.search.partial.from_end);
+	assert_int_equal(c.search.partial.first, 3);
+	assert_int_equal(c.search.partial.last, 9);
+	assert_int_equal(c.search.returns, IMAP_RETURN_COUNT | IMAP_RETURN_PARTIAL | IMAP_RETURN_SAVE);
+	assert_int_equal(c.search.order_count, 2);
+	assert_true(c.search.order[0].reverse && !c.search.order[1].reverse);
+	assert_int_equal(c.search.order[0].by, IMAP_SORT_DATE);
+	assert_int_equal(c.search.order[1].by, IMAP_SORT_DISPLAYFROM);
+	assert_true(c.search.key->first->next->set.saved);
+	assert_false(imap_command_uses_numbers(&c));
+	c = parse("a UID SORT (SIZE) UTF-8 1:3");
+	assert_true(imap_command_uses_numbers(&c));
+	c = parse("a THREAD ORDEREDSUBJECT US-ASCII SEEN");
+	assert_int_equal(c.search.algorithm, IMAP_THREAD_ORDEREDSUBJECT);
+	c = parse("a FETCH $ FLAGS");
+	assert_true(c.set.saved);
+	refuse("a SORT (DATE) X-NO ALL", ERR_UNSUPPORTED);
+	refuse("a SELECT x (QRESYNC (1 1 $))", ERR_FORMAT);
+}
+
+static void
 utf8_clients_may_not_name_a_charset(void **state)
 {
 	(void)state;
@@ -371,7 +416,7 @@ utf8_clients_may_not_name_a_charset(void **state)
 	assert_int_equal(imap_command_parse(&arena, bytes_str("a SEARCH SUBJECT \"\xc3\x89\""),
 					    IMAP_MODE_UTF8 | IMAP_MODE_ACCEPT, &c, NULL),
 			 ERR_OK);
-	assert_true(bytes_is(c.search.key->first->folded, "\xc3\xa9"));
+	assert_true(bytes_is(c.search.key->first->folded, "e\xcc\x81"));
 }
 
 static struct imap_command
@@ -571,6 +616,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(store_carries_mode_and_condition, start, stop),
 	    cmocka_unit_test_setup_teardown(search_keys_become_a_tree, start, stop),
 	    cmocka_unit_test_setup_teardown(nesting_and_numbers_of_keys_are_bounded, start, stop),
+	    cmocka_unit_test_setup_teardown(sort_thread_and_saved_results_are_read, start, stop),
 	    cmocka_unit_test_setup_teardown(utf8_clients_may_not_name_a_charset, start, stop),
 	    cmocka_unit_test_setup_teardown(select_carries_what_the_client_knows, start, stop),
 	    cmocka_unit_test_setup_teardown(fetch_modifiers_come_in_any_order, start, stop),

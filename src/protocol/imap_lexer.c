@@ -251,6 +251,11 @@ is_set_octet(uint8_t c)
 void
 imap_lex_set(struct imap_lexer *l, struct imap_set *set)
 {
+	if (imap_lex_peek(l) == '$') {
+		(void)imap_lex_take(l, '$');
+		*set = (struct imap_set){.ranges = NULL, .count = 0, .saved = true};
+		return;
+	}
 	struct bytes text = take_run(l, is_set_octet, "A set of numbers is missing");
 	if (l->error != ERR_OK) {
 		return;

@@ -42,6 +42,7 @@ struct bytes imap_lex_nstring8(struct imap_lexer *l);
 /* LIST's pattern: astring with wildcards. */
 struct bytes imap_lex_pattern(struct imap_lexer *l);
 uint64_t imap_lex_number(struct imap_lexer *l, uint64_t max);
+/* Numbers, or "$" (RFC 5182). */
 void imap_lex_set(struct imap_lexer *l, struct imap_set *set);
 /* "1:100" or "-1:-100" (RFC 9394). */
 void imap_lex_partial(struct imap_lexer *l, struct imap_partial *partial);
@@ -57,6 +58,8 @@ void *imap_lex_grow(struct imap_lexer *l, void *array, size_t count, size_t *cap
 
 /* The larger grammars, in files of their own. */
 void imap_parse_search(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_sort(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_thread(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_fetch(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_list(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_select(struct imap_lexer *l, struct imap_command *c);

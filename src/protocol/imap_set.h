@@ -21,7 +21,7 @@ struct imap_range {
 struct imap_set {
 	const struct imap_range *ranges;
 	size_t count;
-	bool saved; /* "$" (RFC 5182): reserved, always refused by the parser for now */
+	bool saved; /* "$" (RFC 5182), with no ranges: what was saved takes its place; always UIDs */
 };
 
 /* Parses all of text into the arena. ERR_FORMAT, ERR_MEMORY. */

@@ -315,55 +315,77 @@ imap_write_continue(struct imap_writer *w, const char *text)
 }
 
 void
-imap_write_search(struct imap_writer *w, const struct imap_set *found, uint64_t modseq)
+imap_partial_slice(const struct imap_partial *p, size_t count, size_t *ret_first, size_t *ret_count)
 {
-	imap_write_text(w, "* SEARCH");
-	for (size_t i = 0; i < found->count; i++) {
-		for (uint64_t n = found->ranges[i].first; n <= found->ranges[i].last && w->error == ERR_OK;
-		     n++) {
-			write_octet(w, ' ');
-			imap_write_number(w, n);
+	size_t low = p->first < p->last ? p->first : p->last;
+	size_t high = p->first < p->last ? p->last : p->first;
+	high = high < count ? high : count;
+	*ret_count = low <= high ? high - low + 1 : 0;
+	*ret_first = p->from_end ? count - high : low - 1;
+}
+
+/* Numbers as a set that keeps their order: what ascends one by one becomes a range. */
+static void
+write_numbers(struct imap_writer *w, const uint32_t *numbers, size_t count)
+{
+	for (size_t i = 0; i < count && w->error == ERR_OK;) {
+		size_t n = 1;
+		while (i + n < count && numbers[i + n] == numbers[i] + n) {
+			n++;
 		}
+		if (i > 0) {
+			write_octet(w, ',');
+		}
+		imap_write_number(w, numbers[i]);
+		if (n > 1) {
+			write_octet(w, ':');
+			imap_write_number(w, numbers[i + n - 1]);
+		}
+		i += n;
 	}
-	if (modseq != 0 && found->count > 0) {
-		imap_write_text(w, " (MODSEQ ");
-		imap_write_number(w, modseq);
-		write_octet(w, ')');
-	}
-	imap_write_crlf(w);
 }
 
 void
-imap_write_esearch(struct imap_writer *w, struct bytes tag, bool uid, uint32_t returns,
-		   const struct imap_set *found, uint64_t modseq)
+imap_write_esearch(struct imap_writer *w, const struct imap_esearch *e)
 {
+	uint32_t returns = e->returns == 0 ? (uint32_t)IMAP_RETURN_ALL : e->returns;
 	imap_write_text(w, "* ESEARCH (TAG ");
-	imap_write_string(w, tag);
-	imap_write_text(w, uid ? ") UID" : ")");
-	if (returns == 0) {
-		returns = IMAP_RETURN_ALL;
-	}
-	if (found->count > 0) {
+	imap_write_string(w, e->tag);
+	imap_write_text(w, e->uid ? ") UID" : ")");
+	if (e->count > 0) {
 		if ((returns & IMAP_RETURN_MIN) != 0) {
 			imap_write_text(w, " MIN ");
-			imap_write_number(w, found->ranges[0].first);
+			imap_write_number(w, e->numbers[0]);
 		}
 		if ((returns & IMAP_RETURN_MAX) != 0) {
 			imap_write_text(w, " MAX ");
-			imap_write_number(w, imap_set_last(found));
+			imap_write_number(w, e->numbers[e->count - 1]);
 		}
 		if ((returns & IMAP_RETURN_ALL) != 0) {
 			imap_write_text(w, " ALL ");
-			imap_write_set(w, found);
+			write_numbers(w, e->numbers, e->count);
 		}
+	}
+	if ((returns & IMAP_RETURN_PARTIAL) != 0) {
+		size_t first = 0;
+		size_t count = 0;
+		const char *sign = e->partial.from_end ? "-" : "";
+		imap_partial_slice(&e->partial, e->count, &first, &count);
+		imap_write_format(w, " PARTIAL (%s%u:%s%u ", sign, e->partial.first, sign, e->partial.last);
+		if (count > 0) {
+			write_numbers(w, e->numbers + first, count);
+		} else {
+			imap_write_text(w, "NIL");
+		}
+		write_octet(w, ')');
 	}
 	if ((returns & IMAP_RETURN_COUNT) != 0) {
 		imap_write_text(w, " COUNT ");
-		imap_write_number(w, imap_set_size(found));
+		imap_write_number(w, e->count);
 	}
-	if (modseq != 0 && found->count > 0) {
+	if (e->modseq != 0 && e->count > 0) {
 		imap_write_text(w, " MODSEQ ");
-		imap_write_number(w, modseq);
+		imap_write_number(w, e->modseq);
 	}
 	imap_write_crlf(w);
 }

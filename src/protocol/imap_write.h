@@ -61,11 +61,20 @@ void imap_write_status(struct imap_writer *w, struct bytes tag, const char *stat
 void imap_write_untagged_number(struct imap_writer *w, uint32_t number, const char *what);
 /* "+ text" CRLF. */
 void imap_write_continue(struct imap_writer *w, const char *text);
-/* "* SEARCH 2 3 5" (+ " (MODSEQ n)" where modseq is not 0) CRLF, from resolved ranges. */
-void imap_write_search(struct imap_writer *w, const struct imap_set *found, uint64_t modseq);
-/* "* ESEARCH (TAG "a") UID ALL 1:3 COUNT 3" CRLF (RFC 4731); returns 0 is ALL. */
-void imap_write_esearch(struct imap_writer *w, struct bytes tag, bool uid, uint32_t returns,
-			const struct imap_set *found, uint64_t modseq);
+/* What an ESEARCH response says. */
+struct imap_esearch {
+	struct bytes tag;
+	bool uid;
+	uint32_t returns; /* enum imap_search_return; 0 is ALL */
+	struct imap_partial partial;
+	const uint32_t *numbers; /* in the order of the mailbox, or of SORT */
+	size_t count;
+	uint64_t modseq; /* 0: not told */
+};
+/* "* ESEARCH (TAG "a") UID ALL 1:3 COUNT 3" CRLF (RFC 4731, RFC 5267, RFC 9394). */
+void imap_write_esearch(struct imap_writer *w, const struct imap_esearch *e);
+/* Of count results, those that PARTIAL names: from *ret_first on, *ret_count of them (maybe none). */
+void imap_partial_slice(const struct imap_partial *p, size_t count, size_t *ret_first, size_t *ret_count);
 /* tag OK [APPENDUID validity uid] text (RFC 4315). */
 void imap_write_appenduid(struct imap_writer *w, struct bytes tag, uint32_t validity, uint32_t uid,
 			  const char *text);

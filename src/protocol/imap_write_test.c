@@ -90,7 +90,17 @@ responses_have_their_forms(void **state)
 	    .system = IMAP_FLAG_SEEN | IMAP_FLAG_DRAFT, .keywords = keywords, .keyword_count = 2};
 	const struct imap_range ranges[] = {{2, 4}, {9, 9}};
 	const struct imap_set set = {.ranges = ranges, .count = 2};
-	const struct imap_set none = {.ranges = NULL, .count = 0};
+	const uint32_t numbers[] = {2, 3, 4, 9};
+	const uint32_t sorted[] = {9, 2, 3, 8, 7};
+	struct imap_esearch all = {
+	    .tag = BYTES_LIT("A1"), .uid = true, .returns = 15, .numbers = numbers, .count = 4, .modseq = 5};
+	struct imap_esearch none = {.tag = BYTES_LIT("A1"), .returns = IMAP_RETURN_COUNT, .modseq = 5};
+	struct imap_esearch order = {.tag = BYTES_LIT("A1"), .numbers = sorted, .count = 5, .returns = 7};
+	struct imap_esearch partial = {.tag = BYTES_LIT("A1"),
+				       .numbers = sorted,
+				       .count = 5,
+				       .returns = IMAP_RETURN_PARTIAL,
+				       .partial = {.first = 2, .last = 4}};
 	begin(false);
 	imap_write_flags(&w, &flags);
 	imap_write_uses(&w, IMAP_USE_SENT | IMAP_USE_TRASH);
@@ -98,18 +108,28 @@ responses_have_their_forms(void **state)
 	imap_write_status(&w, BYTES_LIT("a"), "NO", "TRYCREATE", "No such mailbox");
 	imap_write_status(&w, BYTES_EMPTY, "OK", NULL, "x");
 	imap_write_untagged_number(&w, 12, "EXISTS");
-	imap_write_search(&w, &set, 0);
-	imap_write_search(&w, &set, 77);
-	imap_write_search(&w, &none, 77);
-	imap_write_esearch(&w, BYTES_LIT("A1"), true, 15, &set, 5);
-	imap_write_esearch(&w, BYTES_LIT("A1"), false, IMAP_RETURN_COUNT, &none, 5);
+	imap_write_esearch(&w, &all);
+	imap_write_esearch(&w, &none);
+	imap_write_esearch(&w, &order);
+	imap_write_esearch(&w, &partial);
+	partial.partial.from_end = true;
+	imap_write_esearch(&w, &partial);
+	partial.partial.last = 400;
+	imap_write_esearch(&w, &partial);
+	partial.partial.first = 6;
+	imap_write_esearch(&w, &partial);
 	imap_write_appenduid(&w, BYTES_LIT("a"), 38505, 3955, "done");
 	imap_write_copyuid(&w, 1, &set, &set);
 	end("(\\Seen \\Draft $Forwarded)\\Sent \\Trash\r\na NO [TRYCREATE] No such mailbox\r\n* OK x\r\n* 12 "
 	    "EXISTS\r\n"
-	    "* SEARCH 2 3 4 9\r\n* SEARCH 2 3 4 9 (MODSEQ 77)\r\n* SEARCH\r\n"
 	    "* ESEARCH (TAG \"A1\") UID MIN 2 MAX 9 ALL 2:4,9 COUNT 4 MODSEQ 5\r\n"
-	    "* ESEARCH (TAG \"A1\") COUNT 0\r\na OK [APPENDUID 38505 3955] done\r\nCOPYUID 1 2:4,9 2:4,9");
+	    "* ESEARCH (TAG \"A1\") COUNT 0\r\n"
+	    "* ESEARCH (TAG \"A1\") MIN 9 MAX 7 ALL 9,2:3,8,7\r\n"
+	    "* ESEARCH (TAG \"A1\") PARTIAL (2:4 2:3,8)\r\n"
+	    "* ESEARCH (TAG \"A1\") PARTIAL (-2:-4 2:3,8)\r\n"
+	    "* ESEARCH (TAG \"A1\") PARTIAL (-2:-400 9,2:3,8)\r\n"
+	    "* ESEARCH (TAG \"A1\") PARTIAL (-6:-400 NIL)\r\n"
+	    "a OK [APPENDUID 38505 3955] done\r\nCOPYUID 1 2:4,9 2:4,9");
 }
 
 static void

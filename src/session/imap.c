@@ -102,6 +102,8 @@ static const struct {
     [IMAP_UNSELECT] = {imap_do_unselect, false},
     [IMAP_EXPUNGE] = {imap_do_expunge, true},
     [IMAP_SEARCH] = {imap_do_search, true},
+    [IMAP_SORT] = {imap_do_sort, true},
+    [IMAP_THREAD] = {imap_do_thread, true},
     [IMAP_FETCH] = {imap_do_fetch, true},
     [IMAP_STORE] = {imap_do_store, true},
     [IMAP_COPY] = {imap_do_copy, true},
@@ -136,6 +138,9 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 	enum err e = imap_command_parse(&arena, text, imap_modes(im), &command, &why);
 	im->conn->worker->seen_commands++;
 	if (e == ERR_UNSUPPORTED) {
+		if ((command.search.returns & IMAP_RETURN_SAVE) != 0) {
+			buf_clear(&im->saved);
+		}
 		imap_write_status(&im->w, tag, "NO", "BADCHARSET (UTF-8 US-ASCII)",
 				  "That charset is not known");
 	} else if (e == ERR_MEMORY) {
@@ -349,6 +354,7 @@ open_imap(struct conn *c)
 		return ERR_MEMORY;
 	}
 	im->conn = c;
+	buf_init(&im->saved, IMAP_SAVED_MAX);
 	im->member = c->member;
 	imap_reader_init(&im->reader, imap_reader_limits_session(worker_message_max(c->worker)));
 	c->state = im;
@@ -359,6 +365,7 @@ static void
 destroy(struct conn *c)
 {
 	struct imap *im = c->state;
+	buf_clear(&im->saved);
 	imap_append_drop(im);
 	imap_deselect(im);
 	imap_reader_clear(&im->reader);

@@ -19,6 +19,7 @@ enum {
 	IMAP_SLICE_MS = 5,          /* then others have their turn */
 	IMAP_PROGRESS_MS = 10000,   /* a command that runs so long tells how far it is */
 	IMAP_NAME_OUT_MAX = 8192,
+	IMAP_SAVED_MAX = 1 << 20, /* bytes of "$": 131072 ranges */
 };
 
 /* An APPEND whose message is coming in. */
@@ -52,6 +53,7 @@ struct imap {
 	uint8_t idle_tag[IMAP_TAG_MAX];
 	size_t idle_tag_len;
 	struct imap_appending *appending;
+	struct buf saved; /* "$" (RFC 5182): struct imap_range, UIDs, ascending; some may have gone since */
 
 	msec progress; /* when a command that still runs says so next */
 
@@ -86,6 +88,9 @@ bool imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *re
 const struct fold_mailbox *imap_mailbox(struct imap *im, struct bytes wire, const char *code);
 /* The selected mailbox as it is now; NULL where it has gone. */
 const struct fold_mailbox *imap_selected(const struct imap *im);
+/* A set with its "*" and "$" resolved, in the command's arena; *uid becomes true for "$", which holds UIDs. ERR_MEMORY. */
+COHUE_MUST_USE enum err imap_resolve(struct imap *im, const struct imap_set *set, bool *uid,
+				     struct imap_set *ret);
 /* The command's messages, with numbers as this connection knows them. False: answered BAD or NO. */
 bool imap_pick(struct imap *im, const struct imap_set *set, bool uid, struct message_item **ret,
 	       size_t *ret_count);
@@ -142,6 +147,8 @@ void imap_do_getmetadata(struct imap *im);
 void imap_do_setmetadata(struct imap *im);
 void imap_do_expunge(struct imap *im);
 void imap_do_search(struct imap *im);
+void imap_do_sort(struct imap *im);
+void imap_do_thread(struct imap *im);
 void imap_do_fetch(struct imap *im);
 void imap_do_store(struct imap *im);
 void imap_do_copy(struct imap *im);

@@ -188,6 +188,21 @@ pick_range(const struct imap *im, const struct fold_mailbox *box, uint32_t first
 	return true;
 }
 
+enum err
+imap_resolve(struct imap *im, const struct imap_set *set, bool *uid, struct imap_set *ret)
+{
+	const struct fold_mailbox *box = imap_selected(im);
+	if (set->saved) {
+		*ret = imap_ranges_set(&im->saved);
+		*uid = true;
+		return ERR_OK;
+	}
+	uint32_t largest = box == NULL ? 0
+			   : *uid      ? view_last_uid(&im->view, box)
+				       : view_count(&im->view, box);
+	return imap_set_resolve(im->arena, set, largest, ret);
+}
+
 bool
 imap_pick(struct imap *im, const struct imap_set *set, bool uid, struct message_item **ret, size_t *ret_count)
 {
@@ -198,8 +213,7 @@ imap_pick(struct imap *im, const struct imap_set *set, bool uid, struct message_
 	}
 	uint32_t count = view_count(&im->view, box);
 	struct imap_set resolved;
-	if (imap_set_resolve(im->arena, set, uid ? view_last_uid(&im->view, box) : count, &resolved) !=
-	    ERR_OK) {
+	if (imap_resolve(im, set, &uid, &resolved) != ERR_OK) {
 		imap_fail(im, ERR_MEMORY);
 		return false;
 	}
@@ -455,6 +469,7 @@ imap_deselect(struct imap *im)
 {
 	if (im->selected) {
 		view_close(&im->view);
+		buf_clear(&im->saved);
 		im->selected = false;
 	}
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
- * SEARCH, in up to three passes: what the fold alone decides; then what envelopes decide; then, for those still open,
- * the messages themselves. Each pass is pipelined and lets others run.
+ * Searching, in up to four passes: what the fold alone decides; then what envelopes, headers and messages decide, each for
+ * those that are still open and need just that. Each pass is pipelined and lets others run.
  */
-#include "protocol/imap_search.h"
-
-#include <string.h>
+#include "session/imap_search.h"
 
 #include "mail/summary.h"
+#include "protocol/imap_search.h"
+#include "protocol/imap_search_text.h"
 #include "session/imap_fetch.h"
 
 struct searching {
@@ -19,9 +19,7 @@ struct searching {
 	enum imap_match *state; /* per item */
 	struct imap_search_text text;
 	struct arena arena; /* of one message */
-	uint64_t modseq;    /* greatest of those found */
 	unsigned damaged;
-	enum err failed;
 };
 
 /* Evaluates with what is given; the state of the item follows. */
@@ -47,17 +45,13 @@ match(struct searching *s, size_t i, struct imap_search_message *q)
 	char id[IMAP_OBJECT_ID_MAX];
 	imap_email_id(m, id);
 	q->email_id = bytes_str(id);
-	enum err e = imap_search_match(s->command->search.key, q, s->now, &s->text, &s->state[i]);
-	if (e == ERR_OK && s->state[i] == IMAP_MATCH_YES && m->modseq > s->modseq) {
-		s->modseq = m->modseq;
-	}
-	return e;
+	return imap_search_match(s->command->search.key, q, s->now, &s->text, &s->state[i]);
 }
 
 static void
 next_message(struct searching *s)
 {
-	imap_search_text_clear(&s->text);
+	imap_search_text_next(&s->text);
 	if (s->arena.used > 0) {
 		arena_clear(&s->arena);
 		arena_init(&s->arena, IMAP_ARENA_MAX * 2);
@@ -65,23 +59,33 @@ next_message(struct searching *s)
 }
 
 static enum err
-first_pass(struct searching *s, bool *ret_open)
+first_pass(struct searching *s)
 {
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < s->count && e == ERR_OK; i++) {
 		struct imap_search_message q = {.envelope = NULL};
 		e = match(s, i, &q);
-		*ret_open = *ret_open || s->state[i] > IMAP_MATCH_YES;
 		next_message(s);
 		if (e == ERR_OK && i % 64 == 63) {
-			e = imap_breathe(s->im);
+			e = imap_progress(s->im, 0, s->count);
 		}
 	}
 	return e;
 }
 
+/* Where the parts of a message stand: from its card, or from its octets where the card has no room for all of them. */
 static enum err
-match_message(struct searching *s, size_t i, const struct message *m)
+find_parts(struct searching *s, const struct message *m, struct mail_structure *ret)
+{
+	enum err e = mail_summary_decode(&s->arena, m->card.summary, (size_t)m->card.blob.size, ret);
+	if ((e == ERR_OK && ret->truncated) || e == ERR_FORMAT) {
+		e = m->whole ? mail_parse(&s->arena, m->octets, ret) : e;
+	}
+	return e;
+}
+
+static enum err
+match_message(struct searching *s, size_t i, const struct message *m, enum message_want want)
 {
 	struct imap_search_message q = {.envelope = NULL};
 	struct mail_envelope envelope;
@@ -94,67 +98,80 @@ match_message(struct searching *s, size_t i, const struct message *m)
 	if (e == ERR_OK && !envelope.truncated) {
 		q.envelope = &envelope;
 	}
-	if (e == ERR_OK && m->octets.ptr != NULL && m->whole) {
-		e = mail_parse(&s->arena, m->octets, &structure);
+	if (e == ERR_OK && want != MESSAGE_CARD) {
+		size_t header = mail_header_length(m->octets);
+		if (m->whole || header < m->octets.len) {
+			q.header = header == 0 ? bytes_of("", 0) : bytes_slice(m->octets, 0, header);
+			q.envelope = &envelope;
+		}
+	}
+	if (e == ERR_OK && want == MESSAGE_BODY) {
+		e = find_parts(s, m, &structure);
 		if (e == ERR_OK) {
-			q.message = m->octets;
+			q.message = m->octets.ptr == NULL ? bytes_of("", 0) : m->octets;
 			q.structure = &structure;
-			q.header = bytes_slice(m->octets, 0, mail_header_length(m->octets));
-			if (q.header.ptr == NULL) {
-				q.header = bytes_of("", 0);
-			}
-			q.envelope = structure.count > 0 && structure.parts[0].envelope != NULL
-					 ? structure.parts[0].envelope
-					 : &envelope;
+			q.header = q.header.ptr == NULL ? bytes_of("", 0) : q.header;
 		}
 	}
 	return e == ERR_OK ? match(s, i, &q) : e;
 }
 
-/* A message too large to be opened at once: taken into memory as a whole, where there is room. */
 static enum err
 keep_piece(void *arg, struct bytes piece)
 {
 	return buf_append(arg, piece);
 }
 
+/* A message too large to be opened at once: of it, what stands before the last text part's end, where there is room. */
 static enum err
 match_large(struct searching *s, size_t i, struct message *m)
 {
 	struct worker *w = s->im->conn->worker;
 	size_t size = (size_t)m->card.blob.size;
-	enum err e = worker_take_bytes(w, size);
+	struct mail_structure structure;
+	enum err e = mail_summary_decode(&s->arena, m->card.summary, size, &structure);
+	if (e == ERR_OK && !structure.truncated) {
+		size = imap_search_body_end(&structure);
+	}
+	e = worker_take_bytes(w, size);
 	if (e != ERR_OK) {
 		return e;
 	}
-	struct buf whole = BUF_INIT(size);
-	e = message_stream(s->im->member, &m->card.blob, 0, size, keep_piece, &whole);
+	struct buf kept = BUF_INIT(size);
+	e = size > 0 ? message_stream(s->im->member, &m->card.blob, 0, size, keep_piece, &kept) : ERR_OK;
 	if (e == ERR_OK) {
-		m->octets = buf_bytes(&whole);
-		m->whole = true;
-		e = match_message(s, i, m);
+		m->octets = buf_bytes(&kept);
+		m->whole = size == m->card.blob.size;
+		e = match_message(s, i, m, MESSAGE_BODY);
 	}
-	buf_wipe(&whole);
+	buf_wipe(&kept);
 	worker_give_bytes(w, size);
 	return e;
 }
 
-/* Those still open, with cards, or with whole messages. */
+/* Those that need just this. */
 static enum err
-later_pass(struct searching *s, enum message_want want, bool *ret_open)
+later_pass(struct searching *s, enum imap_match need, enum message_want want)
 {
-	struct message_item *left = arena_array(s->im->arena, s->count + 1, sizeof(*left));
-	size_t *index = arena_array(s->im->arena, s->count + 1, sizeof(*index));
+	size_t count = 0;
+	for (size_t i = 0; i < s->count; i++) {
+		count += s->state[i] == need ? 1 : 0;
+	}
+	if (count == 0) {
+		return ERR_OK;
+	}
+	struct message_item *left = arena_array(s->im->arena, count, sizeof(*left));
+	uint32_t *index = arena_array(s->im->arena, count, sizeof(*index));
 	struct message_reader *reader = NULL;
 	struct message m;
-	size_t count = 0;
-	*ret_open = false;
+	size_t done = s->count - count;
 	if (left == NULL || index == NULL) {
 		return ERR_MEMORY;
 	}
+	count = 0;
 	for (size_t i = 0; i < s->count; i++) {
-		if (s->state[i] > IMAP_MATCH_YES) {
-			index[count] = i;
+		if (s->state[i] == need) {
+			index[count] = (uint32_t)i;
 			left[count++] = s->items[i];
 		}
 	}
@@ -165,7 +182,7 @@ later_pass(struct searching *s, enum message_want want, bool *ret_open)
 		if (e == ERR_OK && want == MESSAGE_BODY && !m.whole) {
 			e = match_large(s, i, &m);
 		} else if (e == ERR_OK) {
-			e = match_message(s, i, &m);
+			e = match_message(s, i, &m, want);
 		}
 		if (e == ERR_DAMAGED || e == ERR_FORMAT) {
 			/* It cannot be looked into; the others can. */
@@ -173,91 +190,99 @@ later_pass(struct searching *s, enum message_want want, bool *ret_open)
 			s->state[i] = IMAP_MATCH_NO;
 			e = ERR_OK;
 		}
-		*ret_open = *ret_open || s->state[i] > IMAP_MATCH_YES;
 		next_message(s);
 		if (e == ERR_OK) {
-			e = imap_breathe(s->im);
+			e = imap_progress(s->im, done++, s->count);
 		}
 	}
 	message_reader_destroy(&reader);
 	return e;
 }
 
-static void
-answer(struct searching *s)
+static enum err
+search(struct searching *s)
 {
-	struct imap *im = s->im;
-	struct buf ranges = BUF_INIT((size_t)32 << 20);
-	enum err e = ERR_OK;
+	static const struct {
+		enum imap_match need;
+		enum message_want want;
+	} passes[] = {{IMAP_NEEDS_ENVELOPE, MESSAGE_CARD},
+		      {IMAP_NEEDS_HEADER, MESSAGE_HEADER},
+		      {IMAP_NEEDS_MESSAGE, MESSAGE_BODY}};
+	enum err e = first_pass(s);
+	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && e == ERR_OK; i++) {
+		e = later_pass(s, passes[i].need, passes[i].want);
+	}
+	/* What headers did not decide after all, such as one that is longer than what was brought of it. */
 	for (size_t i = 0; i < s->count && e == ERR_OK; i++) {
-		if (s->state[i] == IMAP_MATCH_YES) {
-			e = imap_ranges_add(&ranges,
-					    s->command->uid ? s->items[i].uid : s->items[i].sequence);
+		if (s->state[i] > IMAP_MATCH_YES) {
+			s->state[i] = IMAP_NEEDS_MESSAGE;
 		}
 	}
+	return e == ERR_OK ? later_pass(s, IMAP_NEEDS_MESSAGE, MESSAGE_BODY) : e;
+}
+
+void
+imap_search_failed(struct imap *im)
+{
+	if ((im->command->search.returns & IMAP_RETURN_SAVE) != 0) {
+		buf_clear(&im->saved);
+	}
+}
+
+bool
+imap_search_run(struct imap *im, struct imap_found *ret)
+{
+	struct searching s = {.im = im, .command = im->command, .now = clock_wall() / MSEC_SECOND};
+	static const struct imap_range everything = {.first = 1, .last = IMAP_STAR};
+	struct imap_set all = {.ranges = &everything, .count = 1};
+	struct imap_set saved = imap_ranges_set(&im->saved);
+	const struct fold_mailbox *box = imap_selected(im);
+	if (box == NULL) {
+		imap_search_failed(im);
+		imap_no(im, "UNAVAILABLE", "The mailbox has gone");
+		return false;
+	}
+	uint32_t count = view_count(&im->view, box);
+	enum err e = imap_search_prepare(im->arena, im->command->search.key, count,
+					 view_last_uid(&im->view, box), &saved);
+	if (e == ERR_OK && count > 0 && !imap_pick(im, &all, false, &s.items, &s.count)) {
+		imap_search_failed(im);
+		return false;
+	}
+	im->condstore = im->condstore || im->command->search.modseq;
+	s.state = arena_array(im->arena, s.count + 1, sizeof(*s.state));
+	if (s.state == NULL) {
+		e = ERR_MEMORY;
+	}
+	if (e == ERR_OK) {
+		imap_search_text_init(&s.text);
+		arena_init(&s.arena, IMAP_ARENA_MAX * 2);
+		e = search(&s);
+		imap_search_text_clear(&s.text);
+		arena_clear(&s.arena);
+	}
 	if (e != ERR_OK) {
-		buf_clear(&ranges);
-		imap_fail(im, e);
-		return;
+		imap_search_failed(im);
+		if (!conn_is_closed(im->conn)) {
+			imap_fail(im, e);
+		}
+		return false;
 	}
-	struct imap_set found = imap_ranges_set(&ranges);
-	uint64_t modseq = s->command->search.modseq && found.count > 0 ? s->modseq : 0;
-	if (s->command->search.esearch) {
-		imap_write_esearch(&im->w, s->command->tag, s->command->uid, s->command->search.returns,
-				   &found, modseq);
-	} else {
-		imap_write_search(&im->w, &found, modseq);
+	size_t kept = 0;
+	for (size_t i = 0; i < s.count; i++) {
+		if (s.state[i] == IMAP_MATCH_YES) {
+			s.items[kept++] = s.items[i];
+		}
 	}
-	buf_clear(&ranges);
-	imap_report(im, s->command->uid);
-	if (s->damaged > 0) {
-		imap_ok(im, NULL, "Done, but damaged messages could not be looked into");
-	} else {
-		imap_ok(im, NULL, "Done");
-	}
+	*ret = (struct imap_found){.items = s.items, .count = kept, .damaged = s.damaged};
+	return true;
 }
 
 void
 imap_do_search(struct imap *im)
 {
-	struct searching s = {.im = im, .command = im->command, .now = clock_wall() / MSEC_SECOND};
-	static const struct imap_range everything = {.first = 1, .last = IMAP_STAR};
-	struct imap_set all = {.ranges = &everything, .count = 1};
-	const struct fold_mailbox *box = imap_selected(im);
-	if (box == NULL) {
-		imap_no(im, "UNAVAILABLE", "The mailbox has gone");
-		return;
-	}
-	uint32_t count = view_count(&im->view, box);
-	if (imap_search_prepare(im->arena, im->command->search.key, count, view_last_uid(&im->view, box)) !=
-	    ERR_OK) {
-		imap_fail(im, ERR_MEMORY);
-		return;
-	}
-	if (count > 0 && !imap_pick(im, &all, false, &s.items, &s.count)) {
-		return;
-	}
-	im->condstore = im->condstore || im->command->search.modseq;
-	s.state = arena_array(im->arena, s.count + 1, sizeof(*s.state));
-	if (s.state == NULL) {
-		imap_fail(im, ERR_MEMORY);
-		return;
-	}
-	imap_search_text_init(&s.text);
-	arena_init(&s.arena, IMAP_ARENA_MAX * 2);
-	bool open = false;
-	enum err e = first_pass(&s, &open);
-	if (e == ERR_OK && open) {
-		e = later_pass(&s, MESSAGE_CARD, &open);
-	}
-	if (e == ERR_OK && open) {
-		e = later_pass(&s, MESSAGE_BODY, &open);
-	}
-	imap_search_text_clear(&s.text);
-	arena_clear(&s.arena);
-	if (e == ERR_OK) {
-		answer(&s);
-	} else if (!conn_is_closed(im->conn)) {
-		imap_fail(im, e);
+	struct imap_found found;
+	if (imap_search_run(im, &found)) {
+		imap_search_answer(im, &found, "SEARCH");
 	}
 }

@@ -330,7 +330,8 @@ imap_do_expunge(struct imap *im)
 	}
 	enum err e = ERR_OK;
 	if (im->command->uid) {
-		e = imap_set_resolve(im->arena, &im->command->set, view_last_uid(&im->view, box), &resolved);
+		bool uid = true;
+		e = imap_resolve(im, &im->command->set, &uid, &resolved);
 	}
 	if (e == ERR_OK) {
 		e = expunge(im, im->command->uid ? &resolved : NULL);

@@ -43,6 +43,45 @@ key_of(const struct member *m, struct bytes original, uint8_t ret[OPERATION_KEY_
 }
 
 static enum err
+write_id(const struct member *m, const uint8_t token[OPERATION_TOKEN_LEN], struct buf *out)
+{
+	enum err e = buf_append_byte(out, '<');
+	e = e == ERR_OK ? buf_append_hex(out, bytes_of(token, OPERATION_TOKEN_LEN)) : e;
+	return e == ERR_OK ? buf_printf(out, "@%s>", m->worker->host->config.domain) : e;
+}
+
+enum err
+identity_keys_init(struct identity_keys *k, const struct member *m)
+{
+	const struct member_key *first = member_keys_find(&m->keys, 1);
+	if (first == NULL) {
+		return ERR_STATE;
+	}
+	crypto_derive(first->record_key, LABEL, k->secret);
+	return ERR_OK;
+}
+
+enum err
+identity_key(const struct identity_keys *k, const struct member *m, struct bytes id,
+	     uint8_t ret[OPERATION_KEY_LEN])
+{
+	uint8_t hash[CRYPTO_HASH_LEN];
+	uint8_t token[OPERATION_TOKEN_LEN];
+	struct buf left = BUF_INIT(MAIL_PRIVACY_ID_MAX);
+	enum err e = ERR_OK;
+	crypto_mac(k->secret, id, hash);
+	if (fold_renamed(m->fold, hash, token) == ERR_OK) {
+		e = write_id(m, token, &left);
+		if (e == ERR_OK) {
+			crypto_mac(k->secret, buf_bytes(&left), hash);
+		}
+		buf_wipe(&left);
+	}
+	memcpy(ret, hash, OPERATION_KEY_LEN);
+	return e;
+}
+
+static enum err
 token_of(const struct member *m, struct bytes original, uint8_t ret[OPERATION_TOKEN_LEN])
 {
 	const uint8_t *key = m->worker->keys.key[PURPOSE_MESSAGE_ID];
@@ -58,14 +97,6 @@ token_of(const struct member *m, struct bytes original, uint8_t ret[OPERATION_TO
 	crypto_hasher_final(&h, hash);
 	memcpy(ret, hash, OPERATION_TOKEN_LEN);
 	return ERR_OK;
-}
-
-static enum err
-write_id(const struct member *m, const uint8_t token[OPERATION_TOKEN_LEN], struct buf *out)
-{
-	enum err e = buf_append_byte(out, '<');
-	e = e == ERR_OK ? buf_append_hex(out, bytes_of(token, OPERATION_TOKEN_LEN)) : e;
-	return e == ERR_OK ? buf_printf(out, "@%s>", m->worker->host->config.domain) : e;
 }
 
 enum err

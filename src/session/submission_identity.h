@@ -2,6 +2,7 @@
 #ifndef COHUE_SESSION_SUBMISSION_IDENTITY_H
 #define COHUE_SESSION_SUBMISSION_IDENTITY_H
 
+#include "crypto/crypto.h"
 #include "mail/privacy.h"
 #include "session/member.h"
 
@@ -27,5 +28,18 @@ COHUE_MUST_USE enum err identity_make(struct identity *i, const struct member *m
 enum err identity_map(void *arg, struct bytes id, struct buf *out);
 /* What the log shall remember; false: nothing. The operation borrows from the identity. */
 bool identity_operation(const struct identity *i, struct operation *ret);
+
+/* For many identifiers in a row (THREAD): wiped by who has it. */
+struct identity_keys {
+	uint8_t secret[CRYPTO_KEY_LEN];
+};
+/* ERR_STATE: the member has no first key. */
+COHUE_MUST_USE enum err identity_keys_init(struct identity_keys *k, const struct member *m);
+/*
+ * By which an identifier is known to nobody else: the same for one that a message of hers was given by its program and for that
+ * under which it left. ERR_MEMORY.
+ */
+COHUE_MUST_USE enum err identity_key(const struct identity_keys *k, const struct member *m, struct bytes id,
+				     uint8_t ret[OPERATION_KEY_LEN]);
 
 #endif

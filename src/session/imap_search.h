@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_SESSION_IMAP_SEARCH_H
+#define COHUE_SESSION_IMAP_SEARCH_H
+
+#include "session/imap.h"
+
+/* What SEARCH, SORT and THREAD share. All memory is the command's. */
+
+struct imap_found {
+	struct message_item *items; /* in the order of the mailbox */
+	size_t count;
+	unsigned damaged; /* messages that could not be looked into */
+};
+
+/* Evaluates the command's criteria. False: answered, or the connection has ended. */
+bool imap_search_run(struct imap *im, struct imap_found *ret);
+/*
+ * Writes the untagged SEARCH, SORT or ESEARCH response of the command for these results, in the order of items, and saves
+ * them where RETURN (SAVE) says so; then the tagged answer.
+ */
+void imap_search_answer(struct imap *im, const struct imap_found *found, const char *name);
+/* The tagged answer alone, and what else there is to tell. */
+void imap_search_end(struct imap *im, const struct imap_found *found);
+/* "$" is empty from now on, where this command was to save something (RFC 5182 section 2.1). */
+void imap_search_failed(struct imap *im);
+
+#endif
