@@ -5,13 +5,18 @@
  * the results of its signatures, and of its chain. RECORDS: lines "name TAB text" that the DNS says.
  * authentication_dump sign ALGORITHM DOMAIN SELECTOR: the same input; writes the length of the signed message, a line end, and the
  * message, for each; before the first the key's record as a line. authentication_dump seal ...: likewise, an ARC set.
+ * authentication_dump spf ZONE: reads lines "address TAB hello TAB sender TAB record", the record being that of record.test; writes a
+ * result for each. ZONE: lines "name TAB type TAB text".
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
+
 #include "authentication/arc.h"
 #include "authentication/play.h"
+#include "authentication/spf.h"
 
 enum { MESSAGE_MAX = 64 << 20, LINE_MAX_OCTETS = 16 * 1024 };
 
@@ -116,16 +121,84 @@ sign(bool seal, const char *algorithm, const char *domain, const char *selector)
 	return 0;
 }
 
+static enum authentication_rr
+type_of(const char *name)
+{
+	return strcmp(name, "A") == 0      ? AUTHENTICATION_A
+	       : strcmp(name, "AAAA") == 0 ? AUTHENTICATION_AAAA
+	       : strcmp(name, "MX") == 0   ? AUTHENTICATION_MX
+	       : strcmp(name, "PTR") == 0  ? AUTHENTICATION_PTR
+					   : AUTHENTICATION_TXT;
+}
+
+/* Cuts a line at its tabs, in place; the fields that are missing are empty. */
+static void
+cut(char *line, char **fields, size_t count)
+{
+	line[strcspn(line, "\n")] = '\0';
+	for (size_t i = 0; i < count; i++) {
+		char *tab = strchr(line, '\t');
+		fields[i] = line;
+		line = tab == NULL || i == count - 1 ? line + strlen(line) : tab + 1;
+		if (tab != NULL && i < count - 1) {
+			*tab = '\0';
+		}
+	}
+}
+
+static int
+spf(const char *path)
+{
+	static char lines[PLAY_RECORDS_MAX][LINE_MAX_OCTETS];
+	static char line[LINE_MAX_OCTETS];
+	char *f[4];
+	struct play p;
+	play_init(&p);
+	FILE *zone = fopen(path, "re");
+	for (size_t i = 0;
+	     zone != NULL && i < PLAY_RECORDS_MAX - 1 && fgets(lines[i], LINE_MAX_OCTETS, zone) != NULL;
+	     i++) {
+		cut(lines[i], f, 3);
+		play_add_rr(&p, f[0], type_of(f[1]), f[2]);
+	}
+	if (zone != NULL) {
+		(void)fclose(zone);
+	}
+	size_t known = p.count;
+	struct authentication_dns dns = play_dns(&p);
+	while (fgets(line, sizeof(line), stdin) != NULL) {
+		struct spf_verdict v;
+		cut(line, f, 4);
+		struct spf_input in = {
+		    .hello = bytes_str(f[1]), .sender = bytes_str(f[2]), .allow_local_part = true};
+		in.address[10] = in.address[11] = 0xff;
+		if (inet_pton(AF_INET, f[0], in.address + 12) != 1 &&
+		    inet_pton(AF_INET6, f[0], in.address) != 1) {
+			return 1;
+		}
+		p.count = known;
+		play_add(&p, "record.test", bytes_str(f[3]));
+		spf_check(&in, &dns, &v);
+		printf("%s\n", authentication_result_name(v.result));
+	}
+	play_clear(&p);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "verify") == 0) {
 		return verify(argv[2]);
 	}
+	if (argc == 3 && strcmp(argv[1], "spf") == 0) {
+		return spf(argv[2]);
+	}
 	if (argc == 5 && (strcmp(argv[1], "sign") == 0 || strcmp(argv[1], "seal") == 0)) {
 		return sign(argv[1][1] == 'e', argv[2], argv[3], argv[4]);
 	}
-	(void)fprintf(stderr,
-		      "usage: authentication_dump verify RECORDS | sign|seal rsa|ed25519 DOMAIN SELECTOR\n");
+	(void)fprintf(
+	    stderr,
+	    "usage: authentication_dump verify RECORDS | spf ZONE | sign|seal rsa|ed25519 DOMAIN SELECTOR\n");
 	return 2;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "authentication/play.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/openssl.h"
@@ -23,43 +24,107 @@ play_clear(struct play *p)
 	buf_clear(&p->rdata);
 }
 
-void
-play_add(struct play *p, const char *name, struct bytes text)
+static void
+add(struct play *p, const char *name, enum authentication_rr type, struct bytes text)
 {
 	if (p->count == PLAY_RECORDS_MAX) {
 		panic("too many records to play");
 	}
 	p->records[p->count].name = name;
+	p->records[p->count].type = type;
 	p->records[p->count++].text = text;
+}
+
+void
+play_add(struct play *p, const char *name, struct bytes text)
+{
+	add(p, name, AUTHENTICATION_TXT, text);
+}
+
+void
+play_add_rr(struct play *p, const char *name, enum authentication_rr type, const char *text)
+{
+	add(p, name, type, bytes_str(text));
+}
+
+static void
+put_strings(struct wire_writer *w, struct bytes text)
+{
+	for (size_t at = 0; at < text.len; at += 200) {
+		struct bytes piece = bytes_slice(text, at, 200);
+		wire_put_u8(w, (uint8_t)piece.len);
+		wire_put_fixed(w, piece.ptr, piece.len);
+	}
+}
+
+static void
+put_name(struct wire_writer *w, struct bytes name)
+{
+	while (name.len > 0) {
+		ptrdiff_t dot = bytes_find(name, '.');
+		struct bytes label = dot < 0 ? name : bytes_slice(name, 0, (size_t)dot);
+		wire_put_u8(w, (uint8_t)label.len);
+		wire_put_fixed(w, label.ptr, label.len);
+		name = dot < 0 ? BYTES_EMPTY : bytes_from(name, (size_t)dot + 1);
+	}
+	wire_put_u8(w, 0);
+}
+
+static void
+put_address(struct wire_writer *w, int family, struct bytes text)
+{
+	char buffer[INET6_ADDRSTRLEN] = "";
+	uint8_t address[16] = {0};
+	if (text.len < sizeof(buffer)) {
+		memcpy(buffer, text.ptr, text.len);
+	}
+	if (inet_pton(family, buffer, address) != 1) {
+		panic("no address to play with");
+	}
+	wire_put_fixed(w, address, family == AF_INET ? 4 : 16);
 }
 
 static enum err
 ask(void *ctx, struct bytes name, enum authentication_rr type, struct authentication_answer *ret)
 {
 	struct play *p = ctx;
+	struct wire_writer w;
 	p->questions++;
 	if (p->failure != ERR_OK) {
 		return p->failure;
 	}
 	buf_reset(&p->rdata);
+	wire_writer_init(&w, &p->rdata);
 	*ret = (struct authentication_answer){.no_name = true, .rdata = BYTES_EMPTY};
-	for (size_t i = 0; i < p->count && type == AUTHENTICATION_TXT; i++) {
-		if (!bytes_is_nocase(name, p->records[i].name)) {
+	for (size_t i = 0; i < p->count; i++) {
+		if (type != p->records[i].type || !bytes_is_nocase(name, p->records[i].name)) {
 			continue;
 		}
-		struct wire_writer w;
-		wire_writer_init(&w, &p->rdata);
 		size_t opened = wire_open_bytes(&w);
-		for (size_t at = 0; at < p->records[i].text.len; at += 200) {
-			struct bytes piece = bytes_slice(p->records[i].text, at, 200);
-			wire_put_u8(&w, (uint8_t)piece.len);
-			wire_put_fixed(&w, piece.ptr, piece.len);
+		struct bytes text = p->records[i].text;
+		switch (type) {
+		case AUTHENTICATION_TXT:
+			put_strings(&w, text);
+			break;
+		case AUTHENTICATION_A:
+			put_address(&w, AF_INET, text);
+			break;
+		case AUTHENTICATION_AAAA:
+			put_address(&w, AF_INET6, text);
+			break;
+		case AUTHENTICATION_MX:
+			wire_put_u16(&w, 10);
+			put_name(&w, text);
+			break;
+		case AUTHENTICATION_PTR:
+			put_name(&w, text);
+			break;
 		}
 		wire_close_bytes(&w, opened);
-		if (wire_done(&w) != ERR_OK) {
-			return ERR_MEMORY;
-		}
 		ret->no_name = false;
+	}
+	if (wire_done(&w) != ERR_OK) {
+		return ERR_MEMORY;
 	}
 	ret->rdata = buf_bytes(&p->rdata);
 	return ERR_OK;

@@ -4,13 +4,14 @@
 
 #include "authentication/dkim.h"
 
-/* For tests: a DNS of a few TXT records, and a house that signs. */
+/* For tests: a DNS of a few records, and a house that signs. */
 
-enum { PLAY_RECORDS_MAX = 16 };
+enum { PLAY_RECORDS_MAX = 64 };
 struct play {
 	struct {
 		const char *name;
-		struct bytes text;
+		enum authentication_rr type;
+		struct bytes text; /* TXT: the text; A, AAAA: an address; MX, PTR: a name */
 	} records[PLAY_RECORDS_MAX];
 	size_t count;
 	unsigned questions;
@@ -19,7 +20,8 @@ struct play {
 };
 void play_init(struct play *p);
 void play_clear(struct play *p);
-void play_add(struct play *p, const char *name, struct bytes text);
+void play_add(struct play *p, const char *name, struct bytes text); /* TXT */
+void play_add_rr(struct play *p, const char *name, enum authentication_rr type, const char *text);
 struct authentication_dns play_dns(struct play *p);
 
 /* Signs with the pair that the first call makes; `record` is its TXT record, static. */

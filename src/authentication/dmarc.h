@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#ifndef COHUE_AUTHENTICATION_DMARC_H
+#define COHUE_AUTHENTICATION_DMARC_H
+
+#include "authentication/dkim.h"
+#include "authentication/spf.h"
+
+/* DMARC (RFC 7489) with organisational domains from the public suffix list (libpsl). */
+
+enum dmarc_policy { DMARC_NO_POLICY, DMARC_MONITOR /* p=none */, DMARC_QUARANTINE, DMARC_REJECT };
+struct dmarc_verdict {
+	enum authentication_result result; /* none: no record; permerror: From can't be judged */
+	enum dmarc_policy
+	    policy;       /* that applies to this message, sp= and pct= (with the number given) weighed */
+	char domain[254]; /* of From, A-labels */
+	bool aligned_dkim, aligned_spf;
+	const char *why;
+};
+/*
+ * One From field with mailboxes of one domain is needed: several fields, none, or several domains are permerror, which the
+ * gate refuses (section 6.6.1). number: 0..99, drawn by the caller, for pct=.
+ */
+void dmarc_check(struct bytes message, const struct dkim_verdicts *dkim, const struct spf_verdict *spf,
+		 unsigned number, const struct authentication_dns *dns, struct dmarc_verdict *ret);
+/* The organisational domain (section 3.2) of A-labels: "mail.example.co.uk" -> "example.co.uk"; itself where there is none above. */
+struct bytes dmarc_organisational(struct bytes domain);
+/* Loads the list: before the sandbox. ERR_IO. */
+COHUE_MUST_USE enum err dmarc_prepare(void);
+
+#endif

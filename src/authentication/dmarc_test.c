@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "authentication/dmarc.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "authentication/play.h"
+#include "authentication/results.h"
+
+static struct dmarc_verdict
+judge(const char *from, const char *record_at, const char *record, const char *dkim_domain,
+      const char *spf_domain, enum authentication_result others, unsigned number)
+{
+	struct play p;
+	struct dmarc_verdict v;
+	struct dkim_verdicts dkim = {.count = dkim_domain == NULL ? 0 : 1};
+	struct spf_verdict spf = {.result = others};
+	char message[1000];
+	play_init(&p);
+	if (record != NULL) {
+		play_add(&p, record_at, bytes_str(record));
+	}
+	if (dkim_domain != NULL) {
+		dkim.list[0] = (struct dkim_verdict){.result = others, .domain = bytes_str(dkim_domain)};
+	}
+	if (spf_domain != NULL) {
+		(void)snprintf(spf.domain, sizeof(spf.domain), "%s", spf_domain);
+	}
+	struct authentication_dns dns = play_dns(&p);
+	(void)snprintf(message, sizeof(message), "%s\r\nSubject: x\r\n\r\nHi\r\n", from);
+	dmarc_check(bytes_str(message), &dkim, &spf, number, &dns, &v);
+	play_clear(&p);
+	return v;
+}
+
+static void
+alignment_decides(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *record, *dkim, *spf;
+		enum authentication_result result;
+	} rows[] = {
+	    {"v=DMARC1; p=reject", "example.co.uk", NULL, AUTHENTICATION_PASS},
+	    {"v=DMARC1; p=reject", "mail.example.co.uk", NULL, AUTHENTICATION_PASS},
+	    {"v=DMARC1; p=reject; adkim=s", "mail.example.co.uk", NULL, AUTHENTICATION_FAIL},
+	    {"v=DMARC1; p=reject; adkim=s", "example.co.uk", NULL, AUTHENTICATION_PASS},
+	    {"v=DMARC1; p=reject", NULL, "bounce.example.co.uk", AUTHENTICATION_PASS},
+	    {"v=DMARC1; p=reject; aspf=s", NULL, "bounce.example.co.uk", AUTHENTICATION_FAIL},
+	    {"v=DMARC1; p=reject", "other.co.uk", "co.uk",
+	     AUTHENTICATION_FAIL}, /* a public suffix aligns nobody */
+	    {"v=DMARC1; p=reject", NULL, NULL, AUTHENTICATION_FAIL},
+	    {NULL, "example.co.uk", NULL, AUTHENTICATION_NONE},
+	    {"v=DMARC1; p=odd", "example.co.uk", NULL, AUTHENTICATION_NONE},
+	    {"v=DMARC1; p=odd; rua=mailto:x@example.org", "example.co.uk", NULL, AUTHENTICATION_PASS},
+	    {"p=reject; v=DMARC1", "example.co.uk", NULL, AUTHENTICATION_NONE},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct dmarc_verdict v =
+		    judge("From: a@example.co.uk", "_dmarc.example.co.uk", rows[i].record, rows[i].dkim,
+			  rows[i].spf, AUTHENTICATION_PASS, 0);
+		if (v.result != rows[i].result) {
+			fail_msg("row %zu: %s", i, authentication_result_name(v.result));
+		}
+	}
+	assert_int_equal(judge("From: a@example.org", "_dmarc.example.org", "v=DMARC1; p=reject",
+			       "example.org", NULL, AUTHENTICATION_TEMPERROR, 0)
+			     .result,
+			 AUTHENTICATION_TEMPERROR);
+}
+
+static void
+the_policy_that_applies(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *record;
+		unsigned number;
+		enum dmarc_policy policy;
+	} rows[] = {
+	    {"From: a@example.org", "v=DMARC1; p=reject", 99, DMARC_REJECT},
+	    {"From: a@example.org", "v=DMARC1; p=reject; pct=20", 19, DMARC_REJECT},
+	    {"From: a@example.org", "v=DMARC1; p=reject; pct=20", 20, DMARC_QUARANTINE},
+	    {"From: a@example.org", "v=DMARC1; p=quarantine; pct=0", 0, DMARC_MONITOR},
+	    {"From: a@sub.example.org", "v=DMARC1; p=reject; sp=quarantine", 0, DMARC_QUARANTINE},
+	    {"From: a@sub.example.org", "v=DMARC1; p=reject", 0, DMARC_REJECT},
+	    {"From: a@example.org", "v=DMARC1; p=none", 0, DMARC_MONITOR},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct dmarc_verdict v = judge(rows[i].from, "_dmarc.example.org", rows[i].record, NULL, NULL,
+					       AUTHENTICATION_NONE, rows[i].number);
+		assert_int_equal(v.result, AUTHENTICATION_FAIL);
+		if (v.policy != rows[i].policy) {
+			fail_msg("row %zu: %d", i, (int)v.policy);
+		}
+	}
+}
+
+/* Which author would be judged? The reader sees another one than the policy is asked of. */
+static void
+a_from_of_several_domains_is_nobodys(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {
+	    "X: y",
+	    "From: a@example.org\r\nFrom: a@example.org",
+	    "From: a@example.org, b@evil.example",
+	    "From: a",
+	    "From: ",
+	    "From: group:;",
+	    "From: a@localhost",
+	};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct dmarc_verdict v = judge(bad[i], "_dmarc.example.org", "v=DMARC1; p=reject",
+					       "example.org", NULL, AUTHENTICATION_PASS, 0);
+		if (v.result != AUTHENTICATION_PERMERROR || v.why == NULL) {
+			fail_msg("accepted: %s", bad[i]);
+		}
+	}
+	static const char *const good[] = {
+	    "From: a@example.org, b@EXAMPLE.org",
+	    "From: \"x@evil.example\" <a@example.org>",
+	    "From : a@example.org",
+	};
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		struct dmarc_verdict v = judge(good[i], "_dmarc.example.org", "v=DMARC1; p=reject",
+					       "example.org", NULL, AUTHENTICATION_PASS, 0);
+		assert_int_equal(v.result, AUTHENTICATION_PASS);
+	}
+}
+
+static void
+results_are_written_and_forged_ones_go(void **state)
+{
+	(void)state;
+	struct authentication_results r = {.sender = BYTES_LIT("\"a\rb\"@example.org")};
+	struct buf out = BUF_INIT(10000);
+	r.spf.result = AUTHENTICATION_PASS;
+	r.dkim.count = 1;
+	r.dkim.list[0] = (struct dkim_verdict){.result = AUTHENTICATION_FAIL,
+					       .why = "body has changed",
+					       .domain = BYTES_LIT("example.org"),
+					       .selector = BYTES_LIT("s"),
+					       .signature = BYTES_LIT("abc+/=")};
+	r.dmarc.result = AUTHENTICATION_PASS;
+	memcpy(r.dmarc.domain, "example.org", 12);
+	assert_int_equal(authentication_results_write("mx.example", &r, &out), ERR_OK);
+	assert_true(bytes_is(
+	    buf_bytes(&out),
+	    "Authentication-Results: mx.example;\r\n\tspf=pass smtp.mailfrom=\"\\\"a?b\\\"@example.org\";\r\n"
+	    "\tdkim=fail reason=\"body has changed\" header.d=example.org header.s=s header.b=abc+/=;\r\n"
+	    "\tdmarc=pass header.from=example.org\r\n"));
+	buf_clear(&out);
+	static const char message[] = "Authentication-Results: mx.example; dmarc=pass\r\n"
+				      "Authentication-Results: other.example; spf=pass\r\n"
+				      "AUTHENTICATION-RESULTS: (mx(y)) \"MX.Example\" 1; dmarc=pass\r\n"
+				      "authentication-results :\r\n mx.example.; dmarc=pass\r\n"
+				      "Authentication-Results: mx.example\r\n"
+				      "Authentication-Results: mx.example.org; x=y\r\n\r\nHi\r\n";
+	assert_int_equal(authentication_results_strip(BYTES_LIT(message), "mx.example", &out), ERR_OK);
+	assert_true(bytes_is(buf_bytes(&out), "Authentication-Results: other.example; spf=pass\r\n"
+					      "Authentication-Results: mx.example.org; x=y\r\n\r\nHi\r\n"));
+	buf_clear(&out);
+	enum authentication_result found;
+	struct bytes value =
+	    BYTES_LIT("mx.example 1; spf=fail (dmarc=pass) reason=\"; dmarc=pass\" smtp.mailfrom=x;\r\n "
+		      "dkim = pass header.d=y; dmarc=quux");
+	assert_int_equal(authentication_results_read(value, "spf", &found), ERR_OK);
+	assert_int_equal(found, AUTHENTICATION_FAIL);
+	assert_int_equal(authentication_results_read(value, "dkim", &found), ERR_OK);
+	assert_int_equal(found, AUTHENTICATION_PASS);
+	assert_int_equal(authentication_results_read(value, "dmarc", &found), ERR_FORMAT);
+	assert_int_equal(authentication_results_read(value, "arc", &found), ERR_NOT_FOUND);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(alignment_decides),
+	    cmocka_unit_test(the_policy_that_applies),
+	    cmocka_unit_test(a_from_of_several_domains_is_nobodys),
+	    cmocka_unit_test(results_are_written_and_forged_ones_go),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
