@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* `cohue check`: everything stored is looked at, with the service stopped, and nothing is changed. */
-#include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -221,95 +216,6 @@ check_sealed(struct check *k)
 
 /* ---- all of it ---- */
 
-/* The supervisor's own lock: held by us until the end, so that no service starts meanwhile. */
-static bool
-take_lock(const struct cli *c, int *ret_fd)
-{
-	char path[CLI_PATH_ROOM];
-	if (!cli_path(c, "lock", path)) {
-		return false;
-	}
-	*ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (*ret_fd < 0 && errno == ENOENT) {
-		return true; /* it has never run */
-	}
-	if (*ret_fd < 0) {
-		(void)cli_fail("%s cannot be opened: %s. Remedy: run as the user who runs the service", path,
-			       strerror(errno));
-		return false;
-	}
-	if (flock(*ret_fd, LOCK_EX | LOCK_NB) != 0) {
-		(void)cli_fail("the service runs on %s: what it writes cannot be checked meanwhile. Remedy: "
-			       "cohue stop --home %s",
-			       c->home, c->home);
-		return false;
-	}
-	return true;
-}
-
-/* From here on with the rights of the store's user: no file there may become root's. */
-static bool
-become_owner(const char *folder)
-{
-	struct stat st;
-	if (stat(folder, &st) != 0) {
-		(void)cli_fail(
-		    "%s cannot be entered: %s. Remedy: name the right home, as the user who runs the service",
-		    folder, strerror(errno));
-		return false;
-	}
-	if (geteuid() == 0 && st.st_uid != 0 &&
-	    (setgroups(0, NULL) != 0 || setresgid(st.st_gid, st.st_gid, st.st_gid) != 0 ||
-	     setresuid(st.st_uid, st.st_uid, st.st_uid) != 0)) {
-		(void)cli_fail("the rights of the owner of %s cannot be taken: %s", folder, strerror(errno));
-		return false;
-	}
-	return true;
-}
-
-static bool
-open_store(struct check *k)
-{
-	char folder[CLI_PATH_ROOM];
-	char *real = realpath(k->cli->home, NULL);
-	int n = real == NULL ? -1 : snprintf(folder, sizeof(folder), "%s/store", real);
-	free(real);
-	if (n < 0 || (size_t)n >= sizeof(folder)) {
-		(void)cli_fail("%s cannot be entered: %s. Remedy: name the right home", k->cli->home,
-			       strerror(errno));
-		return false;
-	}
-	if (!become_owner(folder)) {
-		return false;
-	}
-	enum err e = storage_sqlite_open(folder, false, true, &k->storage);
-	if (e == ERR_OK) {
-		return true;
-	}
-	if (e == ERR_NOT_FOUND) {
-		(void)cli_fail(
-		    "there is nothing stored in %s. Remedy: name the right home; a service that never ran "
-		    "has nothing to check",
-		    folder);
-	} else if (e == ERR_EXISTS) {
-		(void)cli_fail("another process has the store in %s. Remedy: cohue stop --home %s", folder,
-			       k->cli->home);
-	} else if (e == ERR_UNSUPPORTED) {
-		(void)cli_fail("the store in %s was made by a newer program. Remedy: use that one", folder);
-	} else if (e == ERR_STATE) {
-		(void)cli_fail(
-		    "the store in %s is of an older form, which a check must not change. Remedy: start "
-		    "the service once (cohue run --home %s), stop it, and check again",
-		    folder, k->cli->home);
-	} else {
-		(void)cli_fail("the store in %s cannot be opened: %s. Remedy: run as the user who runs the "
-			       "service; where "
-			       "it is damaged, restore a backup",
-			       folder, err_text(e));
-	}
-	return false;
-}
-
 static bool
 derive_keys(struct check *k)
 {
@@ -451,10 +357,10 @@ cli_check(struct cli *c)
 		(void)cli_fail(
 		    "cannot lock %d bytes of memory for keys. Remedy: raise the memlock limit (ulimit -l)",
 		    (int)SECRET_POOL_BYTES);
-	} else if (cli_config(c, &k->config) && take_lock(c, &lock) && derive_keys(k) &&
+	} else if (cli_config(c, &k->config) && cli_offline_lock(c, &lock) && derive_keys(k) &&
 		   (c->member == NULL ||
 		    cli_secret("Password, application password or recovery code", false, &secret)) &&
-		   open_store(k)) {
+		   cli_offline_store(c, true, &k->storage)) {
 		status = run_check(k, buf_bytes(&secret));
 		k->storage->driver->destroy(&k->storage);
 	}

@@ -77,9 +77,20 @@ COHUE_MUST_USE enum err cli_size(struct buf *out, uint64_t bytes);
 /* "5 GiB", "500M", "1000" and "none" (0). ERR_FORMAT. */
 COHUE_MUST_USE enum err cli_read_size(const char *text, uint64_t *ret);
 
+/* ---- offline.c: the store of a service that is stopped ---- */
+
+struct storage;
+/*
+ * The supervisor's own lock, held until *ret_fd is closed, so that no service starts meanwhile; -1 where there is none yet. False
+ * (said) where a service runs.
+ */
+bool cli_offline_lock(const struct cli *c, int *ret_fd);
+/* With the rights of the store's user from then on: no file there may become root's. False (said). */
+bool cli_offline_store(const struct cli *c, bool read_only, struct storage **ret);
+
 /* ---- the commands ---- */
 
-cli_fn cli_init, cli_dns, cli_status, cli_stop, cli_check, cli_config_show, cli_journal;
+cli_fn cli_init, cli_dns, cli_status, cli_stop, cli_check, cli_restored, cli_config_show, cli_journal;
 cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_password, cli_member_app_list,
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
     cli_member_quota, cli_member_lane;

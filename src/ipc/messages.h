@@ -204,7 +204,8 @@ enum ipc_stage {
 #define MSG_BLOBS_DELETE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(names)
 #define MSG_BLOBS_DELETE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_LOG_HEAD_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
-#define MSG_LOG_HEAD_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U64(n) FIX(head, IPC_HEAD) U64(used)
+/* epoch: higher than before where an older copy of the store was put back (`cohue restored`); 0: never */
+#define MSG_LOG_HEAD_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U64(n) FIX(head, IPC_HEAD) U64(used) U32(epoch)
 /* Records from n `from` on, until about max_bytes; rows: list of {u64 n, 32-byte head before, u8 kind, bytes body} */
 #define MSG_LOG_READ_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U64(from) U32(max_bytes)
 #define MSG_LOG_READ_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(more) BYTES(rows)

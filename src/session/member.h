@@ -58,6 +58,7 @@ struct member {
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
 	uint64_t used;                 /* bytes counted against the quota */
+	uint32_t epoch;                /* of the store: see OPERATION_RESTORED */
 	uint64_t snapshot_n;
 	size_t bytes_since; /* of records since the snapshot */
 	bool changed;       /* LOG_CHANGED came: a sync is due */

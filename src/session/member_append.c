@@ -223,6 +223,16 @@ build_founding(void *arg, struct member *m, struct member_change *c)
 			return e;
 		}
 	}
+	if (m->epoch > fold_epoch(m->fold)) {
+		/* What was told to her programs may be beyond what there is now: no UID of theirs may mean another message. */
+		struct operation op = {
+		    .kind = OPERATION_RESTORED,
+		    .restored = {.epoch = m->epoch, .uidvalidity = (uint32_t)(clock_wall() / MSEC_SECOND)}};
+		enum err e = operations_add(c->record, &op);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
 	if (fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX")) != NULL) {
 		return ERR_OK;
 	}

@@ -208,6 +208,7 @@ member_fetch(struct member *m)
 		}
 		if (head.n == n) {
 			m->used = head.used;
+			m->epoch = head.epoch;
 			e = worker_know_head(m->worker, m->account, n, m->head);
 			return e == ERR_DAMAGED ? member_broken(m, e) : e;
 		}

@@ -197,7 +197,8 @@ views_on_change(void *arg, const struct fold_change *change)
 	struct view *next = NULL;
 	for (struct view *v = m->views; v != NULL; v = next) {
 		next = v->next;
-		if (v->mailbox != change->mailbox || v->lost) {
+		bool all = change->kind == FOLD_CHANGE_RESTORED; /* another UIDVALIDITY */
+		if ((v->mailbox != change->mailbox && !all) || v->lost) {
 			continue;
 		}
 		enum err e = ERR_OK;
@@ -205,7 +206,7 @@ views_on_change(void *arg, const struct fold_change *change)
 			e = note_gone(v, change->uids);
 		} else if (change->kind == FOLD_CHANGE_FLAGS) {
 			e = note_flags(v, change->uids);
-		} else if (change->kind == FOLD_CHANGE_MAILBOX_DELETED) {
+		} else if (change->kind == FOLD_CHANGE_MAILBOX_DELETED || all) {
 			v->lost = true;
 		} else if (change->kind != FOLD_CHANGE_ADDED) {
 			continue;

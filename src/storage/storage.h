@@ -39,6 +39,9 @@ enum record_kind {
 	RECORD_SESSION = 2, /* operations sealed by a session */
 };
 
+/* Name of the meta value, u32, that is there, and grows, where an older copy of the store was put back (`cohue restored`). */
+#define STORAGE_META_RESTORED "restored"
+
 struct storage_head {
 	uint64_t n; /* of the last record; 0: empty log, head all zero */
 	uint8_t head[HEAD_LEN];

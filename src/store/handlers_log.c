@@ -67,9 +67,9 @@ delete_blobs(struct store *s, struct bytes names)
 }
 
 static enum err
-reply_head(const struct storage_head *head, struct buf *ret_reply)
+reply_head(const struct store *s, const struct storage_head *head, struct buf *ret_reply)
 {
-	struct msg_log_head_reply r = {.n = head->n, .used = head->used};
+	struct msg_log_head_reply r = {.n = head->n, .used = head->used, .epoch = s->epoch};
 	memcpy(r.head, head->head, sizeof(r.head));
 	return msg_log_head_reply_encode(ret_reply, &r);
 }
@@ -83,7 +83,7 @@ store_log_head(struct store *s, const struct request *q, struct buf *ret_reply)
 		return ERR_FORMAT;
 	}
 	enum err e = s->driver->log_head(s->storage, m.account, &head);
-	return e == ERR_OK ? reply_head(&head, ret_reply) : e;
+	return e == ERR_OK ? reply_head(s, &head, ret_reply) : e;
 }
 
 struct rows {
@@ -201,7 +201,12 @@ store_log_append(struct store *s, const struct request *q, struct buf *ret_reply
 		e = delete_blobs(s, m.drops);
 		s->must_roll_back = e != ERR_OK;
 	}
-	return e == ERR_OK ? reply_head(&head, ret_reply) : e;
+	if (e != ERR_OK) {
+		return e;
+	}
+	struct msg_log_append_reply reply = {.n = head.n, .used = head.used};
+	memcpy(reply.head, head.head, sizeof(reply.head));
+	return msg_log_append_reply_encode(ret_reply, &reply);
 }
 
 enum err

@@ -390,6 +390,21 @@ open_storage(struct store *s)
 }
 
 static enum err
+read_epoch(struct store *s)
+{
+	struct buf value = BUF_INIT(64);
+	struct wire_reader r;
+	enum err e = s->driver->meta_get(s->storage, STORAGE_META_RESTORED, &value);
+	if (e == ERR_OK) {
+		wire_reader_init(&r, buf_bytes(&value));
+		s->epoch = wire_get_u32(&r);
+		e = wire_end(&r) == ERR_OK ? ERR_OK : ERR_DAMAGED;
+	}
+	buf_clear(&value);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static enum err
 start(struct role_host *h)
 {
 	struct store *s = h->state;
@@ -409,6 +424,12 @@ start(struct role_host *h)
 		return e;
 	}
 	s->driver = s->storage->driver;
+	e = read_epoch(s);
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "cannot read the database in %s: %s. Remedy: cohue check",
+			  s->folder, err_text(e));
+		return e;
+	}
 	return timer_start_after(h->loop, &s->upkeep, UPKEEP_MS);
 }
 

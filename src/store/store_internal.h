@@ -18,6 +18,7 @@ struct store {
 	struct storage *storage;
 	const struct storage_driver *driver;
 	const char *folder;
+	uint32_t epoch; /* of the last `cohue restored` */
 	bool open; /* a transaction is */
 	bool must_commit;
 	bool released;       /* the open transaction holds a release, answered at its commit */
