@@ -32,7 +32,7 @@ struct claim {
 	struct slot_scram salt;
 	uint8_t signature[SCRAM_KEY_LEN]; /* once the proof was right */
 	bool right;
-	bool used; /* the nonce, in this login */
+	bool used;        /* the nonce, in this login */
 	bool no_verifier; /* none can be made now: the login goes on without */
 };
 
