@@ -20,6 +20,12 @@ set_timer(struct imap_connection *c)
 	}
 }
 
+static bool
+is_question(enum imap_gate_event event)
+{
+	return event == IMAP_GATE_LOGIN || event == IMAP_GATE_SCRAM_FIRST || event == IMAP_GATE_SCRAM_FINAL;
+}
+
 /* Sends what the engine wrote and asks what it wants asked. False: the stream takes nothing more. */
 static bool
 settle(struct imap_connection *c, enum imap_gate_event *ret_event)
@@ -32,10 +38,15 @@ settle(struct imap_connection *c, enum imap_gate_event *ret_event)
 				return false;
 			}
 			event = imap_gate_sent(&c->imap, out.len, loop_now(c->loop));
-		} else if (event == IMAP_GATE_LOGIN && !c->asked) {
+		} else if (is_question(event) && !c->asked) {
 			struct imap_credentials credentials = imap_gate_credentials(&c->imap);
 			c->asked = true;
-			c->events->login(c, &credentials);
+			if (event == IMAP_GATE_LOGIN) {
+				c->events->login(c, &credentials);
+			} else {
+				c->events->scram(c, imap_gate_scram(&c->imap),
+						 event == IMAP_GATE_SCRAM_FINAL);
+			}
 			/* It may have been answered at once. */
 			event = imap_gate_sent(&c->imap, 0, loop_now(c->loop));
 		} else {
@@ -152,6 +163,23 @@ imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict
 {
 	c->asked = false;
 	(void)imap_gate_answer(&c->imap, verdict, loop_now(c->loop));
+	pump(c);
+}
+
+void
+imap_connection_challenge(struct imap_connection *c, const uint8_t salt[SASL_SCRAM_SALT_LEN], uint32_t rounds,
+			  const uint8_t server_nonce[SASL_SCRAM_SERVER_NONCE_LEN], struct bytes binding)
+{
+	c->asked = false;
+	(void)imap_gate_challenge(&c->imap, salt, rounds, server_nonce, binding, loop_now(c->loop));
+	pump(c);
+}
+
+void
+imap_connection_prove(struct imap_connection *c, const uint8_t signature[SASL_SCRAM_KEY_LEN])
+{
+	c->asked = false;
+	(void)imap_gate_prove(&c->imap, signature, loop_now(c->loop));
 	pump(c);
 }
 

@@ -15,6 +15,8 @@ struct imap_connection_events {
 	void (*closed)(struct imap_connection *c);
 	/* Answer with imap_connection_answer, from within or later. The views live until then. */
 	void (*login)(struct imap_connection *c, const struct imap_credentials *credentials);
+	/* One of her two messages of SCRAM: answer with imap_connection_challenge, then imap_connection_prove; or as above to refuse. */
+	void (*scram)(struct imap_connection *c, const struct sasl_scram *scram, bool final);
 	/* The OK is on its way: the owner takes over, and may free this. */
 	void (*logged_in)(struct imap_connection *c);
 };
@@ -36,6 +38,10 @@ COHUE_MUST_USE enum err imap_connection_start(struct imap_connection *c, struct 
 					      const struct imap_gate_config *config,
 					      const struct imap_connection_events *events, void *arg);
 void imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict);
+void imap_connection_challenge(struct imap_connection *c, const uint8_t salt[SASL_SCRAM_SALT_LEN],
+			       uint32_t rounds, const uint8_t server_nonce[SASL_SCRAM_SERVER_NONCE_LEN],
+			       struct bytes binding);
+void imap_connection_prove(struct imap_connection *c, const uint8_t signature[SASL_SCRAM_KEY_LEN]);
 /* The service ends: BYE and close, unless the login has succeeded. */
 void imap_connection_shutdown(struct imap_connection *c);
 /* Gives the stream away (after a login): no callback follows. */

@@ -6,10 +6,12 @@
 
 #include "base/secret.h"
 #include "gate_member/gate.h"
+#include "protocol/sasl_scram.h"
 
 /* What the opener is asked; it outlives a connection that goes in the meantime. */
 struct request {
 	struct login *login; /* NULL: nobody waits any more */
+	enum msg_type type;
 };
 
 struct login {
@@ -30,13 +32,21 @@ is_imap(const struct connection *c)
 }
 
 static void
+count_answer(struct login *l, enum err e)
+{
+	struct member_gate *g = l->connection->gate;
+	g->seen_logins += e == ERR_OK ? 1 : 0;
+	g->seen_refused += e == ERR_AUTH ? 1 : 0;
+	g->seen_deferred += e != ERR_OK && e != ERR_AUTH ? 1 : 0;
+}
+
+/* On a password; and the refusal of anything else. */
+static void
 answer(struct login *l, enum err e)
 {
 	struct connection *c = l->connection;
 	msec now = loop_now(c->gate->host->loop);
-	c->gate->seen_logins += e == ERR_OK ? 1 : 0;
-	c->gate->seen_refused += e == ERR_AUTH ? 1 : 0;
-	c->gate->seen_deferred += e != ERR_OK && e != ERR_AUTH ? 1 : 0;
+	count_answer(l, e);
 	if (is_imap(c)) {
 		imap_connection_answer(&l->imap, e == ERR_OK     ? IMAP_GATE_ACCEPT
 						 : e == ERR_AUTH ? IMAP_GATE_REJECT
@@ -56,17 +66,116 @@ answer(struct login *l, enum err e)
 
 /* Where the keys now are; ERR_AGAIN while that worker is away. */
 static enum err
-take_place(struct login *l, struct bytes payload)
+take_place(struct login *l, uint16_t worker, const uint8_t token[IPC_TOKEN])
 {
-	struct msg_login_reply m;
 	struct connection *c = l->connection;
-	if (msg_login_reply_decode(payload, &m) != ERR_OK ||
-	    role_channel(c->gate->host, ROLE_SESSION, m.worker) == NULL) {
+	if (role_channel(c->gate->host, ROLE_SESSION, worker) == NULL) {
 		return ERR_AGAIN;
 	}
-	c->worker = m.worker;
-	memcpy(l->token, m.token, sizeof(l->token));
+	c->worker = worker;
+	memcpy(l->token, token, sizeof(l->token));
 	return ERR_OK;
+}
+
+static void
+on_password(struct login *l, enum err status, struct bytes payload)
+{
+	struct msg_login_reply m;
+	memset(&m, 0, sizeof(m));
+	enum err e = status == ERR_OK && msg_login_reply_decode(payload, &m) != ERR_OK ? ERR_AGAIN : status;
+	answer(l, e == ERR_OK ? take_place(l, m.worker, m.token) : e);
+	secret_wipe(&m, sizeof(m));
+}
+
+static struct stream *
+stream_of(const struct login *l)
+{
+	return is_imap(l->connection) ? l->imap.stream : l->smtp.stream;
+}
+
+/* What the client binds its proof to, as this end sees it. */
+static enum err
+binding_of(const struct login *l, enum sasl_scram_binding kind, uint8_t ret[SASL_SCRAM_BINDING_MAX],
+	   size_t *ret_len)
+{
+	enum { EXPORTED = 32 };
+	struct tls_info info;
+	_Static_assert((int)SASL_SCRAM_BINDING_MAX >= (int)STREAM_END_POINT_MAX, "room");
+	*ret_len = 0;
+	if (kind == SASL_SCRAM_END_POINT) {
+		return stream_tls_end_point(stream_of(l), ret, ret_len);
+	}
+	if (kind == SASL_SCRAM_EXPORTER) {
+		/* Below 1.3 it would need more care (RFC 9266 section 4.2), and nobody asks for it. */
+		enum err e = stream_tls_info(stream_of(l), &info);
+		if (e == ERR_OK && !bytes_is(bytes_str(info.version), "TLSv1.3")) {
+			e = ERR_UNSUPPORTED;
+		}
+		*ret_len = EXPORTED;
+		return e == ERR_OK
+			   ? stream_tls_exporter(stream_of(l), "EXPORTER-Channel-Binding", ret, EXPORTED)
+			   : e;
+	}
+	return ERR_OK;
+}
+
+static const struct sasl_scram *
+scram_of(const struct login *l)
+{
+	return is_imap(l->connection) ? l->imap.imap.scram : l->smtp.smtp.scram;
+}
+
+static void
+on_scram_first(struct login *l, enum err status, struct bytes payload)
+{
+	struct msg_scram_first_reply m;
+	uint8_t data[SASL_SCRAM_BINDING_MAX];
+	size_t len = 0;
+	struct connection *c = l->connection;
+	const struct sasl_scram *scram = scram_of(l);
+	if (scram == NULL) {
+		return; /* the engine has ended it meanwhile */
+	}
+	enum err e =
+	    status == ERR_OK && msg_scram_first_reply_decode(payload, &m) != ERR_OK ? ERR_AGAIN : status;
+	if (e == ERR_OK && binding_of(l, scram->binding, data, &len) != ERR_OK) {
+		e = ERR_AUTH;
+	}
+	if (e != ERR_OK) {
+		answer(l, e);
+	} else if (is_imap(c)) {
+		imap_connection_challenge(&l->imap, m.salt, m.rounds, m.nonce, bytes_of(data, len));
+	} else {
+		smtp_server_challenge(&l->smtp.smtp, m.salt, m.rounds, m.nonce, bytes_of(data, len),
+				      loop_now(c->gate->host->loop));
+		smtp_connection_pump(&l->smtp);
+	}
+	secret_wipe(data, sizeof(data));
+}
+
+static void
+on_scram_final(struct login *l, enum err status, struct bytes payload)
+{
+	struct msg_scram_final_reply m;
+	struct connection *c = l->connection;
+	memset(&m, 0, sizeof(m));
+	enum err e =
+	    status == ERR_OK && msg_scram_final_reply_decode(payload, &m) != ERR_OK ? ERR_AGAIN : status;
+	if (e == ERR_OK) {
+		e = take_place(l, m.worker, m.token);
+	}
+	if (e != ERR_OK) {
+		answer(l, e);
+	} else {
+		count_answer(l, e);
+		if (is_imap(c)) {
+			imap_connection_prove(&l->imap, m.signature);
+		} else {
+			smtp_server_prove(&l->smtp.smtp, m.signature, loop_now(c->gate->host->loop));
+			smtp_connection_pump(&l->smtp);
+		}
+	}
+	secret_wipe(&m, sizeof(m));
 }
 
 static void
@@ -74,12 +183,41 @@ on_reply(void *arg, enum err status, struct bytes payload)
 {
 	struct request *r = arg;
 	struct login *l = r->login;
+	enum msg_type type = r->type;
 	free(r);
 	if (l == NULL) {
 		return;
 	}
 	l->request = NULL;
-	answer(l, status == ERR_OK ? take_place(l, payload) : status);
+	if (type == MSG_SCRAM_FIRST) {
+		on_scram_first(l, status, payload);
+	} else if (type == MSG_SCRAM_FINAL) {
+		on_scram_final(l, status, payload);
+	} else {
+		on_password(l, status, payload);
+	}
+}
+
+static struct request *
+request_create(struct login *l, enum msg_type type)
+{
+	struct request *r = calloc(1, sizeof(*r));
+	if (r != NULL) {
+		*r = (struct request){.login = l, .type = type};
+	}
+	return r;
+}
+
+/* The opener was asked, or (e) was not. */
+static enum err
+asked(struct login *l, struct request *r, enum err e)
+{
+	if (e != ERR_OK) {
+		free(r);
+		return e;
+	}
+	l->request = r;
+	return ERR_OK;
 }
 
 /* Asks the opener. On failure nothing was asked. */
@@ -90,21 +228,52 @@ ask(struct login *l, struct bytes name, struct bytes password)
 	struct role_host *h = c->gate->host;
 	struct channel *opener = role_channel(h, ROLE_OPENER, 0);
 	struct msg_login m = {.protocol = c->protocol, .name = name, .password = password};
-	struct request *r = calloc(1, sizeof(*r));
+	struct request *r = opener == NULL ? NULL : request_create(l, MSG_LOGIN);
 	if (r == NULL) {
-		return ERR_MEMORY;
+		return ERR_AGAIN;
 	}
-	r->login = l;
 	memcpy(m.address, l->address, sizeof(m.address));
-	enum err e = opener == NULL ? ERR_CLOSED
-				    : channel_request(opener, LOGIN, login, &m,
-						      loop_now(h->loop) + GATE_LOGIN_MS, on_reply, r);
-	if (e != ERR_OK) {
-		free(r);
-		return e;
+	return asked(
+	    l, r, channel_request(opener, LOGIN, login, &m, loop_now(h->loop) + GATE_LOGIN_MS, on_reply, r));
+}
+
+static enum err
+ask_scram(struct login *l, const struct sasl_scram *scram, bool final)
+{
+	struct connection *c = l->connection;
+	struct role_host *h = c->gate->host;
+	msec limit = loop_now(h->loop) + GATE_LOGIN_MS;
+	struct channel *opener = role_channel(h, ROLE_OPENER, 0);
+	struct request *r =
+	    opener == NULL ? NULL : request_create(l, final ? MSG_SCRAM_FINAL : MSG_SCRAM_FIRST);
+	if (r == NULL) {
+		return ERR_AGAIN;
 	}
-	l->request = r;
-	return ERR_OK;
+	if (!final) {
+		struct msg_scram_first m = {.name = buf_bytes(&scram->name),
+					    .client_nonce = buf_bytes(&scram->client_nonce)};
+		return asked(l, r, channel_request(opener, SCRAM_FIRST, scram_first, &m, limit, on_reply, r));
+	}
+	struct msg_scram_final m = {.protocol = c->protocol,
+				    .name = buf_bytes(&scram->name),
+				    .client_nonce = buf_bytes(&scram->client_nonce),
+				    .head = buf_bytes(&scram->head),
+				    .tail = buf_bytes(&scram->tail)};
+	_Static_assert(sizeof(m.nonce) == sizeof(scram->server_nonce), "nonce");
+	_Static_assert(sizeof(m.proof) == sizeof(scram->proof), "proof");
+	memcpy(m.address, l->address, sizeof(m.address));
+	memcpy(m.nonce, scram->server_nonce, sizeof(m.nonce));
+	memcpy(m.proof, scram->proof, sizeof(m.proof));
+	return asked(l, r, channel_request(opener, SCRAM_FINAL, scram_final, &m, limit, on_reply, r));
+}
+
+static void
+take_scram(struct login *l, const struct sasl_scram *scram, bool final)
+{
+	enum err e = ask_scram(l, scram, final);
+	if (e != ERR_OK) {
+		answer(l, e);
+	}
 }
 
 /* ---- SMTP ---- */
@@ -140,6 +309,12 @@ on_auth(void *ctx, const struct smtp_credentials *credentials)
 	if (e != ERR_OK) {
 		answer(l, e);
 	}
+}
+
+static void
+on_scram(void *ctx, const struct sasl_scram *scram, bool final)
+{
+	take_scram(ctx, scram, final);
 }
 
 static void
@@ -190,6 +365,7 @@ static const struct smtp_server_host smtp_host = {
     .hello = on_hello,
     .starttls = on_starttls,
     .auth = on_auth,
+    .scram = on_scram,
     .mail = on_mail,
     .rcpt = on_rcpt,
     .data_begin = on_data_begin,
@@ -250,6 +426,12 @@ imap_login(struct imap_connection *i, const struct imap_credentials *credentials
 }
 
 static void
+imap_scram(struct imap_connection *i, const struct sasl_scram *scram, bool final)
+{
+	take_scram(i->arg, scram, final);
+}
+
+static void
 imap_logged_in(struct imap_connection *i)
 {
 	struct login *l = i->arg;
@@ -264,7 +446,7 @@ imap_logged_in(struct imap_connection *i)
 }
 
 static const struct imap_connection_events imap_events = {
-    .closed = imap_closed, .login = imap_login, .logged_in = imap_logged_in};
+    .closed = imap_closed, .login = imap_login, .scram = imap_scram, .logged_in = imap_logged_in};
 
 /* ---- both ---- */
 

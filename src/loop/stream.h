@@ -89,6 +89,14 @@ COHUE_MUST_USE enum err stream_tls_info(const struct stream *s, struct tls_info 
 bool stream_is_secure(const struct stream *s);
 /* Keying material (RFC 5705, RFC 8446 section 7.5, RFC 9266 for "EXPORTER-Channel-Binding"), without context. */
 COHUE_MUST_USE enum err stream_tls_exporter(struct stream *s, const char *label, uint8_t *ret_key, size_t n);
+/* Octets of the longest tls-server-end-point. */
+enum { STREAM_END_POINT_MAX = 64 };
+/*
+ * tls-server-end-point (RFC 5929 section 4) of a server's stream: its own certificate, hashed as its signature is; with SHA-256 where that
+ * is MD5 or SHA-1. ERR_STATE, ERR_UNSUPPORTED: there is no such hash (Ed25519).
+ */
+COHUE_MUST_USE enum err stream_tls_end_point(const struct stream *s, uint8_t ret[STREAM_END_POINT_MAX],
+					     size_t *ret_len);
 /*
  * Pads each TLS 1.3 record to a multiple of `block` bytes (2 to 16384; 0: off), but those of the functions below.
  * ERR_STATE without TLS, ERR_UNSUPPORTED below 1.3.

@@ -207,6 +207,29 @@ stream_tls_exporter(struct stream *s, const char *label, uint8_t *ret_key, size_
 }
 
 enum err
+stream_tls_end_point(const struct stream *s, uint8_t ret[STREAM_END_POINT_MAX], size_t *ret_len)
+{
+	int digest = NID_undef;
+	unsigned len = 0;
+	_Static_assert(STREAM_END_POINT_MAX >= EVP_MAX_MD_SIZE, "digest");
+	if (s->tls != TLS_OPEN || s->ssl == NULL) {
+		return ERR_STATE;
+	}
+	ERR_clear_error();
+	X509 *mine = SSL_get_certificate(s->ssl);
+	bool known = mine != NULL && X509_get_signature_info(mine, &digest, NULL, NULL, NULL) == 1 &&
+		     digest != NID_undef;
+	if (digest == NID_md5 || digest == NID_sha1) {
+		digest = NID_sha256;
+	}
+	const EVP_MD *md = known ? EVP_get_digestbynid(digest) : NULL;
+	bool ok = md != NULL && X509_digest(mine, md, ret, &len) == 1;
+	ERR_clear_error();
+	*ret_len = len;
+	return ok ? ERR_OK : ERR_UNSUPPORTED;
+}
+
+enum err
 stream_set_padding(struct stream *s, size_t block)
 {
 	if (s->tls != TLS_OPEN || s->ssl == NULL) {

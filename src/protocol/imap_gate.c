@@ -8,7 +8,12 @@
 enum {
 	AT_COMMAND,  /* reads commands */
 	AT_RESPONSE, /* reads AUTHENTICATE's response */
-	AT_ASKING,   /* the host decides */
+	AT_FIRST,    /* the same of SCRAM: her first message, */
+	AT_FINAL,    /* her last one, */
+	AT_THANKS,   /* and the empty one behind ours */
+	AT_ASKING,   /* the host decides: on a password, */
+	AT_ASKING_FIRST,
+	AT_ASKING_FINAL,
 	AT_LOGGED_IN,
 	AT_CLOSED
 };
@@ -21,7 +26,9 @@ enum {
 	SECRET_MAX = 12 * 1024
 };
 
-static const char before_login[] = "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN";
+static const char before_login[] =
+    "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=SCRAM-SHA-256-PLUS "
+    "AUTH=SCRAM-SHA-256 AUTH=PLAIN";
 
 const char *
 imap_capabilities(void)
@@ -46,6 +53,7 @@ close_now(struct imap_gate *g)
 {
 	buf_wipe(&g->unread);
 	buf_wipe(&g->secret);
+	sasl_scram_destroy(&g->scram);
 	imap_reader_clear(&g->reader);
 	g->state = AT_CLOSED;
 }
@@ -163,11 +171,97 @@ take_plain(struct imap_gate *g, struct bytes tag, struct bytes text, msec now)
 	buf_wipe(&octets);
 }
 
+/* Waits for a line of AUTHENTICATE; the challenge before it was written. */
+static void
+expect_line(struct imap_gate *g, int state)
+{
+	if (g->state != AT_CLOSED) {
+		g->state = state;
+		imap_reader_expect_line(&g->reader, RESPONSE_MAX);
+	}
+}
+
+/* A dialogue of SCRAM comes to nothing. */
+static void
+end_scram(struct imap_gate *g, enum err e)
+{
+	struct bytes tag = kept_tag(g);
+	g->state = AT_COMMAND;
+	if (e == ERR_FORMAT) {
+		bad(g, tag, "Not a SCRAM message");
+	} else if (e == ERR_AUTH || e == ERR_DENIED || e == ERR_UNSUPPORTED) {
+		refused(g, tag, e == ERR_DENIED ? "AUTHORIZATIONFAILED" : "AUTHENTICATIONFAILED",
+			g->scram->problem);
+	} else {
+		reply(g, tag, "NO", "UNAVAILABLE", "Try again later");
+	}
+	sasl_scram_destroy(&g->scram);
+	buf_wipe(&g->secret);
+}
+
+/* One message of hers, in base64. */
+static void
+take_scram(struct imap_gate *g, struct bytes text, msec now)
+{
+	struct buf octets = BUF_INIT(RESPONSE_MAX);
+	int state = g->state;
+	enum err e = buf_append_unbase64(&octets, text);
+	if (e == ERR_OK && state == AT_FIRST) {
+		e = sasl_scram_first(g->scram, buf_bytes(&octets));
+	} else if (e == ERR_OK) {
+		e = sasl_scram_final(g->scram, buf_bytes(&octets));
+	}
+	buf_wipe(&octets);
+	if (e != ERR_OK) {
+		end_scram(g, e);
+		return;
+	}
+	g->deadline -= now;
+	g->state = state == AT_FIRST ? AT_ASKING_FIRST : AT_ASKING_FINAL;
+}
+
+static void
+start_scram(struct imap_gate *g, const struct imap_command *c, bool plus, msec now)
+{
+	if (buf_append(&g->secret, c->tag) != ERR_OK || sasl_scram_create(plus, &g->scram) != ERR_OK) {
+		buf_wipe(&g->secret);
+		reply(g, c->tag, "NO", "UNAVAILABLE", "Try again later");
+		return;
+	}
+	g->tag_len = c->tag.len;
+	if (c->authenticate.has_initial) {
+		g->state = AT_FIRST;
+		take_scram(g, c->authenticate.initial, now);
+		return;
+	}
+	reply_text(g, "+ \r\n");
+	expect_line(g, AT_FIRST);
+}
+
+/* A message of ours, in base64, and then hers. */
+static void
+challenge(struct imap_gate *g, struct bytes message, int state)
+{
+	enum err e = buf_append_str(&g->output, "+ ");
+	e = e == ERR_OK ? buf_append_base64(&g->output, message) : e;
+	e = e == ERR_OK ? buf_append_str(&g->output, "\r\n") : e;
+	if (e != ERR_OK) {
+		close_now(g);
+	}
+	expect_line(g, state);
+}
+
 static void
 authenticate(struct imap_gate *g, const struct imap_command *c, msec now)
 {
-	if (!bytes_is_nocase(c->authenticate.mechanism, "PLAIN")) {
-		reply(g, c->tag, "NO", "CANNOT", "Unknown mechanism: use PLAIN");
+	struct bytes mechanism = c->authenticate.mechanism;
+	bool plus = bytes_is_nocase(mechanism, "SCRAM-SHA-256-PLUS");
+	if (plus || bytes_is_nocase(mechanism, "SCRAM-SHA-256")) {
+		start_scram(g, c, plus, now);
+		return;
+	}
+	if (!bytes_is_nocase(mechanism, "PLAIN")) {
+		reply(g, c->tag, "NO", "CANNOT", "Unknown mechanism: use SCRAM-SHA-256 or PLAIN");
 		return;
 	}
 	if (c->authenticate.has_initial) {
@@ -179,11 +273,21 @@ authenticate(struct imap_gate *g, const struct imap_command *c, msec now)
 		return;
 	}
 	g->tag_len = c->tag.len;
-	g->state = AT_RESPONSE;
 	reply_text(g, "+ \r\n");
-	if (g->state == AT_RESPONSE) {
-		imap_reader_expect_line(&g->reader, RESPONSE_MAX);
+	expect_line(g, AT_RESPONSE);
+}
+
+static void
+log_in(struct imap_gate *g)
+{
+	g->state = AT_LOGGED_IN;
+	if (buf_append(&g->output, kept_tag(g)) != ERR_OK) {
+		close_now(g);
+		return;
 	}
+	reply_text(g, " OK [CAPABILITY ");
+	reply_text(g, g->config.capabilities != NULL ? g->config.capabilities : imap_capabilities());
+	reply_text(g, "] Logged in\r\n");
 }
 
 static void
@@ -192,11 +296,18 @@ response(struct imap_gate *g, struct bytes line, msec now)
 	if (bytes_is(line, "*")) {
 		g->state = AT_COMMAND;
 		reply(g, kept_tag(g), "BAD", NULL, "Cancelled");
-	} else {
+	} else if (g->state == AT_RESPONSE) {
 		take_plain(g, kept_tag(g), line, now);
+	} else if (g->state != AT_THANKS) {
+		take_scram(g, line, now);
+	} else if (line.len == 0) {
+		log_in(g);
+	} else {
+		end_scram(g, ERR_FORMAT);
 	}
-	if (g->state == AT_COMMAND) {
+	if (g->state == AT_COMMAND || g->state == AT_LOGGED_IN) {
 		buf_wipe(&g->secret);
+		sasl_scram_destroy(&g->scram);
 	}
 }
 
@@ -241,16 +352,25 @@ command(struct imap_gate *g, struct bytes tag, struct bytes text, msec now)
 static enum imap_gate_event
 present_event(const struct imap_gate *g)
 {
-	return g->state == AT_ASKING      ? IMAP_GATE_LOGIN
-	       : g->state == AT_LOGGED_IN ? IMAP_GATE_LOGGED_IN
-	       : g->state == AT_CLOSED    ? IMAP_GATE_CLOSE
-					  : IMAP_GATE_IDLE;
+	return g->state == AT_ASKING         ? IMAP_GATE_LOGIN
+	       : g->state == AT_ASKING_FIRST ? IMAP_GATE_SCRAM_FIRST
+	       : g->state == AT_ASKING_FINAL ? IMAP_GATE_SCRAM_FINAL
+	       : g->state == AT_LOGGED_IN    ? IMAP_GATE_LOGGED_IN
+	       : g->state == AT_CLOSED       ? IMAP_GATE_CLOSE
+					     : IMAP_GATE_IDLE;
 }
 
 static bool
 is_reading(const struct imap_gate *g)
 {
-	return g->state == AT_COMMAND || g->state == AT_RESPONSE;
+	return g->state == AT_COMMAND || g->state == AT_RESPONSE || g->state == AT_FIRST ||
+	       g->state == AT_FINAL || g->state == AT_THANKS;
+}
+
+static bool
+is_asking(const struct imap_gate *g)
+{
+	return g->state == AT_ASKING || g->state == AT_ASKING_FIRST || g->state == AT_ASKING_FINAL;
 }
 
 static bool
@@ -289,8 +409,11 @@ go_on(struct imap_gate *g, msec now)
 			reply_text(g, "+ OK\r\n");
 			break;
 		case IMAP_EVENT_BAD:
-			if (g->state == AT_RESPONSE) {
-				reply(g, kept_tag(g), "BAD", NULL, "Not a PLAIN response");
+			if (g->state != AT_COMMAND) {
+				/* A line that is too long. */
+				reply(g, kept_tag(g), "BAD", NULL,
+				      g->scram == NULL ? "Not a PLAIN response" : "Not a SCRAM message");
+				sasl_scram_destroy(&g->scram);
 				g->state = g->state == AT_CLOSED ? AT_CLOSED : AT_COMMAND;
 				buf_wipe(&g->secret);
 			} else {
@@ -393,21 +516,17 @@ imap_gate_credentials(const struct imap_gate *g)
 enum imap_gate_event
 imap_gate_answer(struct imap_gate *g, enum imap_gate_verdict verdict, msec now)
 {
-	if (g->state != AT_ASKING) {
+	if (!is_asking(g)) {
 		return present_event(g); /* the gate closed in the meantime */
 	}
 	g->deadline += now;
 	g->state = AT_COMMAND;
 	switch (verdict) {
 	case IMAP_GATE_ACCEPT:
-		g->state = AT_LOGGED_IN;
-		if (buf_append(&g->output, kept_tag(g)) != ERR_OK) {
-			close_now(g);
-			break;
+		if (g->scram != NULL) {
+			panic("imap_gate: a proof is answered with imap_gate_prove");
 		}
-		reply_text(g, " OK [CAPABILITY ");
-		reply_text(g, g->config.capabilities != NULL ? g->config.capabilities : imap_capabilities());
-		reply_text(g, "] Logged in\r\n");
+		log_in(g);
 		break;
 	case IMAP_GATE_REJECT:
 		refused(g, kept_tag(g), "AUTHENTICATIONFAILED", "Wrong name or password");
@@ -420,6 +539,50 @@ imap_gate_answer(struct imap_gate *g, enum imap_gate_verdict verdict, msec now)
 		break;
 	}
 	buf_wipe(&g->secret);
+	sasl_scram_destroy(&g->scram);
+	return go_on(g, now);
+}
+
+const struct sasl_scram *
+imap_gate_scram(const struct imap_gate *g)
+{
+	return g->scram;
+}
+
+enum imap_gate_event
+imap_gate_challenge(struct imap_gate *g, const uint8_t salt[SASL_SCRAM_SALT_LEN], uint32_t rounds,
+		    const uint8_t server_nonce[SASL_SCRAM_SERVER_NONCE_LEN], struct bytes binding, msec now)
+{
+	struct buf message = BUF_INIT(SASL_SCRAM_MESSAGE_MAX);
+	if (g->state != AT_ASKING_FIRST) {
+		return present_event(g);
+	}
+	g->deadline += now;
+	enum err e = sasl_scram_challenge(g->scram, salt, rounds, server_nonce, binding, &message);
+	if (e == ERR_OK) {
+		challenge(g, buf_bytes(&message), AT_FINAL);
+	} else {
+		end_scram(g, e);
+	}
+	buf_wipe(&message);
+	return go_on(g, now);
+}
+
+enum imap_gate_event
+imap_gate_prove(struct imap_gate *g, const uint8_t signature[SASL_SCRAM_KEY_LEN], msec now)
+{
+	struct buf message = BUF_INIT(SASL_SCRAM_MESSAGE_MAX);
+	if (g->state != AT_ASKING_FINAL) {
+		return present_event(g);
+	}
+	g->deadline += now;
+	enum err e = sasl_scram_verdict(signature, &message);
+	if (e == ERR_OK) {
+		challenge(g, buf_bytes(&message), AT_THANKS);
+	} else {
+		end_scram(g, e);
+	}
+	buf_wipe(&message);
 	return go_on(g, now);
 }
 
@@ -458,5 +621,9 @@ imap_gate_take_unread(struct imap_gate *g, struct buf *unread, size_t *ret_count
 size_t
 imap_gate_held(const struct imap_gate *g)
 {
-	return g->unread.cap + g->output.cap + g->secret.cap + imap_reader_held(&g->reader);
+	const struct sasl_scram *s = g->scram;
+	size_t scram = s == NULL ? 0
+				 : sizeof(*s) + s->name.cap + s->client_nonce.cap + s->bound.cap +
+				       s->head.cap + s->tail.cap;
+	return g->unread.cap + g->output.cap + g->secret.cap + scram + imap_reader_held(&g->reader);
 }

@@ -5,10 +5,11 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "protocol/imap_reader.h"
+#include "protocol/sasl_scram.h"
 
 /*
  * IMAP before login, for gate-member: greeting, CAPABILITY, NOOP, ID, LOGOUT,
- * LOGIN and AUTHENTICATE PLAIN; all else is BAD. The connection is under TLS
+ * LOGIN and AUTHENTICATE (PLAIN, SCRAM-SHA-256 and -PLUS); all else is BAD. The connection is under TLS
  * from its first octet (port 993), so STARTTLS is not offered. No I/O: octets
  * in, octets to send and events out, the clock passed in.
  *
@@ -33,8 +34,12 @@ struct imap_gate_config {
 };
 
 enum imap_gate_event {
-	IMAP_GATE_IDLE,      /* nothing to do but send the output and read more */
-	IMAP_GATE_LOGIN,     /* take imap_gate_credentials, then call imap_gate_answer */
+	IMAP_GATE_IDLE,  /* nothing to do but send the output and read more */
+	IMAP_GATE_LOGIN, /* take imap_gate_credentials, then call imap_gate_answer */
+	/* SCRAM: take imap_gate_scram, then call imap_gate_challenge, or imap_gate_answer to refuse. */
+	IMAP_GATE_SCRAM_FIRST,
+	/* The same, then imap_gate_prove, or imap_gate_answer to refuse. */
+	IMAP_GATE_SCRAM_FINAL,
 	IMAP_GATE_LOGGED_IN, /* send the output, then take the unread octets to the session */
 	IMAP_GATE_CLOSE      /* send the output and close */
 };
@@ -56,7 +61,8 @@ struct imap_gate {
 	struct imap_reader reader;
 	struct buf unread;
 	struct buf output;
-	struct buf secret; /* tag, name and password while the host decides */
+	struct sasl_scram *scram; /* during AUTHENTICATE SCRAM-…, else NULL */
+	struct buf secret;        /* tag, name and password while the host decides */
 	size_t tag_len;
 	size_t name_len;
 	int state;
@@ -85,6 +91,17 @@ msec imap_gate_deadline(const struct imap_gate *g);
 struct imap_credentials imap_gate_credentials(const struct imap_gate *g);
 /* The host's verdict; wipes the credentials and goes on with what was pipelined (again an event). */
 enum imap_gate_event imap_gate_answer(struct imap_gate *g, enum imap_gate_verdict verdict, msec now);
+
+/* After IMAP_GATE_SCRAM_FIRST and IMAP_GATE_SCRAM_FINAL, until the answer. */
+const struct sasl_scram *imap_gate_scram(const struct imap_gate *g);
+/* Salt, rounds, our part of the nonce, and the data of the channel binding that the client chose (empty where unbound). */
+enum imap_gate_event imap_gate_challenge(struct imap_gate *g, const uint8_t salt[SASL_SCRAM_SALT_LEN],
+					 uint32_t rounds,
+					 const uint8_t server_nonce[SASL_SCRAM_SERVER_NONCE_LEN],
+					 struct bytes binding, msec now);
+/* The proof was right: IMAP_GATE_LOGGED_IN follows once the client has taken the ServerSignature. */
+enum imap_gate_event imap_gate_prove(struct imap_gate *g, const uint8_t signature[SASL_SCRAM_KEY_LEN],
+				     msec now);
 
 /* What is to be sent, and that its first n octets were. After sending, goes on with waiting input. */
 struct bytes imap_gate_output(const struct imap_gate *g);

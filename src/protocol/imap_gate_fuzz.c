@@ -13,6 +13,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0) {
 		return 0;
 	}
+	static const uint8_t octets[SASL_SCRAM_SERVER_NONCE_LEN] =
+	    "123456789012345678901234567890123456789012345678";
 	uint8_t mode = data[0];
 	struct bytes all = bytes_of(data + 1, size - 1);
 	const struct imap_gate_config config = {.greeting = NULL};
@@ -38,6 +40,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					abort();
 				}
 				e = imap_gate_answer(&g, (enum imap_gate_verdict)(mode & 3), now);
+			} else if (e == IMAP_GATE_SCRAM_FIRST) {
+				e = (mode & 3) == 3
+					? imap_gate_answer(&g, IMAP_GATE_REJECT, now)
+					: imap_gate_challenge(&g, octets, 4096, octets, BYTES_EMPTY, now);
+			} else if (e == IMAP_GATE_SCRAM_FINAL) {
+				e = (mode & 3) == 1 ? imap_gate_answer(&g, IMAP_GATE_REJECT, now)
+						    : imap_gate_prove(&g, octets, now);
 			} else if (imap_gate_output(&g).len > 0) {
 				e = imap_gate_sent(&g, imap_gate_output(&g).len, now);
 			} else {

@@ -119,9 +119,9 @@ the_greeting_tells_what_the_gate_can(void **state)
 	struct imap_gate g;
 	const struct imap_gate_config config = {.greeting = "Hello"};
 	assert_int_equal(imap_gate_init(&g, &config, 0), ERR_OK);
-	assert_true(
-	    bytes_is(imap_gate_output(&g),
-		     "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN] Hello\r\n"));
+	assert_true(bytes_is(imap_gate_output(&g),
+			     "* OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID "
+			     "AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN] Hello\r\n"));
 	imap_gate_clear(&g);
 }
 
@@ -146,9 +146,10 @@ authenticate_plain_takes_an_initial_response_or_a_line(void **state)
 		 IMAP_GATE_IDLE, "");
 	dialogue("a AUTHENTICATE PLAIN\r\n!!\r\nb NOOP\r\n",
 		 "+ \r\na BAD Not a PLAIN response\r\nb OK Completed\r\n", IMAP_GATE_IDLE, "");
-	dialogue("a AUTHENTICATE PLAIN =\r\nb AUTHENTICATE GSSAPI\r\n",
-		 "a BAD Not a PLAIN response\r\nb NO [CANNOT] Unknown mechanism: use PLAIN\r\n",
-		 IMAP_GATE_IDLE, "");
+	dialogue(
+	    "a AUTHENTICATE PLAIN =\r\nb AUTHENTICATE GSSAPI\r\n",
+	    "a BAD Not a PLAIN response\r\nb NO [CANNOT] Unknown mechanism: use SCRAM-SHA-256 or PLAIN\r\n",
+	    IMAP_GATE_IDLE, "");
 	/* bob NUL alice NUL secret */
 	dialogue("a AUTHENTICATE PLAIN Ym9iAGFsaWNlAHNlY3JldA==\r\n",
 		 "a NO [AUTHORIZATIONFAILED] No acting for others\r\n", IMAP_GATE_IDLE, "");
@@ -196,7 +197,8 @@ what_is_not_for_the_gate_is_bad(void **state)
 	dialogue(
 	    "a SELECT INBOX\r\nb STARTTLS\r\nc FROB\r\nd CAPABILITY\r\ne ID NIL\r\nf LOGOUT\r\ng NOOP\r\n",
 	    "a BAD Log in first\r\nb BAD Not here: the connection is under TLS already\r\n"
-	    "c BAD Unknown command\r\n* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID AUTH=PLAIN\r\nd "
+	    "c BAD Unknown command\r\n* CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID "
+	    "AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN\r\nd "
 	    "OK "
 	    "Completed\r\n"
 	    "* ID (\"name\" \"Cohue\")\r\ne OK Completed\r\n* BYE Logging out\r\nf OK Completed\r\n",

@@ -199,8 +199,8 @@ on_reset(void *ctx)
 	event(ctx, "reset");
 }
 
-static const struct smtp_server_host server_host = {on_hello,      on_starttls, on_auth,     on_mail, on_rcpt,
-						    on_data_begin, on_data,     on_data_end, on_reset};
+static const struct smtp_server_host server_host = {on_hello, on_starttls,   on_auth, NULL,        on_mail,
+						    on_rcpt,  on_data_begin, on_data, on_data_end, on_reset};
 
 static void
 client_next(struct player *p)

@@ -130,9 +130,9 @@ server_reset(void *ctx)
 	(void)ctx;
 }
 
-static const struct smtp_server_host server_host = {server_hello, server_starttls, server_auth,
-						    server_mail,  server_rcpt,     server_begin,
-						    server_data,  server_end,      server_reset};
+static const struct smtp_server_host server_host = {server_hello, server_starttls, server_auth,  NULL,
+						    server_mail,  server_rcpt,     server_begin, server_data,
+						    server_end,   server_reset};
 
 static void
 client_starttls(void *ctx)

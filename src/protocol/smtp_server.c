@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "protocol/smtp_server.h"
+#include "protocol/sasl_scram.h"
 
 #include <string.h>
 
@@ -58,6 +59,7 @@ smtp_server_clear(struct smtp_server *s)
 	buf_wipe(&s->in);
 	buf_wipe(&s->out);
 	buf_wipe(&s->user);
+	sasl_scram_destroy(&s->scram);
 	buf_wipe(&s->refusal);
 	s->closing = true;
 }
@@ -233,6 +235,7 @@ refuse_line(struct smtp_server *s, const char *enhanced, const char *text)
 {
 	if (s->input == SMTP_INPUT_AUTH) {
 		buf_wipe(&s->user);
+		sasl_scram_destroy(&s->scram);
 	}
 	s->input = SMTP_INPUT_SKIP;
 	s->skip_cr = false;
@@ -553,13 +556,29 @@ smtp_server_reply(struct smtp_server *s, unsigned code, const char *enhanced, st
 	if (s->closing || !smtp_server_asked(s)) {
 		return;
 	}
+	if (s->scram != NULL && code / 100 == 2) {
+		panic("smtp_server: a proof is answered with smtp_server_prove");
+	}
 	s->now = now;
 	s->question = SMTP_ASKED_NOTHING;
+	sasl_scram_destroy(&s->scram);
 	if (code / 100 == 2) {
 		answer_good(s, question, code, enhanced, text);
 	} else {
 		answer_bad(s, question, code, enhanced, text);
 	}
+	restart_timer(s);
+	if (s->stopping) {
+		smtp_server_shutdown(s, now);
+	}
+	resume(s);
+}
+
+void
+smtp_go_on(struct smtp_server *s, msec now)
+{
+	s->now = now;
+	s->question = SMTP_ASKED_NOTHING;
 	restart_timer(s);
 	if (s->stopping) {
 		smtp_server_shutdown(s, now);

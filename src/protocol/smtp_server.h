@@ -35,6 +35,7 @@
 enum smtp_mode { SMTP_MODE_MX, SMTP_MODE_GATE, SMTP_MODE_SESSION };
 enum smtp_hello { SMTP_HELLO_NONE = 0, SMTP_HELLO_HELO, SMTP_HELLO_EHLO };
 enum smtp_mechanism { SMTP_AUTH_PLAIN, SMTP_AUTH_LOGIN };
+struct sasl_scram;
 
 /* Never: the deadline while the engine waits for its host. */
 #define SMTP_NEVER INT64_MAX
@@ -86,6 +87,11 @@ struct smtp_server_host {
 	void (*starttls)(void *ctx);
 	/* (answer) 235 logs in; 535 5.7.8 refuses, 454 4.7.0 is temporary. */
 	void (*auth)(void *ctx, const struct smtp_credentials *credentials);
+	/*
+	 * (answer) NULL: SCRAM is not offered. Her first message (final false): smtp_server_challenge goes on. The last: smtp_server_prove. Both:
+	 * smtp_server_reply refuses as above.
+	 */
+	void (*scram)(void *ctx, const struct sasl_scram *scram, bool final);
 	/* (answer) */
 	void (*mail)(void *ctx, const struct smtp_mail *mail);
 	/* (answer) */
@@ -111,10 +117,11 @@ struct smtp_server {
 	const struct smtp_server_config *config;
 	const struct smtp_server_host *host;
 	void *ctx;
-	struct buf in;      /* unread; holds no memory when empty */
-	struct buf out;     /* unsent; the same */
-	struct buf user;    /* between the steps of AUTH LOGIN */
-	struct buf refusal; /* reply kept until the end of a refused chunk */
+	struct buf in;            /* unread; holds no memory when empty */
+	struct buf out;           /* unsent; the same */
+	struct buf user;          /* between the steps of AUTH LOGIN */
+	struct sasl_scram *scram; /* during AUTH SCRAM-…, else NULL */
+	struct buf refusal;       /* reply kept until the end of a refused chunk */
 	struct smtp_data data;
 	uint64_t chunk_left; /* octets of the present BDAT chunk */
 	msec now;
@@ -170,6 +177,10 @@ COHUE_MUST_USE enum err smtp_server_feed(struct smtp_server *s, struct bytes in,
 
 /* Answers with the standard good reply of the command in question. No effect when nothing was asked. */
 void smtp_server_accept(struct smtp_server *s, msec now);
+/* Goes on with SCRAM: as imap_gate_challenge and imap_gate_prove. No effect when that was not asked. */
+void smtp_server_challenge(struct smtp_server *s, const uint8_t salt[16], uint32_t rounds,
+			   const uint8_t server_nonce[48], struct bytes binding, msec now);
+void smtp_server_prove(struct smtp_server *s, const uint8_t signature[32], msec now);
 /*
  * Answers with this reply. enhanced: "5.1.1", its class that of the code. Text:
  * printable ASCII, other octets become '?'. No effect when nothing was asked.

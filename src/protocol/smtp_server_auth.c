@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* AUTH PLAIN and LOGIN (RFC 4954, RFC 4616) of the SMTP server engine. */
+/* AUTH (RFC 4954) of the SMTP server engine: PLAIN (RFC 4616), LOGIN; SCRAM is in smtp_server_scram.c. */
+#include "protocol/sasl_scram.h"
 #include "protocol/smtp_server_private.h"
-
-enum auth_step { STEP_PLAIN, STEP_LOGIN_USER, STEP_LOGIN_PASSWORD };
 
 static void
 leave_auth(struct smtp_server *s)
 {
 	s->input = SMTP_INPUT_COMMAND;
 	buf_wipe(&s->user);
+	sasl_scram_destroy(&s->scram);
 }
 
-static void
-fail_auth(struct smtp_server *s, unsigned code, const char *enhanced, const char *text)
+void
+smtp_fail_auth(struct smtp_server *s, unsigned code, const char *enhanced, const char *text)
 {
 	leave_auth(s);
 	smtp_mistake(s, code, enhanced, text);
@@ -58,7 +58,7 @@ take_plain(struct smtp_server *s, struct bytes message)
 {
 	struct smtp_credentials credentials;
 	if (split_plain(message, &credentials) != ERR_OK) {
-		fail_auth(s, 501, "5.5.2", "Bad PLAIN message");
+		smtp_fail_auth(s, 501, "5.5.2", "Bad PLAIN message");
 		return;
 	}
 	ask(s, &credentials);
@@ -68,11 +68,11 @@ static void
 take_user(struct smtp_server *s, struct bytes user)
 {
 	if (user.len == 0) {
-		fail_auth(s, 501, "5.5.2", "Empty user name");
+		smtp_fail_auth(s, 501, "5.5.2", "Empty user name");
 	} else if (buf_append(&s->user, user) != ERR_OK) {
-		fail_auth(s, 454, "4.3.0", "Out of memory");
+		smtp_fail_auth(s, 454, "4.3.0", "Out of memory");
 	} else {
-		s->auth_step = STEP_LOGIN_PASSWORD;
+		s->auth_step = SMTP_STEP_PASSWORD;
 		s->input = SMTP_INPUT_AUTH;
 		smtp_put_raw(s, "334 UGFzc3dvcmQ6\r\n");
 	}
@@ -85,24 +85,29 @@ take_response(struct smtp_server *s, struct bytes text)
 	struct buf plain = BUF_INIT(SMTP_AUTH_LINE_MAX);
 	enum err e = buf_append_unbase64(&plain, text);
 	if (e != ERR_OK) {
-		fail_auth(s, e == ERR_MEMORY ? 454 : 501, e == ERR_MEMORY ? "4.3.0" : "5.5.2",
-			  e == ERR_MEMORY ? "Out of memory" : "Not base64");
+		smtp_fail_auth(s, e == ERR_MEMORY ? 454 : 501, e == ERR_MEMORY ? "4.3.0" : "5.5.2",
+			       e == ERR_MEMORY ? "Out of memory" : "Not base64");
 		buf_wipe(&plain);
 		return;
 	}
-	switch ((enum auth_step)s->auth_step) {
-	case STEP_PLAIN:
+	switch ((enum smtp_auth_step)s->auth_step) {
+	case SMTP_STEP_PLAIN:
 		take_plain(s, buf_bytes(&plain));
 		break;
-	case STEP_LOGIN_USER:
+	case SMTP_STEP_USER:
 		take_user(s, buf_bytes(&plain));
 		break;
-	case STEP_LOGIN_PASSWORD: {
+	case SMTP_STEP_PASSWORD: {
 		struct smtp_credentials credentials = {
 		    .mechanism = SMTP_AUTH_LOGIN, .user = buf_bytes(&s->user), .password = buf_bytes(&plain)};
 		ask(s, &credentials);
 		break;
 	}
+	case SMTP_STEP_SCRAM_FIRST:
+	case SMTP_STEP_SCRAM_FINAL:
+	case SMTP_STEP_SCRAM_THANKS:
+		smtp_scram_take(s, buf_bytes(&plain));
+		break;
 	}
 	buf_wipe(&plain);
 }
@@ -111,7 +116,7 @@ void
 smtp_auth_line(struct smtp_server *s, struct bytes line)
 {
 	if (bytes_is(line, "*")) {
-		fail_auth(s, 501, "5.7.0", "Authentication cancelled");
+		smtp_fail_auth(s, 501, "5.7.0", "Authentication cancelled");
 	} else {
 		take_response(s, line);
 	}
@@ -140,9 +145,14 @@ smtp_command_auth(struct smtp_server *s, struct bytes args)
 	struct bytes mechanism = space >= 0 ? bytes_slice(args, 0, (size_t)space) : args;
 	struct bytes initial = space >= 0 ? bytes_trim(bytes_from(args, (size_t)space)) : BYTES_EMPTY;
 	if (bytes_is_nocase(mechanism, "PLAIN")) {
-		s->auth_step = STEP_PLAIN;
+		s->auth_step = SMTP_STEP_PLAIN;
 	} else if (bytes_is_nocase(mechanism, "LOGIN")) {
-		s->auth_step = STEP_LOGIN_USER;
+		s->auth_step = SMTP_STEP_USER;
+	} else if (s->host->scram != NULL && (bytes_is_nocase(mechanism, "SCRAM-SHA-256") ||
+					      bytes_is_nocase(mechanism, "SCRAM-SHA-256-PLUS"))) {
+		if (!smtp_scram_begin(s, bytes_is_nocase(mechanism, "SCRAM-SHA-256-PLUS"))) {
+			return;
+		}
 	} else {
 		smtp_mistake(s, 504, "5.5.4", "Mechanism not offered");
 		return;
@@ -153,5 +163,5 @@ smtp_command_auth(struct smtp_server *s, struct bytes args)
 		return;
 	}
 	s->input = SMTP_INPUT_AUTH;
-	smtp_put_raw(s, s->auth_step == STEP_PLAIN ? "334 \r\n" : "334 VXNlcm5hbWU6\r\n");
+	smtp_put_raw(s, s->auth_step == SMTP_STEP_USER ? "334 VXNlcm5hbWU6\r\n" : "334 \r\n");
 }

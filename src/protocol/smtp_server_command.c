@@ -74,7 +74,9 @@ put_ehlo(struct smtp_server *s)
 		smtp_put_raw(s, "250-STARTTLS\r\n");
 	}
 	if (s->mode == SMTP_MODE_GATE && s->tls) {
-		smtp_put_raw(s, "250-AUTH PLAIN LOGIN\r\n");
+		smtp_put_raw(s, s->host->scram == NULL
+				    ? "250-AUTH PLAIN LOGIN\r\n"
+				    : "250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n");
 	}
 	smtp_put_raw(s, "250 ENHANCEDSTATUSCODES\r\n");
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "protocol/sasl_scram.h"
 #include "protocol/smtp_server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,6 +61,22 @@ on_auth(void *ctx, const struct smtp_credentials *c)
 }
 
 static void
+on_scram(void *ctx, const struct sasl_scram *scram, bool final)
+{
+	struct host *h = ctx;
+	static const uint8_t octets[SASL_SCRAM_SERVER_NONCE_LEN] =
+	    "123456789012345678901234567890123456789012345678";
+	if (scram->name.len == 0 || scram->client_nonce.len == 0) {
+		panic("a proof of nobody");
+	}
+	if (final) {
+		smtp_server_prove(&h->server, octets, 1);
+	} else {
+		smtp_server_challenge(&h->server, octets, 4096, octets, BYTES_EMPTY, 1);
+	}
+}
+
+static void
 on_mail(void *ctx, const struct smtp_mail *m)
 {
 	if (m->sender.utf8 && !m->utf8) {
@@ -114,8 +131,8 @@ on_reset(void *ctx)
 	((struct host *)ctx)->in_message = false;
 }
 
-static const struct smtp_server_host callbacks = {on_hello, on_starttls, on_auth, on_mail, on_rcpt,
-						  on_begin, on_data,     on_end,  on_reset};
+static const struct smtp_server_host callbacks = {on_hello, on_starttls, on_auth, on_scram, on_mail,
+						  on_rcpt,  on_begin,    on_data, on_end,   on_reset};
 
 static void
 settle(struct host *h)

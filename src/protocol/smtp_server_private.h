@@ -67,6 +67,23 @@ void smtp_command(struct smtp_server *s, struct bytes line);
 void smtp_command_auth(struct smtp_server *s, struct bytes args);
 void smtp_auth_line(struct smtp_server *s, struct bytes line);
 
+enum smtp_auth_step {
+	SMTP_STEP_PLAIN,
+	SMTP_STEP_USER,
+	SMTP_STEP_PASSWORD,
+	SMTP_STEP_SCRAM_FIRST,
+	SMTP_STEP_SCRAM_FINAL,
+	SMTP_STEP_SCRAM_THANKS, /* the empty line behind our signature */
+};
+/* Ends AUTH with a mistake of the peer. */
+void smtp_fail_auth(struct smtp_server *s, unsigned code, const char *enhanced, const char *text);
+/* AUTH SCRAM-SHA-256 begins; a message follows. False: it was answered. */
+bool smtp_scram_begin(struct smtp_server *s, bool plus);
+/* One message of hers, without its base64. */
+void smtp_scram_take(struct smtp_server *s, struct bytes message);
+/* The host's answer is written: reads on. */
+void smtp_go_on(struct smtp_server *s, msec now);
+
 void smtp_command_data(struct smtp_server *s, struct bytes args);
 void smtp_command_bdat(struct smtp_server *s, struct bytes args);
 /* A BDAT in a mode that takes none: its chunk is thrown away, then this is said. */
