@@ -103,7 +103,7 @@ class Submission(unittest.TestCase):
             d.say("STARTTLS", 220)
             d.start_tls()
             _, text = d.say("EHLO client.test", 250)
-            self.assertIn("AUTH PLAIN LOGIN", text)
+            self.assertIn("AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN", text)
             self.assertNotIn("STARTTLS", text)
             d.say("AUTH PLAIN " + plain(self.alice.address, self.alice.password), 235)
             d.say("NOOP", 250)
