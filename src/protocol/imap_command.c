@@ -136,33 +136,6 @@ parse_status(struct imap_lexer *l, struct imap_command *c)
 	c->status.items = imap_parse_status_items(l);
 }
 
-/* The literal of APPEND is not in the text: "{N}" or "{N+}" ends it. */
-static void
-parse_append(struct imap_lexer *l, struct imap_command *c)
-{
-	parse_mailbox(l, c);
-	imap_lex_need(l, ' ');
-	if (imap_lex_peek(l) == '(') {
-		imap_lex_flags(l, true, &c->append.flags);
-		imap_lex_need(l, ' ');
-	}
-	if (imap_lex_peek(l) == '"') {
-		c->append.has_time = true;
-		c->append.time = imap_lex_time(l);
-		imap_lex_need(l, ' ');
-	}
-	if (imap_lex_word(l, "UTF8")) {
-		c->append.utf8 = true;
-		imap_lex_need(l, ' ');
-		imap_lex_need(l, '(');
-		imap_lex_need(l, '~');
-	}
-	imap_lex_need(l, '{');
-	c->append.size = imap_lex_number(l, INT64_MAX);
-	(void)imap_lex_take(l, '+');
-	imap_lex_need(l, '}');
-}
-
 static void
 parse_quota(struct imap_lexer *l, struct imap_command *c)
 {
@@ -261,7 +234,7 @@ static const struct {
     [IMAP_LIST] = {"LIST", IMAP_LOGGED_IN, UID_NEVER, imap_parse_list},
     [IMAP_LSUB] = {"LSUB", IMAP_LOGGED_IN, UID_NEVER, imap_parse_list},
     [IMAP_STATUS] = {"STATUS", IMAP_LOGGED_IN, UID_NEVER, parse_status},
-    [IMAP_APPEND] = {"APPEND", IMAP_LOGGED_IN, UID_NEVER, parse_append},
+    [IMAP_APPEND] = {"APPEND", IMAP_LOGGED_IN, UID_NEVER, imap_parse_append},
     [IMAP_NAMESPACE] = {"NAMESPACE", IMAP_LOGGED_IN, UID_NEVER, parse_nothing},
     [IMAP_GETQUOTA] = {"GETQUOTA", IMAP_LOGGED_IN, UID_NEVER, parse_quota},
     [IMAP_GETQUOTAROOT] = {"GETQUOTAROOT", IMAP_LOGGED_IN, UID_NEVER, parse_mailbox},
@@ -277,6 +250,7 @@ static const struct {
     [IMAP_STORE] = {"STORE", IMAP_SELECTED, UID_ALLOWED, parse_store},
     [IMAP_COPY] = {"COPY", IMAP_SELECTED, UID_ALLOWED, parse_copy},
     [IMAP_MOVE] = {"MOVE", IMAP_SELECTED, UID_ALLOWED, parse_copy},
+    [IMAP_REPLACE] = {"REPLACE", IMAP_SELECTED, UID_ALLOWED, imap_parse_replace},
     [IMAP_NOTIFY] = {"NOTIFY", IMAP_LOGGED_IN, UID_NEVER, imap_parse_notify},
     [IMAP_GETMETADATA] = {"GETMETADATA", IMAP_LOGGED_IN, UID_NEVER, imap_parse_getmetadata},
     [IMAP_SETMETADATA] = {"SETMETADATA", IMAP_LOGGED_IN, UID_NEVER, imap_parse_setmetadata},

@@ -56,6 +56,7 @@ enum imap_verb {
 	IMAP_STORE,
 	IMAP_COPY,
 	IMAP_MOVE,
+	IMAP_REPLACE, /* RFC 8508 */
 	IMAP_NOTIFY,
 	IMAP_GETMETADATA, /* RFC 5464 */
 	IMAP_SETMETADATA,
@@ -305,6 +306,16 @@ struct imap_metadata {
 	uint64_t max; /* MAXSIZE, octets of a value */
 };
 
+/* What is said of a message that is put somewhere; it is streamed, and not in the text. */
+struct imap_append_part {
+	struct imap_flags flags;
+	bool has_time;
+	struct imap_time time;
+	bool utf8;     /* in UTF8's parentheses (RFC 6855): ")" follows its octets */
+	bool literal8; /* RFC 3516; so is what stands in UTF8's */
+	uint64_t size; /* octets */
+};
+
 struct imap_command {
 	struct bytes tag;
 	enum imap_verb verb;
@@ -314,7 +325,7 @@ struct imap_command {
 	struct bytes
 	    mailbox; /* SELECT EXAMINE CREATE DELETE RENAME (UN)SUBSCRIBE STATUS APPEND COPY MOVE GETQUOTAROOT; LIST: reference */
 	struct bytes target; /* RENAME: the new name */
-	struct imap_set set; /* FETCH STORE COPY MOVE, UID EXPUNGE */
+	struct imap_set set; /* FETCH STORE COPY MOVE, UID EXPUNGE; REPLACE: one */
 
 	union {
 		struct {
@@ -358,13 +369,7 @@ struct imap_command {
 		struct {
 			uint32_t items;
 		} status;
-		struct {
-			struct imap_flags flags;
-			bool has_time;
-			struct imap_time time;
-			bool utf8;     /* RFC 6855 */
-			uint64_t size; /* octets of the message, which is streamed and not in the text */
-		} append;
+		struct imap_append_part append; /* APPEND, REPLACE: of the first message */
 		struct {
 			struct bytes root;
 		} quota; /* GETQUOTA, SETQUOTA */
@@ -422,6 +427,13 @@ enum imap_mode {
  */
 COHUE_MUST_USE enum err imap_command_parse(struct arena *a, struct bytes text, unsigned modes,
 					   struct imap_command *ret_command, const char **ret_why);
+/*
+ * What stands between two messages of an APPEND (IMAP_EVENT_APPEND_MORE): flags and the like, up to and with "{N}". in_utf8: the message before was
+ * given in UTF8's form. The text must live as long as the flags are looked at. ERR_FORMAT and the like, with *ret_why.
+ */
+COHUE_MUST_USE enum err imap_append_part_parse(struct arena *a, struct bytes text, unsigned modes,
+					       bool in_utf8, struct imap_append_part *ret,
+					       const char **ret_why);
 /* True where the command names messages by their numbers, in its set or in a search key: not under UIDONLY (RFC 9586). */
 bool imap_command_uses_numbers(const struct imap_command *command);
 /* Upper-case, static: "FETCH". */

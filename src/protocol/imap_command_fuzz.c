@@ -32,6 +32,23 @@ parse(struct bytes text, unsigned modes)
 	arena_clear(&arena);
 }
 
+static void
+parse_more(struct bytes text)
+{
+	struct arena arena;
+	struct imap_append_part part;
+	const char *why = NULL;
+	arena_init(&arena, ARENA_MAX);
+	for (int in_utf8 = 0; in_utf8 < 2; in_utf8++) {
+		if (imap_append_part_parse(&arena, text, IMAP_MODE_ALL, in_utf8 != 0, &part, &why) ==
+			ERR_OK &&
+		    part.utf8 && !part.literal8) {
+			abort();
+		}
+	}
+	arena_clear(&arena);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -60,8 +77,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				if (bytes_ends_with_nocase(e.text, "IDLE")) {
 					imap_reader_expect_line(&r, 20);
 				}
-			} else if (e.kind == IMAP_EVENT_APPEND) {
-				parse(e.text, IMAP_MODE_ALL);
+			} else if (e.kind == IMAP_EVENT_APPEND || e.kind == IMAP_EVENT_APPEND_MORE) {
+				if (e.kind == IMAP_EVENT_APPEND) {
+					parse(e.text, IMAP_MODE_ALL);
+				} else {
+					parse_more(e.text);
+				}
 				streaming = e.size;
 				if ((mode & 8) != 0) {
 					imap_reader_accept(&r);

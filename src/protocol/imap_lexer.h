@@ -61,6 +61,8 @@ void imap_parse_search(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_sort(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_thread(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_fetch(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_append(struct imap_lexer *l, struct imap_command *c);
+void imap_parse_replace(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_list(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_select(struct imap_lexer *l, struct imap_command *c);
 void imap_parse_notify(struct imap_lexer *l, struct imap_command *c);

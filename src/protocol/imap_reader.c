@@ -4,8 +4,8 @@
 #include <string.h>
 
 /*
- * LINE -> (LITERAL -> LINE)* -> COMMAND. An APPEND's message goes through
- * OFFERED (the host decides), STREAM and TAIL. What is refused goes through
+ * LINE -> (LITERAL -> LINE)* -> COMMAND. An APPEND's messages go through
+ * OFFERED (the host decides), STREAM and TAIL each. What is refused goes through
  * DROP_LINE and DROP_LITERAL, which hold 32 octets, enough to see the literal
  * at a line's end and so stay in step with the client.
  */
@@ -257,7 +257,7 @@ takes_binary(struct bytes text)
 	return space >= 0 && bytes_starts_with_nocase(bytes_from(text, (size_t)space + 1), "SETMETADATA ");
 }
 
-/* True where the held text is an APPEND whose mailbox name is complete: the literal is its message. */
+/* True where the held text is an APPEND (or REPLACE) whose mailbox name is complete: the literal is its message. */
 static bool
 is_message_literal(const struct imap_reader *r, struct bytes text)
 {
@@ -266,10 +266,19 @@ is_message_literal(const struct imap_reader *r, struct bytes text)
 	}
 	ptrdiff_t space = bytes_find(text, ' ');
 	struct bytes rest = space < 0 ? BYTES_EMPTY : bytes_from(text, (size_t)space + 1);
-	if (!bytes_starts_with_nocase(rest, "APPEND ")) {
+	if (bytes_starts_with_nocase(rest, "UID REPLACE ")) {
+		rest = bytes_from(rest, 4);
+	}
+	if (bytes_starts_with_nocase(rest, "REPLACE ")) {
+		/* Its number is followed by what follows APPEND. */
+		rest = bytes_from(rest, 8);
+		space = bytes_find(rest, ' ');
+		rest = space < 0 ? BYTES_EMPTY : bytes_from(rest, (size_t)space + 1);
+	} else if (bytes_starts_with_nocase(rest, "APPEND ")) {
+		rest = bytes_from(rest, 7);
+	} else {
 		return false;
 	}
-	rest = bytes_from(rest, 7);
 	ptrdiff_t open = bytes_find_last(rest, '{');
 	return open > 0; /* at 0 it is the mailbox name */
 }
@@ -493,35 +502,57 @@ drop_some_literal(struct imap_reader *r, struct bytes *input)
 	}
 }
 
-/* Behind the message: nothing, or the ")" of the UTF8 form. */
+/* The line behind a message has ended: the command is whole, or another message follows. */
+static bool
+end_of_tail(struct imap_reader *r, struct imap_event *ret_event)
+{
+	struct bytes text = buf_bytes(&r->text);
+	uint64_t size = 0;
+	bool binary = false;
+	enum literal_kind kind = r->quoted ? LITERAL_NONE : literal_at_end(text, &size, &binary);
+	if (r->quoted || kind == LITERAL_MALFORMED) {
+		r->why = r->quoted ? "Quoted string without its end" : "Malformed literal";
+		*ret_event = say_bad(r);
+		return true;
+	}
+	if (kind == LITERAL_NONE) {
+		r->commands++;
+		r->lent = true;
+		*ret_event = event(r, IMAP_EVENT_APPEND_END, text);
+		return true;
+	}
+	r->state = AT_OFFERED;
+	r->literal = size;
+	r->wait = kind == LITERAL_WAIT;
+	*ret_event = event(r, IMAP_EVENT_APPEND_MORE, text);
+	ret_event->size = size;
+	ret_event->wait = r->wait;
+	ret_event->utf8 = binary;
+	return true;
+}
+
 static bool
 read_tail(struct imap_reader *r, struct bytes *input, struct imap_event *ret_event)
 {
 	if (r->cr || input->ptr[0] == '\r' || input->ptr[0] == '\n' || input->ptr[0] == 0) {
 		int what = line_octet(r, input);
-		if (what == 0) {
-			return false;
+		if (what < 0) {
+			drop_line(r, "Bare CR or NUL in a command");
 		}
-		if (what > 0 && bytes_is(bytes_of(r->tail, r->tail_len), r->utf8 ? ")" : "")) {
-			r->commands++;
-			r->lent = true;
-			*ret_event = event(r, IMAP_EVENT_APPEND_END, BYTES_EMPTY);
-			return true;
-		}
-		r->why = "Syntax error behind the message";
-		if (what > 0) {
-			*ret_event = say_bad(r);
-			return true;
-		}
-		r->state = AT_DROP_LINE;
-		return false;
+		return what > 0 && end_of_tail(r, ret_event);
 	}
 	size_t n = scan_line(r, *input);
-	push_tail(r, bytes_slice(*input, 0, n));
+	struct bytes part = bytes_slice(*input, 0, n);
 	advance(input, n);
-	if (r->tail_len > 1 || !r->utf8) {
-		r->why = "Syntax error behind the message";
-		r->state = AT_DROP_LINE;
+	if (n > r->limits.command_max - r->text.len) {
+		drop_line(r, "Command too long");
+		push_tail(r, part);
+		r->discarded = n;
+		return false;
+	}
+	if (buf_append(&r->text, part) != ERR_OK) {
+		*ret_event = say_bye(r, "[UNAVAILABLE] Out of memory");
+		return true;
 	}
 	return false;
 }
@@ -581,7 +612,7 @@ imap_reader_next(struct imap_reader *r, struct bytes *input)
 		bool ready = false;
 		if (r->state == AT_STREAM && r->literal == 0) {
 			r->state = AT_TAIL;
-			r->tail_len = 0;
+			buf_reset(&r->text);
 		} else if (r->state == AT_LITERAL && r->literal == 0) {
 			r->state = AT_LINE;
 		} else if (r->state == AT_DROP_LITERAL && r->literal == 0) {
@@ -654,7 +685,7 @@ imap_reader_refuse(struct imap_reader *r)
 		start_over(r); /* the client sends neither literal nor rest */
 		return;
 	}
-	if (r->state != AT_OFFERED && r->state != AT_STREAM && r->state != AT_TAIL) {
+	if (r->state != AT_OFFERED && r->state != AT_STREAM) {
 		panic("imap_reader_refuse without an APPEND");
 	}
 	buf_wipe(&r->text);
@@ -666,8 +697,7 @@ imap_reader_refuse(struct imap_reader *r)
 		r->state = AT_BYE;
 		return;
 	}
-	/* Within the tail, what was read of it is of no interest. */
-	r->state = r->state == AT_TAIL ? AT_DROP_LINE : AT_DROP_LITERAL;
+	r->state = AT_DROP_LITERAL;
 }
 
 void

@@ -42,21 +42,27 @@ enum imap_event_kind {
 	IMAP_EVENT_COMMAND,  /* text: a whole command */
 	IMAP_EVENT_CONTINUE, /* send "+ OK" CRLF now: the client waits to send its literal */
 	/*
-	 * text: an APPEND up to and with its "{N}"; size = N. Call imap_reader_accept or
+	 * text: an APPEND, or a REPLACE, up to and with its "{N}"; size = N. Call imap_reader_accept or
 	 * imap_reader_refuse (now or later) before the next imap_reader_next. After
 	 * accepting, send "+ OK" CRLF if wait is true.
 	 */
 	IMAP_EVENT_APPEND,
 	IMAP_EVENT_DATA, /* text: the next octets of an accepted message */
-	IMAP_EVENT_APPEND_END, /* the APPEND is whole; wait is false. A syntax error behind the message gives BAD instead */
+	/* text: what stands behind the last message, up to the line's end. The host says whether that is right (it is "" or, in UTF8's form, ")"). */
+	IMAP_EVENT_APPEND_END,
 	IMAP_EVENT_LINE, /* text: a line asked for with imap_reader_expect_line */
 	IMAP_EVENT_BAD,  /* answer tag (or "*" when empty) BAD with text; the command is dropped */
-	IMAP_EVENT_BYE   /* answer "* BYE" with text and close; the reader takes nothing more */
+	IMAP_EVENT_BYE,  /* answer "* BYE" with text and close; the reader takes nothing more */
+	/*
+	 * RFC 3502: another message follows the one before. text: what stands between them, up to and with
+	 * its "{N}"; size, wait and the host's duties are those of APPEND. A host that refuses answers for the whole command.
+	 */
+	IMAP_EVENT_APPEND_MORE
 };
 
 /*
  * Views live until the next call on the reader, or until the input goes, whichever is first;
- * but the text and tag of APPEND live until after its APPEND_END, BAD or refusal.
+ * but the tag of APPEND lives until after its APPEND_END, BAD or refusal.
  */
 struct imap_event {
 	enum imap_event_kind kind;
@@ -107,10 +113,10 @@ struct imap_event imap_reader_next(struct imap_reader *r, struct bytes *input);
 
 /* The host needs the last event's views no more: gives back what they held (else the next call does). */
 void imap_reader_release(struct imap_reader *r);
-/* After IMAP_EVENT_APPEND: the message's octets come as IMAP_EVENT_DATA. */
+/* After IMAP_EVENT_APPEND or IMAP_EVENT_APPEND_MORE: the message's octets come as IMAP_EVENT_DATA. */
 void imap_reader_accept(struct imap_reader *r);
 /*
- * After IMAP_EVENT_APPEND: the host has answered NO; or, in the midst of DATA, gives up.
+ * After IMAP_EVENT_APPEND or IMAP_EVENT_APPEND_MORE: the host has answered NO; or, in the midst of DATA, gives up.
  * What the client sends without waiting is thrown away, and nothing more is reported of this command.
  */
 void imap_reader_refuse(struct imap_reader *r);

@@ -19,7 +19,7 @@ static void
 note(struct buf *log, const struct imap_event *e, bool *in_data)
 {
 	static const char *const names[] = {"NONE", "COMMAND", "CONTINUE", "APPEND", "DATA",
-					    "END",  "LINE",    "BAD",      "BYE"};
+					    "END",  "LINE",    "BAD",      "BYE",    "MORE"};
 	if (e->kind == IMAP_EVENT_DATA) {
 		if (!*in_data) {
 			assert_int_equal(buf_append_str(log, "DATA "), ERR_OK);
@@ -50,7 +50,7 @@ feed(struct imap_reader *r, struct bytes input, bool accept, struct buf *log, bo
 			return;
 		}
 		note(log, &e, in_data);
-		if (e.kind == IMAP_EVENT_APPEND) {
+		if (e.kind == IMAP_EVENT_APPEND || e.kind == IMAP_EVENT_APPEND_MORE) {
 			if (accept) {
 				imap_reader_accept(r);
 			} else {
@@ -168,12 +168,27 @@ the_message_of_append_is_streamed_once_the_host_agrees(void **state)
 	struct imap_reader_limits session = imap_reader_limits_session(1000);
 	EXPECT(session, true, "a APPEND {5+}\r\nINBOX (\\Seen) {10}\r\n0123\r\n6789\r\nb NOOP\r\n",
 	       "APPEND a APPEND {5+}\r\nINBOX (\\Seen) {10} wait\nDATA 0123\r\n6789\nEND \nCOMMAND b NOOP\n");
+	EXPECT(
+	    session, true, "a append x UTF8 (~{3+}\r\nabc)\r\nb append x {0+}\r\n\r\nd NOOP\r\n",
+	    "APPEND a append x UTF8 (~{3+}\nDATA abc\nEND )\nAPPEND b append x {0+}\nEND \nCOMMAND d NOOP\n");
+}
+
+static void
+several_messages_are_streamed_one_after_the_other(void **state)
+{
+	(void)state;
+	struct imap_reader_limits session = imap_reader_limits_session(1000);
+	EXPECT(session, true, "a APPEND x {1+}\r\na (\\Seen) {3}\r\n\r\n\n \"{9}\" {2+}\r\n)\n\r\nd NOOP\r\n",
+	       "APPEND a APPEND x {1+}\nDATA a\nMORE  (\\Seen) {3} wait\nDATA \r\n\n\nMORE  \"{9}\" "
+	       "{2+}\nDATA )\n\nEND \nCOMMAND d NOOP\n");
+	EXPECT(session, true, "a uid replace 4 x {1+}\r\na\r\nb REPLACE * {1+}\r\ny {2+}\r\nzz\r\n",
+	       "APPEND a uid replace 4 x {1+}\nDATA a\nEND \nAPPEND b REPLACE * {1+}\r\ny {2+}\nDATA zz\nEND "
+	       "\n");
 	EXPECT(session, true,
-	       "a append x UTF8 (~{3+}\r\nabc)\r\nb append x {0+}\r\n\r\nc append x {1+}\r\na x "
-	       "{3+}\r\n\r\n\n\r\n"
-	       "d NOOP\r\n",
-	       "APPEND a append x UTF8 (~{3+}\nDATA abc\nEND \nAPPEND b append x {0+}\nEND \n"
-	       "APPEND c append x {1+}\nDATA a\nBAD c\nCOMMAND d NOOP\n");
+	       "a APPEND x {1+}\r\na \"{2+}\r\nb APPEND x {1+}\r\na {2++}\r\nc APPEND x {1+}\r\na\rb "
+	       "{2+}\r\nyz\r\nd NOOP\r\n",
+	       "APPEND a APPEND x {1+}\nDATA a\nBAD a\nAPPEND b APPEND x {1+}\nDATA a\nBAD b\nAPPEND c "
+	       "APPEND x {1+}\nDATA a\nBAD c\nCOMMAND d NOOP\n");
 }
 
 static void
@@ -236,6 +251,7 @@ main(void)
 	    cmocka_unit_test(long_lines_bare_cr_and_nul_are_bad_and_held_in_bounds),
 	    cmocka_unit_test(too_many_errors_end_the_connection),
 	    cmocka_unit_test(the_message_of_append_is_streamed_once_the_host_agrees),
+	    cmocka_unit_test(several_messages_are_streamed_one_after_the_other),
 	    cmocka_unit_test(a_refused_message_is_not_taken_for_commands),
 	    cmocka_unit_test(an_expected_line_is_no_command),
 	    cmocka_unit_test(nothing_is_held_between_commands),

@@ -200,7 +200,9 @@ handle(struct imap *im, const struct imap_event *ev)
 		imap_write_continue(&im->w, "OK");
 		break;
 	case IMAP_EVENT_APPEND:
-		if (imap_append_begin(im, ev->text)) {
+	case IMAP_EVENT_APPEND_MORE:
+		if (ev->kind == IMAP_EVENT_APPEND ? imap_append_begin(im, ev->text)
+						  : imap_append_more(im, ev->text)) {
 			imap_reader_accept(&im->reader);
 			if (ev->wait) {
 				imap_write_continue(&im->w, "OK");
@@ -213,7 +215,7 @@ handle(struct imap *im, const struct imap_event *ev)
 		imap_append_data(im, ev->text);
 		break;
 	case IMAP_EVENT_APPEND_END:
-		imap_append_end(im);
+		imap_append_end(im, ev->text);
 		break;
 	case IMAP_EVENT_LINE:
 		end_idle(im, ev->text);

@@ -19,18 +19,30 @@ enum {
 	IMAP_SLICE_MS = 5,          /* then others have their turn */
 	IMAP_PROGRESS_MS = 10000,   /* a command that runs so long tells how far it is */
 	IMAP_NAME_OUT_MAX = 8192,
-	IMAP_SAVED_MAX = 1 << 20, /* bytes of "$": 131072 ranges */
+	IMAP_SAVED_MAX = 1 << 20,      /* bytes of "$": 131072 ranges */
+	IMAP_APPEND_COUNT = 500,       /* messages of one APPEND */
+	IMAP_APPEND_OCTETS = 64 << 20, /* of them together, where one alone may not have more */
 };
 
-/* An APPEND whose message is coming in. */
+/* One message of an APPEND. */
+struct imap_appended {
+	struct imap_append_part part; /* flags in the arena */
+	struct buf octets;
+	size_t taken; /* of the worker's room */
+	bool has_nul;
+};
+
+/* An APPEND, or a REPLACE, whose messages are coming in. */
 struct imap_appending {
 	struct arena arena;
 	struct imap_command command;
-	struct buf mailbox; /* name, in the house's form */
-	struct buf message;
-	size_t taken; /* of the worker's room */
-	bool failed;  /* ERR_MEMORY while it came */
-	bool has_nul;
+	struct buf mailbox;             /* name, in the house's form */
+	struct imap_appended *messages; /* the last one is coming */
+	size_t count;
+	size_t octets;     /* of all */
+	uint32_t from;     /* REPLACE: the mailbox and UID of what goes */
+	uint32_t replaced; /* 0: APPEND */
+	bool failed;       /* ERR_MEMORY while it came */
 };
 
 struct imap {
@@ -163,10 +175,12 @@ void imap_write_metadata_of(struct imap *im, const struct fold_mailbox *box,
 /* STATUS items of a mailbox, "* STATUS name (...)". */
 void imap_write_status_of(struct imap *im, const struct fold_mailbox *box, uint32_t items);
 
-/* APPEND, in three steps (imap_append.c). begin: true: go on with the message; false: answered. */
+/* APPEND and REPLACE, in steps (imap_append.c). begin, more: true: go on with the message; false: answered. */
 bool imap_append_begin(struct imap *im, struct bytes text);
+bool imap_append_more(struct imap *im, struct bytes text);
 void imap_append_data(struct imap *im, struct bytes data);
-void imap_append_end(struct imap *im);
+/* rest: what stands behind the last message. */
+void imap_append_end(struct imap *im, struct bytes rest);
 void imap_append_drop(struct imap *im);
 
 #endif

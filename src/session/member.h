@@ -141,11 +141,26 @@ struct member_new_message {
 	bool sent;    /* our own Sent copy: found again by key */
 	uint8_t key[OPERATION_KEY_LEN];
 	const struct operation *also; /* goes into the same record; may be NULL */
+	uint32_t standing; /* UID of a message that stands for it already, and gets the flags; 0: none */
+};
+/* Messages that go into a mailbox together, in one record, or not at all. */
+struct member_put {
+	uint32_t mailbox;
+	const struct member_new_message *messages;
+	size_t count;
+	uint32_t from;     /* the mailbox of a message that they replace (RFC 8508); 0: none */
+	uint32_t replaced; /* its UID */
+	uint32_t uidvalidity;
+	uint32_t *uids; /* room for count: filled */
+	bool gone;      /* set: what was to be replaced is not there any more */
 };
 /*
- * Stores a message and appends it to a mailbox. ERR_NOT_FOUND: the mailbox has gone. ERR_QUOTA, ERR_LIMIT (too large or too
- * many). ret_uidvalidity and ret_uid may be NULL. Others are temporary.
+ * Stores messages and appends them. ERR_NOT_FOUND: the mailbox has gone. ERR_QUOTA, ERR_LIMIT
+ * (too large or too many). Others are temporary. Nothing is changed then.
  */
+COHUE_MUST_USE enum err member_put_messages(struct member *m, const struct conn *author,
+					    struct member_put *put);
+/* The same for one message. ret_uidvalidity and ret_uid may be NULL. */
 COHUE_MUST_USE enum err member_append_message(struct member *m, const struct conn *author, uint32_t mailbox,
 					      const struct member_new_message *message,
 					      uint32_t *ret_uidvalidity, uint32_t *ret_uid);

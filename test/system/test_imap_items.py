@@ -2,12 +2,13 @@
 """IMAP: what FETCH, STATUS and SEARCH tell beyond RFC 3501 (save dates, object ids, previews, decoded parts), and ways to put mail in."""
 
 import base64
+import contextlib
 import datetime
 import random
 import re
 import unittest
 
-from harness import Cohue
+from harness import Cohue, wait_until
 from test_imap import NESTED, Client, simple
 
 
@@ -162,3 +163,115 @@ class Items(unittest.TestCase):
         self.assertEqual(len([r for r in untagged if b"BINARY.SIZE" in r]), 2)
         for wrong in ("BINARY[1.MIME]", "BINARY[HEADER]", "BINARY.SIZE[1]<0.5>"):
             c.command(f"FETCH 1 {wrong}", "BAD")
+
+    # RFC 3502, RFC 8508
+
+    def put(self, c: Client, command: str, *messages: bytes, expect: str | None = "OK") -> tuple[list[bytes], bytes]:
+        """APPEND or REPLACE: the command's texts between the messages are separated by '@'."""
+        texts = command.split("@")
+        whole = b"".join(t.encode() + b" {%d+}\r\n" % len(m) + m for t, m in zip(texts, messages))
+        return c.command(whole + "@".join(texts[len(messages):]).encode(), expect)
+
+    def test_several_messages_go_in_together_or_not_at_all(self) -> None:
+        c = self.client("INBOX")
+        one, two, three = simple("one"), simple("two"), NESTED
+        untagged, status = self.put(c, 'APPEND INBOX (\\Seen)@ "03-Feb-2015 10:00:00 +0000"@ ($X \\Flagged)', one, two, three)
+        self.assertRegex(status, rb"^OK \[APPENDUID \d+ 1:3\]")
+        self.assertEqual([r for r in untagged if b"EXISTS" in r], [b"* 3 EXISTS"])
+        for i, (message, flags) in enumerate(((one, {b"\\Seen"}), (two, set()), (three, {b"$X", b"\\Flagged"})), 1):
+            self.assertEqual(c.literal(f"FETCH {i} BODY.PEEK[]"), message)
+            self.assertEqual(c.flags(i), flags)
+        self.assertIn(b"03-Feb-2015", c.fetch("FETCH 2 INTERNALDATE"))
+        self.assertEqual(len({re.search(rb"MODSEQ \((\d+)\)", c.fetch(f"FETCH {i} (MODSEQ)")).group(1) for i in (1, 2, 3)}), 1)
+        for command, messages, code in ((r"APPEND INBOX@ (bad", (one, two), b"BAD"), ("APPEND INBOX@", (one, b""), b"[CANNOT]"),
+                                        ("APPEND INBOX@@ x", (one, two), b"BAD"), ("APPEND INBOX@", (one, b"a\0b"), b"[CANNOT]"),
+                                        ("APPEND INBOX@ " + "(" + "k" * 65 + ")", (one, two), b"[LIMIT]"),
+                                        ("APPEND INBOX@@", (one, two, b"x" * ((2 << 20) + 1000)), b"[TOOBIG]")):
+            status = self.put(c, command, *messages, expect=None)[1]
+            self.assertIn(code, status, command)
+        # What the client waits for with is refused before it is sent.
+        d = self.client()
+        d.send(b"x APPEND INBOX {1+}\r\ny {%d}\r\n" % (3 << 20))
+        self.assertIn(b"x NO [TOOBIG]", d.response())
+        d.command("NOOP")
+        self.assertEqual(c.search("ALL"), [1, 2, 3])
+        self.assertIn(b"UNKNOWN-CTE", c.command(b"APPEND INBOX ~{3+}\r\na\0b", "NO")[1])
+        c.command(b"APPEND INBOX ~{3+}\r\na:b")
+        many = self.put(c, "APPEND INBOX" + "@" * 119, *[simple(f"number {i}") for i in range(120)])[1]
+        self.assertIn(b" 5:124]", many)
+
+    def test_replace_is_one_step(self) -> None:
+        c, other = self.client(), self.client()
+        for i in (1, 2, 3):
+            c.append("INBOX", simple(f"draft {i}"))
+        c.command("CREATE Done")
+        c.command("SELECT INBOX")
+        other.command("SELECT INBOX")
+        untagged, status = self.put(c, "REPLACE 2 INBOX (\\Draft)", simple("better"))
+        self.assertTrue(status.startswith(b"OK"), status)
+        self.assertRegex(b"\n".join(untagged), rb"(?s)\* OK \[APPENDUID \d+ 4\].*\* 2 EXPUNGE\n\* 3 EXISTS")
+        untagged = other.command("NOOP")[0]
+        self.assertIn(b"* 2 EXPUNGE", untagged)
+        self.assertIn(b"* 3 EXISTS", untagged)
+        self.put(c, "UID REPLACE 4 Done", simple("done"))
+        self.assertEqual(c.search("UID 1:*"), [1, 2])
+        self.assertIn(b"MESSAGES 1", c.command("STATUS Done (MESSAGES)")[0][0])
+        other.command("NOOP")
+        # Gone, or never there, or not hers to change: nothing happens.
+        for client, command, code in ((c, "UID REPLACE 2 INBOX", b"NO"), (c, "REPLACE 3 INBOX", b"BAD"), (c, "REPLACE 1 Nowhere", b"[TRYCREATE]"),
+                                      (c, "REPLACE 1 INBOX (x", b"BAD"), (self.client(), "REPLACE 1 INBOX", b"BAD")):
+            self.assertIn(code, self.put(client, command, simple("no"), expect=None)[1], command)
+        self.assertIn(b"BAD", self.put(c, "REPLACE 1 INBOX@", simple("no"), simple("no"), expect=None)[1])
+        c.command("EXAMINE INBOX")
+        self.assertIn(b"READ-ONLY", self.put(c, "REPLACE 1 INBOX", simple("no"), expect="NO")[1])
+        c.command("SELECT INBOX")
+        message = simple("raced")
+        c.send(b"r REPLACE 1 INBOX {%d+}\r\n" % len(message) + message)
+        other.command("UID STORE 1 +FLAGS (\\Deleted)")
+        other.command("EXPUNGE")
+        c.send(b"\r\n")
+        while not (answer := c.response()).startswith(b"r "):
+            pass
+        self.assertTrue(answer.startswith(b"r NO"), answer)
+        self.assertIn(b"MESSAGES 1 ", other.command("STATUS INBOX (MESSAGES UIDNEXT)")[0][0])
+
+    def test_a_client_s_copy_of_what_was_sent_stays_one_message(self) -> None:
+        c = self.client()
+        letter = simple("sent", more="Message-ID: <4e1b6b2f-2c1a-4b7e-9d5c-0a1b2c3d4e5f@house.test>\r\n")
+        letter = letter.replace(b"ann@elsewhere.test", self.member.address.encode())
+        with contextlib.closing(self.cohue.smtp(self.member)) as smtp:
+            smtp.sendmail(self.member.address, [self.member.address], letter)
+        wait_until(lambda: b"MESSAGES 1" in c.command("STATUS Sent (MESSAGES)")[0][0], 20, "the Sent copy")
+        status = self.put(c, "APPEND Sent (\\Seen)@ (\\Seen $Mine)", simple("other"), letter)[1]
+        self.assertRegex(status, rb"^OK \[APPENDUID \d+ 2,1\]")
+        c.append("Drafts", letter)
+        c.command("SELECT Drafts")
+        untagged, _ = self.put(c, "REPLACE 1 Sent (\\Seen)", letter)
+        self.assertIn(b"* 1 EXPUNGE", untagged)
+        self.assertRegex(b"\n".join(untagged), rb"APPENDUID \d+ 1\]")
+        self.assertIn(b"MESSAGES 2", c.command("STATUS Sent (MESSAGES)")[0][0])
+
+
+class Disconnects(unittest.TestCase):
+    def test_a_disconnect_anywhere_leaves_nothing(self) -> None:
+        whole = b"x APPEND INBOX (\\Seen) {6+}\r\nA: b\r\n ~{8}\r\nC: d\r\n\r\n\r\n"
+        with Cohue() as cohue:
+            member = cohue.add_member("member")
+            with Client(cohue, member) as c:
+                c.command("SELECT INBOX")
+                for cut in range(len(whole)):
+                    with Client(cohue, member) as d:
+                        d.send(whole[:cut])
+                c.command("NOOP")
+                self.assertEqual(c.search("ALL"), [])
+                with Client(cohue, member) as d:
+                    d.send(whole)
+                    self.assertIn(b"+ ", d.read_line())
+                    self.assertIn(b"x OK [APPENDUID", d.response())
+                self.assertIn(b"UIDNEXT 3", c.command("STATUS INBOX (UIDNEXT)")[0][0])
+            cohue.stop()
+            checked = cohue.cli("check").stdout
+            # Those of the two messages that did come whole, and no other.
+            self.assertRegex(checked, r"\nblobs +2\n")
+            self.assertRegex(checked, r"\nblobs not yet claimed +0\n")
+            self.assertIn("no damage found", checked)
