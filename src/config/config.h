@@ -29,6 +29,7 @@ enum {
 enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };
 enum config_date { CONFIG_DATE_RELEASE = 0, CONFIG_DATE_DAY = 1, CONFIG_DATE_KEEP = 2 };
 enum config_outbound { CONFIG_OUTBOUND_REQUIRE = 0, CONFIG_OUTBOUND_PREFER = 1 };
+enum config_yes { CONFIG_NO = 0, CONFIG_YES = 1 };
 enum config_pad { CONFIG_PAD_LADDER = 0, CONFIG_PAD_NONE = 1 };
 enum config_tls_minimum { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
 
@@ -69,6 +70,7 @@ struct config {
 	struct config_upstream resolver_forward_tls[CONFIG_ADDRESS_MAX]; /* the same, over TLS */
 	size_t resolver_forward_tls_count;
 
+	enum config_yes status_exact;
 	enum config_pad pad;
 	enum config_tls_minimum tls_member_minimum;
 	enum config_outbound tls_outbound;

@@ -11,6 +11,7 @@ static const struct config_choice inbound_clear[] = {
 static const struct config_choice date[] = {
     {"release", CONFIG_DATE_RELEASE}, {"day", CONFIG_DATE_DAY}, {"keep", CONFIG_DATE_KEEP}, {NULL, 0}};
 
+static const struct config_choice yes_or_no[] = {{"no", CONFIG_NO}, {"yes", CONFIG_YES}, {NULL, 0}};
 static const struct config_choice padding[] = {
     {"ladder", CONFIG_PAD_LADDER}, {"none", CONFIG_PAD_NONE}, {NULL, 0}};
 
@@ -149,6 +150,16 @@ const struct config_key config_keys[] = {
      .help =
 	 "The Date that recipients see, always in UTC: release (when it left first), day (the day of that, "
 	 "without the hour), or keep (when it was written, unless that is three days off or more)."},
+
+    {.name = "status.exact",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(status_exact),
+     .choices = yes_or_no,
+     .standard = "no",
+     .group = "What cohue status tells",
+     .help = "Of mail: sums of whole hours, as the next power of ten (no). yes tells each number as it is at "
+	     "this "
+	     "moment and is for tests."},
 
     {.name = "pad",
      .type = CONFIG_TYPE_CHOICE,

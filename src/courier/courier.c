@@ -147,16 +147,17 @@ static enum err
 status(struct role_host *h, struct buf *out)
 {
 	const struct courier *c = h->state;
-	return buf_printf(out,
-			  "connections_open %zu\nat_hand %zu\ndelivered %llu\ndeferred %llu\nfailed %llu\n"
-			  "reports %llu\nno_encryption %llu\ndelivered_unpadded %llu\ndelivered_clear %llu\n"
-			  "class_exceeded %llu\nsent_mib %llu\npadding_mib %llu\n",
-			  pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
-			  (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
-			  (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption,
-			  (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
-			  (unsigned long long)c->seen_larger, (unsigned long long)(c->sent_payload >> 20),
-			  (unsigned long long)(c->sent_padding >> 20));
+	return buf_printf(
+	    out,
+	    "=connections_open %zu\n=at_hand %zu\n+delivered %llu\n+deferred %llu\n+failed %llu\n"
+	    "+reports %llu\n+no_encryption %llu\n+delivered_unpadded %llu\n+delivered_clear %llu\n"
+	    "+class_exceeded %llu\n+sent_mib %llu\n+padding_mib %llu\n",
+	    pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
+	    (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
+	    (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption,
+	    (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
+	    (unsigned long long)c->seen_larger, (unsigned long long)(c->sent_payload >> 20),
+	    (unsigned long long)(c->sent_padding >> 20));
 }
 
 static void

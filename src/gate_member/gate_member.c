@@ -131,9 +131,9 @@ status(struct role_host *h, struct buf *out)
 	const struct member_gate *g = h->state;
 	return buf_printf(
 	    out,
-	    "connections_open %zu\nlogged_in %zu\nconnections %llu\nlogins %llu\n"
-	    "logins_refused %llu\nlogins_deferred %llu\nlogins_unpadded %llu\ncrowded_out %llu\n"
-	    "sent_mib %llu\npadding_mib %llu\n",
+	    "=connections_open %zu\n=logged_in %zu\n+connections %llu\n+logins %llu\n"
+	    "+logins_refused %llu\n+logins_deferred %llu\n+logins_unpadded %llu\n+crowded_out %llu\n"
+	    "+sent_mib %llu\n+padding_mib %llu\n",
 	    g->connections, g->piped, (unsigned long long)g->seen_connections,
 	    (unsigned long long)g->seen_logins, (unsigned long long)g->seen_refused,
 	    (unsigned long long)g->seen_deferred, (unsigned long long)g->seen_unpadded,

@@ -92,8 +92,8 @@ status(struct role_host *h, struct buf *out)
 	/* Sums since the start: what goes to volunteers is coarse, and names nobody. */
 	return buf_printf(
 	    out,
-	    "connections_open %zu\nconnections %llu\nmessages %llu\nrefused %llu\ndeferred %llu\n"
-	    "encrypted %llu\nin_clear %llu\n",
+	    "=connections_open %zu\n+connections %llu\n+messages %llu\n+refused %llu\n+deferred %llu\n"
+	    "+encrypted %llu\n+in_clear %llu\n",
 	    mx->connections, (unsigned long long)mx->seen_connections, (unsigned long long)mx->seen_messages,
 	    (unsigned long long)mx->seen_refused, (unsigned long long)mx->seen_deferred,
 	    (unsigned long long)mx->seen_encrypted, (unsigned long long)mx->seen_clear);

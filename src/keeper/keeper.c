@@ -420,7 +420,7 @@ status(struct role_host *h, struct buf *out)
 	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
 		spool += k->spool[i].secret != NULL ? 1 : 0;
 	}
-	return buf_printf(out, "requests %llu\nspool_keys %zu\n", (unsigned long long)k->requests, spool);
+	return buf_printf(out, "+requests %llu\nspool_keys %zu\n", (unsigned long long)k->requests, spool);
 }
 
 const struct role_def keeper_role = {

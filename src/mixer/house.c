@@ -221,13 +221,3 @@ sums_day(const struct sums *s, uint64_t *ret_released, uint64_t *ret_voids)
 		*ret_voids += now.voids[i];
 	}
 }
-
-uint64_t
-sums_coarse(uint64_t n)
-{
-	uint64_t step = 10;
-	while (step < n) {
-		step *= 10;
-	}
-	return n == 0 ? 0 : step;
-}

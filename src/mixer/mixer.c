@@ -13,6 +13,7 @@
 
 #include "mixer/room.h"
 #include "process/log.h"
+#include "process/status.h"
 
 enum { START_LIMIT_MS = 30 * 1000, UPKEEP_MS = 60 * 1000, RETRY_MS = 500 };
 
@@ -237,7 +238,7 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	}
 }
 
-/* What may be told of a law: nothing that gives away one message, or when it left. */
+/* Of the last day as the next power of ten, what waits as it was when an hour ended (process/status.h). */
 static enum err
 status_of_law(struct buf *out, const char *side, enum law_kind kind, const struct law *law,
 	      const struct sums *sums)
@@ -248,13 +249,9 @@ status_of_law(struct buf *out, const char *side, enum law_kind kind, const struc
 	enum err e = buf_printf(
 	    out, "%s_law %s\n%s_alone %d\n%s_last_day_at_most %llu\n%s_void_last_day_at_most %llu\n", side,
 	    law_kind_name(kind), side, law_is_alone(law) ? 1 : 0, side,
-	    (unsigned long long)sums_coarse(released), side, (unsigned long long)sums_coarse(voids));
+	    (unsigned long long)status_coarse(released), side, (unsigned long long)status_coarse(voids));
 	for (unsigned i = 0; i < LAW_CLASSES && e == ERR_OK; i++) {
-		size_t waiting = law_waiting_in(law, i);
-		if (waiting > 0) {
-			e = buf_printf(out, "%s_class_%u_at_most %llu\n", side, i,
-				       (unsigned long long)sums_coarse(waiting));
-		}
+		e = buf_printf(out, "~%s_class_%u %zu\n", side, i, law_waiting_in(law, i));
 	}
 	return e;
 }
@@ -266,6 +263,24 @@ promise(const struct mixer *m)
 	return m->host->config.leave.kind != LAW_CROWD ? "none" : law_is_alone(m->leave) ? "void" : "holds";
 }
 
+/* Hours that the oldest letter has waited, begun ones too; 0: none waits. What stays for days has a server that does not answer. */
+static uint64_t
+oldest_hours(const struct mixer *m, enum spool_stage stage)
+{
+	msec now = room_now(m).age;
+	msec oldest = now;
+	bool any = false;
+	for (size_t i = 0; i < m->units.size; i++) {
+		for (const struct unit *u = m->units.buckets[i]; u != NULL; u = u->next) {
+			if (u->state.stage == stage) {
+				oldest = u->state.entered < oldest ? u->state.entered : oldest;
+				any = true;
+			}
+		}
+	}
+	return any ? (uint64_t)((now - oldest) / MSEC_HOUR) + 1 : 0;
+}
+
 static enum err
 status(struct role_host *h, struct buf *out)
 {
@@ -274,7 +289,8 @@ status(struct role_host *h, struct buf *out)
 	for (const struct work *w = m->works; w != NULL; w = w->next) {
 		works++;
 	}
-	enum err e = status_of_law(out, "leave", h->config.leave.kind, m->leave, &m->left_sums);
+	enum err e = buf_printf(out, "loaded %d\n", m->loaded ? 1 : 0);
+	e = e == ERR_OK ? status_of_law(out, "leave", h->config.leave.kind, m->leave, &m->left_sums) : e;
 	e = e == ERR_OK ? status_of_law(out, "arrive", h->config.arrive.kind, m->arrive, &m->arrived_sums)
 			: e;
 	e = e == ERR_OK ? buf_printf(out, "leave_promise %s\n", promise(m)) : e;
@@ -282,11 +298,12 @@ status(struct role_host *h, struct buf *out)
 	return e != ERR_OK
 		   ? e
 		   : buf_printf(out,
-				"loaded %d\nwaiting_to_leave %zu\nwaiting_to_arrive "
-				"%zu\nbeing_delivered %zu\n"
-				"taken %llu\nreleased %llu\narrived %llu\nfailures %llu\n",
-				m->loaded ? 1 : 0, law_waiting(m->leave), law_waiting(m->arrive), works,
-				(unsigned long long)m->seen_put, (unsigned long long)m->seen_released,
+				"=waiting_to_leave %zu\n=oldest_to_leave_hours %llu\n"
+				"=waiting_to_arrive %zu\n=oldest_to_arrive_hours %llu\n=being_delivered %zu\n"
+				"+taken %llu\n+released %llu\n+arrived %llu\n!failures %llu\n",
+				law_waiting(m->leave), (unsigned long long)oldest_hours(m, SPOOL_LEAVING),
+				law_waiting(m->arrive), (unsigned long long)oldest_hours(m, SPOOL_ARRIVING),
+				works, (unsigned long long)m->seen_put, (unsigned long long)m->seen_released,
 				(unsigned long long)m->seen_arrived, (unsigned long long)m->seen_failures);
 }
 

@@ -259,8 +259,6 @@ bool house_counts(const struct mixer *m, uint32_t since_day);
 void sums_add(struct sums *s, uint64_t released, uint64_t voids);
 /* The last `SUMS_HOURS` whole hours. */
 void sums_day(const struct sums *s, uint64_t *ret_released, uint64_t *ret_voids);
-/* A number as it may be told: 0, or the next of 10, 100, 1000 … that it does not pass. */
-uint64_t sums_coarse(uint64_t n);
 
 /* outgoing.c: the courier's side. */
 void outgoing_add(struct mixer *m, struct unit *u, uint32_t part, uint64_t batch);

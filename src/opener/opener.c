@@ -180,8 +180,8 @@ status(struct role_host *h, struct buf *out)
 {
 	const struct opener *o = h->state;
 	return buf_printf(out,
-			  "logins %llu\nlogins_refused %llu\nlogins_deferred %llu\nlogins_under_way %zu\n"
-			  "passwords_waiting %zu\npasswords_stretched %llu\ncommands %llu\n",
+			  "+logins %llu\n+logins_refused %llu\n+logins_deferred %llu\n=logins_under_way %zu\n"
+			  "=passwords_waiting %zu\n+passwords_stretched %llu\n+commands %llu\n",
 			  (unsigned long long)o->seen_logins, (unsigned long long)o->seen_refused,
 			  (unsigned long long)o->seen_deferred, o->logins,
 			  o->work == NULL ? 0 : work_count(o->work),

@@ -12,6 +12,7 @@
 #include "base/wire.h"
 #include "loop/task.h"
 #include "process/log.h"
+#include "process/status.h"
 
 enum { CONTROL_FD = 3, PEER_WAIT_STEP = 20, EARLY_MAX = 64 << 20 };
 
@@ -34,6 +35,8 @@ struct frame {
 	uint32_t lives[ROLE__COUNT][ROLE_PEERS_MAX]; /* of the present channels */
 	bool gone;
 	int status;
+	struct status_record figures;
+	struct timer hour;
 };
 
 static const struct channel_events peer_events;
@@ -293,6 +296,30 @@ set_up(struct frame *f, struct bytes payload)
 	return channel_notice_empty(h->supervisor, MSG_SANDBOXED);
 }
 
+/* Figures of this moment, with their marks. */
+static enum err
+read_figures(struct frame *f, struct buf *out)
+{
+	struct role_host *h = &f->host;
+	enum err e = buf_printf(out, "=keys_locked_bytes %zu\n", secret_pool_used());
+	return e == ERR_OK && h->def->status != NULL ? h->def->status(h, out) : e;
+}
+
+/* By the clock on the wall, as every other role does: the figures of one moment belong together. */
+static void
+on_hour(struct timer *t)
+{
+	struct frame *f = t->arg;
+	struct buf lines = BUF_INIT(IPC_SMALL - 64);
+	if (read_figures(f, &lines) == ERR_OK) {
+		status_hour_ends(&f->figures, buf_bytes(&lines));
+	}
+	buf_clear(&lines);
+	if (timer_start_after(f->host.loop, t, MSEC_HOUR - clock_wall() % MSEC_HOUR) != ERR_OK) {
+		fail(f);
+	}
+}
+
 static void
 start_task(void *arg)
 {
@@ -301,6 +328,7 @@ start_task(void *arg)
 	enum err e = h->def->start == NULL ? ERR_OK : h->def->start(h);
 	if (e == ERR_OK) {
 		hear_early(f);
+		on_hour(&f->hour);
 		e = channel_notice_empty(h->supervisor, MSG_READY);
 	}
 	if (e != ERR_OK && !f->gone) {
@@ -316,14 +344,15 @@ static void
 answer_status(struct frame *f, uint32_t id)
 {
 	struct role_host *h = &f->host;
+	struct buf lines = BUF_INIT(IPC_SMALL - 64);
 	struct buf text = BUF_INIT(IPC_SMALL - 64);
-	enum err e = buf_printf(&text, "keys_locked_bytes %zu\n", secret_pool_used());
-	if (e == ERR_OK && h->def->status != NULL) {
-		e = h->def->status(h, &text);
-	}
+	enum err e = read_figures(f, &lines);
+	bool exact = h->config.status_exact == CONFIG_YES;
+	e = e == ERR_OK ? status_tell(&f->figures, buf_bytes(&lines), exact, &text) : e;
 	struct msg_status_reply m = {.text = buf_bytes(&text)};
 	e = e == ERR_OK ? channel_reply(h->supervisor, STATUS, status_reply, id, &m)
 			: channel_answer(h->supervisor, MSG_STATUS, id, e);
+	buf_clear(&lines);
 	buf_clear(&text);
 	if (e != ERR_OK) {
 		fail(f);
@@ -415,6 +444,7 @@ role_main(const struct role_def *def)
 	}
 	f->host.def = def;
 	f->early_end = &f->early;
+	timer_init(&f->hour, on_hour, f);
 	if (loop_create(&f->host.loop) != ERR_OK ||
 	    channel_create(f->host.loop, CONTROL_FD, def->id, ROLE_SUPERVISOR, 0, &events, f,
 			   &f->host.supervisor) != ERR_OK) {

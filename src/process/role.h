@@ -36,7 +36,7 @@ struct role_def {
 	void (*message)(struct role_host *h, struct channel *ch, const struct channel_message *m);
 	/* A listening socket (owned from now on); port before the offset. May be NULL. */
 	void (*listen)(struct role_host *h, uint16_t port, int fd);
-	/* Lines "name value" for `cohue status`: counters and sums, nothing of a member. May be NULL. */
+	/* Lines "name value" for `cohue status`, marked as process/status.h says; nothing of a member. May be NULL. */
 	enum err (*status)(struct role_host *h, struct buf *out);
 	/* Asked to stop: finish what is at hand; call role_stopped() when done (NULL: at once). */
 	void (*stop)(struct role_host *h);

@@ -395,9 +395,9 @@ static enum err
 status(struct role_host *h, struct buf *out)
 {
 	const struct resolver *r = h->state;
-	return buf_printf(out, "outstanding %zu\nquestions %llu\nfailures %llu\nbogus %llu\n", r->outstanding,
-			  (unsigned long long)r->seen_questions, (unsigned long long)r->seen_failures,
-			  (unsigned long long)r->seen_bogus);
+	return buf_printf(out, "=outstanding %zu\n+questions %llu\n+failures %llu\n+bogus %llu\n",
+			  r->outstanding, (unsigned long long)r->seen_questions,
+			  (unsigned long long)r->seen_failures, (unsigned long long)r->seen_bogus);
 }
 
 const struct role_def resolver_role = {

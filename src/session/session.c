@@ -371,8 +371,8 @@ status(struct role_host *h, struct buf *out)
 {
 	const struct worker *w = h->state;
 	return buf_printf(out,
-			  "connections_open %zu\nmembers_online %zu\nconnections %llu\ncommands %llu\n"
-			  "beats %llu\nfiled %llu\ndamaged %llu\ntasks %zu\n",
+			  "=connections_open %zu\n=members_online %zu\n+connections %llu\n+commands %llu\n"
+			  "+beats %llu\n+filed %llu\n!damaged %llu\n=tasks %zu\n",
 			  w->conn_count, w->member_count, (unsigned long long)w->seen_connections,
 			  (unsigned long long)w->seen_commands, (unsigned long long)w->seen_beats,
 			  (unsigned long long)w->seen_filed, (unsigned long long)w->seen_damaged,

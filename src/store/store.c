@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/wire.h"
@@ -437,9 +438,16 @@ static enum err
 status(struct role_host *h, struct buf *out)
 {
 	struct store *s = h->state;
-	return buf_printf(out, "requests %llu\ncommits %llu\nwrite_failures %llu\npending_blobs %zu\n",
-			  (unsigned long long)s->requests, (unsigned long long)s->commits,
-			  (unsigned long long)s->failures, s->pending.count);
+	struct statvfs disk;
+	enum err e =
+	    buf_printf(out, "+requests %llu\n+commits %llu\n!write_failures %llu\n=pending_blobs %zu\n",
+		       (unsigned long long)s->requests, (unsigned long long)s->commits,
+		       (unsigned long long)s->failures, s->pending.count);
+	if (e == ERR_OK && statvfs(h->home, &disk) == 0 && disk.f_blocks > 0) {
+		e = buf_printf(out, "disk_free_percent %llu\n",
+			       (unsigned long long)(disk.f_bavail * 100 / disk.f_blocks));
+	}
+	return e;
 }
 
 static void

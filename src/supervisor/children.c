@@ -206,6 +206,11 @@ on_ready(struct child *c)
 		log_event(LOG_LEVEL_WARNING, "the waiting room is off (law none): messages can be linked. "
 					     "This is for benchmarks only");
 	}
+	if (h->config.status_exact == CONFIG_YES) {
+		log_event(LOG_LEVEL_WARNING,
+			  "status tells exact figures (status.exact yes): who asks for it sees when "
+			  "somebody writes. This is for tests only");
+	}
 	if (h->config.pad == CONFIG_PAD_NONE) {
 		log_event(LOG_LEVEL_WARNING, "padding is off (pad none): the sizes of messages show. "
 					     "This is for benchmarks only");

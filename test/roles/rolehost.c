@@ -45,6 +45,7 @@ rolehost_init(struct rolehost *h, const char *binary, const char *home)
 	(void)snprintf(h->config.domain, sizeof(h->config.domain), "house.example");
 	(void)snprintf(h->config.hostname, sizeof(h->config.hostname), "mx.house.example");
 	h->config.session_workers = 1; /* a test's session is every member's */
+	h->config.status_exact = CONFIG_YES;
 	h->config.leave.kind = LAW_NONE;
 	h->config.arrive.kind = LAW_NONE;
 	assert_int_equal(loop_create(&h->loop), ERR_OK);

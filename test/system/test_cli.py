@@ -6,14 +6,17 @@ import os
 import pathlib
 import re
 import shutil
+import smtplib
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from harness import Cohue
 from harness.cohue import ROOT, cohue_binary
+from harness.wait import wait_until
 
 sys.path.insert(0, str(ROOT / "test" / "reader"))
 import reader  # noqa: E402  (the independent reader of the formats)
@@ -224,6 +227,31 @@ class Members(unittest.TestCase):
         self.assertEqual(roles, {"keeper", "store", "resolver", "mixer", "courier", "opener", "session", "gate-member",
                                  "gate-mx"})
         self.assertNotIn("alice", said)
+
+    def test_status_shows_no_letter_that_comes_or_waits(self) -> None:
+        with Cohue(settings={"status.exact": "no", "leave.law": "exponential", "leave.mean": "1d"}) as house:
+            alice = house.add_member("alice")
+
+            def told() -> list[dict]:
+                rows = house.cli_json("status")
+                for row in rows:
+                    row.pop("disk_free_percent", None)
+                return rows
+            before = told()
+            for message in ("leaves", "waits"):
+                with house.smtp(alice) as client:
+                    client.sendmail(alice.address, ["bob@elsewhere.example"], f"From: {alice.address}\r\nSubject: {message}\r\n\r\nx\r\n")
+            with smtplib.SMTP("127.0.0.1", house.port(25), timeout=20) as client:
+                client.sendmail("bob@elsewhere.example", [alice.address], "From: bob@elsewhere.example\r\nSubject: comes\r\n\r\nx\r\n")
+            client = house.imap(alice)
+            wait_until(lambda: client.select()[1] != [b"0"], 20, "arrival")
+            client.logout()
+            after = told()
+            self.assertEqual([r["state"] for r in after], ["ready"] * len(after))
+            self.assertIn("failures_at_most", next(r for r in after if r["role"] == "mixer"))
+            # Unless an hour has just ended, which brings lines.
+            if time.time() % 3600 > 60:
+                self.assertEqual(before, after)
 
     def test_the_log_names_no_member(self) -> None:
         self.assertNotIn("alice", self.c.log())

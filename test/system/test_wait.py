@@ -184,7 +184,7 @@ class Arriving(unittest.TestCase):
         time.sleep(T)
         self.assertEqual(client.select()[1], [b"2"])
         client.logout()
-        self.assertEqual(figures(house)["arrive_class_0_at_most"], "10")
+        self.assertEqual(figures(house)["arrive_class_0"], "1")
 
     def test_a_disk_that_is_full_at_the_tick_only_delays_it(self) -> None:
         require_root()
