@@ -530,6 +530,8 @@ apply_operation(const struct applying *a, const struct operation *op)
 		return apply_annotate(a, op);
 	case OPERATION_USE:
 		return apply_use(a, op);
+	case OPERATION_RENAME_TREE:
+		return mailbox_rename_tree(a, op->rename_tree.from, mailbox_canonical(op->rename_tree.to));
 	case OPERATION_RESTORED:
 		return apply_restored(a, op);
 	case OPERATION__END:

@@ -2,6 +2,7 @@
 /* Random logs against a model written another way: plain lists, everything recounted, nothing kept sorted. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,7 +21,8 @@ enum {
 	OPS = 6,
 	GRAVES = 8000,
 	LOGS = 40,
-	ENTRIES = 4
+	ENTRIES = 4,
+	NAME_ROOM = 64
 };
 
 static const char *const entries[ENTRIES] = {"/private/comment", "/private/vendor/x/a", "/shared/comment",
@@ -52,7 +54,7 @@ struct m_message {
 
 struct m_box {
 	bool there;
-	char name[16];
+	char name[NAME_ROOM];
 	uint32_t uidvalidity, uidnext, use;
 	uint64_t changed;
 };
@@ -210,10 +212,10 @@ m_create(const char *name, uint32_t validity)
 }
 
 static void
-m_text(struct bytes name, char out[16])
+m_text(struct bytes name, char out[NAME_ROOM])
 {
-	assert_true(name.len < 16);
-	memset(out, 0, 16);
+	assert_true(name.len < NAME_ROOM);
+	memset(out, 0, NAME_ROOM);
 	memcpy(out, name.ptr, name.len);
 }
 
@@ -255,6 +257,45 @@ m_copy(struct m_box *from, struct m_box *to, uint32_t saved, struct uid_set uids
 	}
 }
 
+/* How much of a mailbox's name is below `top`; -1: it is another. */
+static ptrdiff_t
+below_of(const char *name, const char *top)
+{
+	size_t n = strlen(top);
+	return strncmp(name, top, n) == 0 && (name[n] == '\0' || name[n] == '/') ? (ptrdiff_t)strlen(name + n)
+										 : -1;
+}
+
+/* False where one of them cannot have its new name. */
+static bool
+m_rename_tree(const char *from, const char *to)
+{
+	size_t moved = 0;
+	if (strcasecmp(from, "INBOX") == 0 || below_of(to, from) >= 0) {
+		return false;
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint32_t i = 1; i < model.next_box; i++) {
+			struct m_box *b = &model.boxes[i];
+			ptrdiff_t rest = b->there ? below_of(b->name, from) : -1;
+			if (rest < 0) {
+				continue;
+			}
+			char name[2 * NAME_ROOM];
+			int n = snprintf(name, sizeof(name), "%s%s", plain(to), b->name + strlen(from));
+			assert_true(n > 0 && n < NAME_ROOM);
+			moved++;
+			if (pass == 0 && box_named(name) != NULL) {
+				return false;
+			}
+			if (pass == 1) {
+				memcpy(b->name, name, NAME_ROOM);
+			}
+		}
+	}
+	return moved > 0;
+}
+
 static struct m_message
 m_message_of(const struct operation_message *om, uint16_t op)
 {
@@ -270,7 +311,7 @@ m_message_of(const struct operation_message *om, uint16_t op)
 static void
 m_apply(const struct operation *op, uint16_t index)
 {
-	char name[16];
+	char name[NAME_ROOM];
 	struct m_box *b = NULL;
 	struct m_box *c = NULL;
 	switch (op->kind) {
@@ -454,6 +495,15 @@ m_apply(const struct operation *op, uint16_t index)
 		}
 		b->use = op->use.special_use;
 		return;
+	case OPERATION_RENAME_TREE: {
+		char to[NAME_ROOM];
+		m_text(op->rename_tree.from, name);
+		m_text(op->rename_tree.to, to);
+		if (!m_rename_tree(name, to)) {
+			break;
+		}
+		return;
+	}
 	case OPERATION_RESTORED:
 		if (op->restored.epoch <= model.epoch) {
 			break;
@@ -667,6 +717,15 @@ some_operation(struct scratch *s)
 	case OPERATION_USE:
 		op.use.mailbox = some_box();
 		op.use.special_use = below(8);
+		break;
+	case OPERATION_RENAME_TREE:
+		op.rename_tree.from = name;
+		op.rename_tree.to = bytes_str(pool[below(NAMES)]);
+		for (uint32_t i = 1; i < model.next_box; i++) {
+			if (strlen(model.boxes[i].name) > NAME_ROOM / 2) {
+				op.rename_tree.from = BYTES_LIT("nothing");
+			}
+		}
 		break;
 	case OPERATION_RESTORED:
 		op.restored.epoch = 1 + model.epoch - (model.epoch > 0 ? below(2) : 0);

@@ -178,6 +178,8 @@ operation_valid(const struct operation *op)
 		       (op->annotate.on || op->annotate.value.len == 0);
 	case OPERATION_USE:
 		return (op->use.special_use & ~(uint32_t)OPERATION_USE_MASK) == 0;
+	case OPERATION_RENAME_TREE:
+		return operation_name_valid(op->rename_tree.from) && operation_name_valid(op->rename_tree.to);
 	case OPERATION_RESTORED:
 		return op->restored.epoch != 0 && op->restored.uidvalidity != 0;
 	case OPERATION_OPEN:
@@ -328,6 +330,10 @@ put_body(struct wire_writer *w, const struct operation *op)
 	case OPERATION_USE:
 		wire_put_u32(w, op->use.mailbox);
 		wire_put_u32(w, op->use.special_use);
+		break;
+	case OPERATION_RENAME_TREE:
+		wire_put_bytes(w, op->rename_tree.from);
+		wire_put_bytes(w, op->rename_tree.to);
 		break;
 	case OPERATION_RESTORED:
 		wire_put_u32(w, op->restored.epoch);

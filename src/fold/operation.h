@@ -62,6 +62,7 @@ enum operation_kind {
 	OPERATION_ANNOTATE = 19, /* version 4: metadata of a mailbox, or of the account (RFC 5464) */
 	OPERATION_USE = 20,      /* version 4: what a mailbox is for, after it was created */
 	OPERATION_RESTORED = 21, /* version 4: an older copy of the log was put back: no UIDVALIDITY stays */
+	OPERATION_RENAME_TREE = 22, /* version 4: a name and all below it: together, or not at all */
 	OPERATION__END
 };
 
@@ -206,6 +207,10 @@ struct operation {
 			uint32_t mailbox;
 			uint32_t special_use; /* within OPERATION_USE_MASK; the other bits stay */
 		} use;
+		struct {
+			struct bytes from; /* need not be a mailbox itself; not INBOX */
+			struct bytes to;   /* not below it */
+		} rename_tree;
 		struct {
 			uint32_t epoch; /* above that of the one before, not 0 */
 			uint32_t

@@ -195,6 +195,10 @@ get_body(struct decoder *d, struct operation *op)
 		op->use.mailbox = wire_get_u32(r);
 		op->use.special_use = wire_get_u32(r);
 		break;
+	case OPERATION_RENAME_TREE:
+		op->rename_tree.from = wire_get_bytes(r, OPERATION_NAME_MAX);
+		op->rename_tree.to = wire_get_bytes(r, OPERATION_NAME_MAX);
+		break;
 	case OPERATION_RESTORED:
 		op->restored.epoch = wire_get_u32(r);
 		op->restored.uidvalidity = wire_get_u32(r);

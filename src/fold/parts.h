@@ -251,6 +251,8 @@ COHUE_MUST_USE enum err mailbox_insert(struct fold *f, uint32_t id, struct bytes
 void mailbox_remove(struct fold *f, struct mailbox *m);
 COHUE_MUST_USE enum err mailbox_rename(struct fold *f, struct mailbox *m, struct bytes name);
 void mailbox_free(struct mailbox *m);
+/* `from` and all below it, or none (counted as ignored): rename.c. ERR_MEMORY. */
+COHUE_MUST_USE enum err mailbox_rename_tree(const struct applying *a, struct bytes from, struct bytes to);
 
 /* Messages (message.c) */
 COHUE_MUST_USE enum err message_reserve(struct mailbox *m, size_t extra);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "protocol/imap_mailbox_name.h"
 #include "session/imap.h"
 
 /* ---- creating and the like ---- */
@@ -140,22 +141,20 @@ is_below(struct bytes name, struct bytes parent)
 	       bytes_equal(bytes_slice(name, 0, parent.len), parent);
 }
 
+/* ERR_EXISTS, or ERR_LIMIT, where this one cannot go with the others. */
 static enum err
-add_rename(struct member *m, struct member_change *c, const struct fold_mailbox *box, const struct naming *n)
+may_rename(const struct member *m, struct bytes present, const struct naming *n)
 {
 	struct buf name = BUF_INIT(OPERATION_NAME_MAX);
 	enum err e = buf_append(&name, n->name);
 	if (e == ERR_OK) {
-		e = buf_append(&name, bytes_from(box->name, n->old.len));
+		e = buf_append(&name, bytes_from(present, n->old.len));
 	}
-	if (e == ERR_OK && (fold_mailbox_by_name(m->fold, buf_bytes(&name)) != NULL)) {
+	if (e == ERR_OK && !imap_mailbox_name_valid(buf_bytes(&name))) {
+		e = ERR_LIMIT; /* too long, or too deep */
+	}
+	if (e == ERR_OK && fold_mailbox_by_name(m->fold, buf_bytes(&name)) != NULL) {
 		e = ERR_EXISTS;
-	}
-	if (e == ERR_OK) {
-		struct operation op = {.kind = OPERATION_MAILBOX_RENAME,
-				       .rename = {.mailbox = box->id, .name = buf_bytes(&name)}};
-		e = operations_add(c->record, &op);
-		e = e == ERR_FORMAT ? ERR_LIMIT : e;
 	}
 	buf_wipe(&name);
 	return e;
@@ -178,15 +177,20 @@ build_rename(void *arg, struct member *m, struct member_change *c)
 		return operations_add(c->record, &op);
 	}
 	/* A name that is only the parent of others (\Noselect): they move, and it with them (RFC 3501 section 6.3.5). */
-	enum err e = box != NULL ? add_rename(m, c, box, n) : ERR_OK;
+	enum err e = ERR_OK;
 	for (size_t i = 0; i < fold_mailbox_count(m->fold) && e == ERR_OK; i++) {
 		const struct fold_mailbox *child = fold_mailbox_at(m->fold, i);
 		if (is_below(child->name, n->old)) {
 			found = true;
-			e = add_rename(m, c, child, n);
+			e = may_rename(m, child->name, n);
 		}
 	}
-	return found ? e : ERR_NOT_FOUND;
+	if (e != ERR_OK || !found) {
+		return e != ERR_OK ? e : ERR_NOT_FOUND;
+	}
+	/* Of however many: one operation, so that they move together. */
+	struct operation op = {.kind = OPERATION_RENAME_TREE, .rename_tree = {.from = n->old, .to = n->name}};
+	return operations_add(c->record, &op);
 }
 
 void
