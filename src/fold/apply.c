@@ -23,6 +23,29 @@ change_begin(const struct applying *a, enum fold_change_kind kind, uint32_t mail
 }
 
 enum err
+change_named(const struct applying *a, enum fold_change_kind kind, uint32_t mailbox, struct bytes name)
+{
+	struct fold *f = a->f;
+	size_t at = f->change_names.len;
+	if (f->watcher == NULL) {
+		return ERR_OK;
+	}
+	enum err e = buf_append(&f->change_names, name);
+	if (e == ERR_LIMIT) {
+		name = BYTES_EMPTY; /* told without: watching never hinders folding */
+		e = ERR_OK;
+	}
+	if (e == ERR_OK) {
+		e = change_begin(a, kind, mailbox);
+	}
+	if (e == ERR_OK) {
+		f->changes[f->change_count - 1].name_at = at;
+		f->changes[f->change_count - 1].name_len = name.len;
+	}
+	return e;
+}
+
+enum err
 change_uid(const struct applying *a, uint32_t uid)
 {
 	struct fold *f = a->f;
@@ -137,14 +160,14 @@ subscribe(const struct applying *a, struct bytes given, bool on, bool *ret_appli
 	}
 	if (!on) {
 		names_remove(l, index);
-		return change_begin(a, FOLD_CHANGE_SUBSCRIPTION, 0);
+		return change_named(a, FOLD_CHANGE_SUBSCRIPTION, 0, name);
 	}
 	if (l->count == FOLD_SUBSCRIPTIONS_MAX) {
 		*ret_applied = false;
 		return ERR_OK;
 	}
 	enum err e = names_insert(l, index, name);
-	return e == ERR_OK ? change_begin(a, FOLD_CHANGE_SUBSCRIPTION, 0) : e;
+	return e == ERR_OK ? change_named(a, FOLD_CHANGE_SUBSCRIPTION, 0, name) : e;
 }
 
 /* *ret is NULL where the mailbox cannot be made. */
@@ -210,7 +233,7 @@ apply_delete(const struct applying *a, const struct operation *op)
 			return e;
 		}
 	}
-	enum err e = change_begin(a, FOLD_CHANGE_MAILBOX_DELETED, m->seen.id);
+	enum err e = change_named(a, FOLD_CHANGE_MAILBOX_DELETED, m->seen.id, m->seen.name);
 	annotation_drop(a->f, m->seen.id);
 	mailbox_remove(a->f, m);
 	if (e == ERR_OK && a->f->released_count > released) {
@@ -228,8 +251,8 @@ apply_rename(const struct applying *a, const struct operation *op)
 	if (m == NULL || mailbox_is_inbox(m->seen.name) || mailbox_name_index(a->f, name, &index)) {
 		return ignored(a);
 	}
-	enum err e = mailbox_rename(a->f, m, name);
-	return e == ERR_OK ? change_begin(a, FOLD_CHANGE_MAILBOX_RENAMED, m->seen.id) : e;
+	enum err e = change_named(a, FOLD_CHANGE_MAILBOX_RENAMED, m->seen.id, m->seen.name);
+	return e == ERR_OK ? mailbox_rename(a->f, m, name) : e;
 }
 
 static enum err
@@ -429,7 +452,7 @@ apply_annotate(const struct applying *a, const struct operation *op)
 	if (e != ERR_OK || !applied) {
 		return e == ERR_OK ? ignored(a) : e;
 	}
-	return change_begin(a, FOLD_CHANGE_ANNOTATION, mailbox);
+	return change_named(a, FOLD_CHANGE_ANNOTATION, mailbox, op->annotate.entry);
 }
 
 static enum err

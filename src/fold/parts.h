@@ -163,6 +163,8 @@ struct change {
 	uint32_t mailbox;
 	size_t first_range;
 	size_t range_count;
+	size_t name_at; /* in the fold's change_names */
+	size_t name_len;
 };
 
 struct fold {
@@ -221,6 +223,7 @@ struct fold {
 	struct change *changes;
 	size_t change_count;
 	size_t change_cap;
+	struct buf change_names;
 	struct uid_range *ranges;
 	size_t range_count;
 	size_t range_cap;
@@ -235,6 +238,9 @@ struct applying {
 
 /* Changes: opened, then filled with UIDs in ascending order. Nothing without a watcher. ERR_MEMORY. */
 COHUE_MUST_USE enum err change_begin(const struct applying *a, enum fold_change_kind kind, uint32_t mailbox);
+/* One with a name. */
+COHUE_MUST_USE enum err change_named(const struct applying *a, enum fold_change_kind kind, uint32_t mailbox,
+				     struct bytes name);
 COHUE_MUST_USE enum err change_uid(const struct applying *a, uint32_t uid);
 /* Drops the last change if it has no UID. */
 void change_end(const struct applying *a);

@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "fold/parts.h"
 
-enum { DECODE_ARENA_MAX = 16 << 20, KEPT_CHANGES = 64 };
+enum { DECODE_ARENA_MAX = 16 << 20, KEPT_CHANGES = 64, CHANGE_NAMES_MAX = 32 << 20 };
 
 enum err
 fold_create(struct fold **ret)
@@ -17,6 +17,7 @@ fold_create(struct fold **ret)
 		return ERR_MEMORY;
 	}
 	f->next_mailbox = 1;
+	buf_init(&f->change_names, CHANGE_NAMES_MAX);
 	*ret = f;
 	return ERR_OK;
 }
@@ -49,6 +50,7 @@ fold_destroy(struct fold **fp)
 	free(f->released);
 	free(f->changes);
 	free(f->ranges);
+	buf_wipe(&f->change_names);
 	explicit_bzero(f, sizeof(*f));
 	free(f);
 	*fp = NULL;
@@ -72,12 +74,18 @@ tell(struct fold *f)
 				uids.ranges = f->ranges + c->first_range;
 			}
 			const struct fold_change out = {
-			    .kind = c->kind, .op = c->op, .mailbox = c->mailbox, .n = f->n, .uids = uids};
+			    .kind = c->kind,
+			    .op = c->op,
+			    .mailbox = c->mailbox,
+			    .n = f->n,
+			    .uids = uids,
+			    .name = bytes_slice(buf_bytes(&f->change_names), c->name_at, c->name_len)};
 			f->watcher(f->watcher_arg, &out);
 		}
 	}
 	f->change_count = 0;
 	f->range_count = 0;
+	buf_wipe(&f->change_names);
 	if (f->range_cap > KEPT_CHANGES || f->change_cap > KEPT_CHANGES) {
 		/* Much at once is rare: idle holds nothing. */
 		free(f->ranges);

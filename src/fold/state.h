@@ -112,6 +112,8 @@ struct fold_change {
 	uint32_t mailbox;    /* id, 0 where none */
 	uint64_t n;          /* of the record */
 	struct uid_set uids; /* ADDED, FLAGS, EXPUNGED; lent until the callback returns */
+	/* DELETED, RENAMED: the name that it had; SUBSCRIPTION: whose; ANNOTATION: the entry's. Lent likewise. */
+	struct bytes name;
 };
 
 /*

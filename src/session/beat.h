@@ -5,8 +5,8 @@
 #include "session/worker.h"
 
 /*
- * What a connection in IDLE shows whoever watches its line. Under the crowd law arrivals enter members' logs at the
- * ticks of a public clock. A while after each tick, the same for all and always, every connection in IDLE gets one record of the same
+ * What a connection in IDLE, or with NOTIFY, shows whoever watches its line. Under the crowd law arrivals enter members' logs at the
+ * ticks of a public clock. A while after each tick, the same for all and always, every connection in IDLE, and every one that asked for NOTIFY, gets one record of the same
  * length, with news or without; what the house brings is told by it, and by nothing in between. When it is
  * sent depends on the clock alone, not on what was filed: who is not done filing by then tells of it with the next one.
  */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "protocol/imap_gate.h"
-#include "session/beat.h"
+#include "session/imap_notify.h"
 
 enum { IDLE_LINE_MAX = 1024, BATCH_MAX = CONN_WINDOW };
 
@@ -49,8 +49,7 @@ do_idle(struct imap *im)
 	memcpy(im->idle_tag, im->command->tag.ptr, im->command->tag.len);
 	im->idle_tag_len = im->command->tag.len;
 	im->idling = true;
-	im->view.idle = im->selected;
-	im->view.paced = beat_is_on(im->conn->worker);
+	imap_notify_set_view(im);
 	imap_reader_expect_line(&im->reader, IDLE_LINE_MAX);
 }
 
@@ -108,6 +107,7 @@ static const struct {
     [IMAP_STORE] = {imap_do_store, true},
     [IMAP_COPY] = {imap_do_copy, true},
     [IMAP_MOVE] = {imap_do_copy, true},
+    [IMAP_NOTIFY] = {imap_do_notify, true},
 };
 
 /* ---- the loop ---- */
@@ -125,6 +125,32 @@ bad_tagged(struct imap *im, struct bytes tag, const char *text, bool count)
 	imap_write_status(&im->w, tag, "BAD", NULL, text);
 	if (count && imap_reader_count_error(&im->reader)) {
 		say_bye(im, NULL, "Too many errors");
+	}
+}
+
+/* Of other mailboxes, and of new messages in this one: what NOTIFY asked for. */
+static void
+tell_unasked(struct imap *im, enum imap_notify_when when)
+{
+	if (!im->leaving && im->w.error == ERR_OK && imap_notify_is_on(im)) {
+		imap_notify_tell(im, when, 0);
+		/* Where there are beats, data items that must be read for it come with answers to commands. */
+		if (when == IMAP_NOTIFY_ALL || !im->view.paced) {
+			imap_notify_fetch_new(im, 0);
+		}
+	}
+}
+
+/* Nobody has said anything: something has happened. */
+static void
+report_unasked(struct imap *im)
+{
+	if (im->view.paced) {
+		imap_report_own(im);
+		tell_unasked(im, IMAP_NOTIFY_OWN);
+	} else {
+		imap_report(im, im->idling);
+		tell_unasked(im, IMAP_NOTIFY_ALL);
 	}
 }
 
@@ -166,6 +192,7 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 			imap_fail(im, e);
 		} else {
 			commands[command.verb].fn(im);
+			tell_unasked(im, IMAP_NOTIFY_ALL);
 		}
 		im->command = NULL;
 		im->arena = NULL;
@@ -176,9 +203,9 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 static void
 end_idle(struct imap *im, struct bytes line)
 {
-	im->idling = false;
-	im->view.idle = false;
 	imap_report(im, true);
+	im->idling = false;
+	imap_notify_set_view(im);
 	struct bytes tag = bytes_of(im->idle_tag, im->idle_tag_len);
 	if (bytes_is_nocase(bytes_trim(line), "DONE")) {
 		imap_write_status(&im->w, tag, "OK", NULL, "Done");
@@ -224,7 +251,7 @@ handle(struct imap *im, const struct imap_event *ev)
 		imap_append_drop(im);
 		if (im->idling) {
 			im->idling = false;
-			im->view.idle = false;
+			imap_notify_set_view(im);
 		}
 		imap_write_raw(&im->w, ev->tag.len > 0 ? ev->tag : BYTES_LIT("*"));
 		imap_write_text(&im->w, " BAD ");
@@ -305,12 +332,8 @@ serve(struct conn *c)
 		say_bye(im, NULL, "The selected mailbox has gone");
 	}
 	enum err e = im->leaving ? ERR_OK : read_commands(im);
-	if (e == ERR_OK && im->idling && !im->leaving && conn_available(c) == 0) {
-		if (im->view.paced) {
-			imap_report_own(im);
-		} else {
-			imap_report(im, true);
-		}
+	if (e == ERR_OK && (im->idling || imap_notify_is_on(im)) && !im->leaving && conn_available(c) == 0) {
+		report_unasked(im);
 	}
 	if (e == ERR_OK) {
 		e = imap_flush(im, true);
@@ -329,12 +352,14 @@ static void
 beat(struct conn *c)
 {
 	struct imap *im = c->state;
-	if (!im->idling || im->leaving || conn_available(c) > 0) {
+	if ((!im->idling && !imap_notify_is_on(im)) || im->leaving || conn_available(c) > 0) {
 		return; /* or it is about to be answered */
 	}
 	buf_init(&im->out, IMAP_OUT_MAX);
 	imap_writer_init(&im->w, &im->out, im->utf8);
 	imap_report_beat(im, CONN_BEAT_MAX);
+	imap_notify_fetch_new(im, CONN_BEAT_MAX);
+	imap_notify_tell(im, IMAP_NOTIFY_BEAT, CONN_BEAT_MAX);
 	if (im->out.len == 0) {
 		imap_write_status(&im->w, BYTES_EMPTY, "OK", NULL, "Still here");
 	}
@@ -370,6 +395,7 @@ destroy(struct conn *c)
 	buf_clear(&im->saved);
 	imap_append_drop(im);
 	imap_deselect(im);
+	imap_notify_clear(im);
 	imap_reader_clear(&im->reader);
 	buf_wipe(&im->out);
 	free(im);

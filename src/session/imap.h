@@ -45,6 +45,8 @@ struct imap_appending {
 	bool failed;       /* ERR_MEMORY while it came */
 };
 
+struct imap_notify;
+
 struct imap {
 	struct conn *conn;
 	struct member *member;
@@ -67,7 +69,8 @@ struct imap {
 	struct imap_appending *appending;
 	struct buf saved; /* "$" (RFC 5182): struct imap_range, UIDs, ascending; some may have gone since */
 
-	msec progress; /* when a command that still runs says so next */
+	struct imap_notify *notify; /* NULL: NOTIFY was never used (imap_notify.h) */
+	msec progress;              /* when a command that still runs says so next */
 
 	/* While a command runs: */
 	struct buf out;
@@ -164,6 +167,7 @@ void imap_do_thread(struct imap *im);
 void imap_do_fetch(struct imap *im);
 void imap_do_store(struct imap *im);
 void imap_do_copy(struct imap *im);
+void imap_do_notify(struct imap *im);
 enum { IMAP_MAILBOX_ID_MAX = 24 };
 /* Its MAILBOXID (RFC 8474), without parentheses: a renamed mailbox keeps it, no other ever gets it. */
 void imap_mailbox_id(const struct fold_mailbox *box, char ret[IMAP_MAILBOX_ID_MAX]);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "protocol/imap_mailbox_name.h"
-#include "session/imap.h"
+#include "session/imap_notify.h"
 
 /* ---- answers ---- */
 
@@ -356,9 +356,11 @@ report_flags(struct imap *im, const struct fold_mailbox *box)
 {
 	struct view *v = &im->view;
 	size_t count = v->changed.len / sizeof(struct uid_range);
-	if (count > 0) {
-		imap_tell_keywords(im);
+	if (count == 0 || (imap_notify_of_selected(im) & IMAP_NOTICE_FLAG_CHANGE) == 0) {
+		buf_clear(&v->changed);
+		return;
 	}
+	imap_tell_keywords(im);
 	struct arena arena;
 	arena_init(&arena, IMAP_ARENA_MAX);
 	struct imap_range *ranges = arena_array(&arena, count, sizeof(*ranges));
@@ -393,6 +395,21 @@ report_flags(struct imap *im, const struct fold_mailbox *box)
 	buf_clear(&v->changed);
 }
 
+/* Commands that take messages away say so, whatever NOTIFY asked for. */
+static bool
+changes_numbers(const struct imap *im)
+{
+	return im->command != NULL && (im->command->verb == IMAP_EXPUNGE || im->command->verb == IMAP_MOVE ||
+				       im->command->verb == IMAP_REPLACE);
+}
+
+/* In IDLE that is what a client waits for; without, only who said that numbers may change at any time (RFC 5465 section 6.1). */
+static bool
+may_expunge_unasked(const struct imap *im)
+{
+	return im->idling || !imap_notify_delays_expunges(im);
+}
+
 /* The mailbox with something to tell of; NULL where there is none, or it has gone. */
 static const struct fold_mailbox *
 stale_mailbox(struct imap *im)
@@ -416,13 +433,14 @@ imap_report(struct imap *im, bool expunges)
 	if (box == NULL) {
 		return;
 	}
-	if (expunges) {
+	if (imap_notify_of_selected(im) == 0 && !changes_numbers(im)) {
+		return; /* RFC 5465 section 3.1: the client wants to hear nothing of it */
+	}
+	if (expunges || (imap_notify_is_on(im) && !imap_notify_delays_expunges(im))) {
 		report_expunges(im, box, SIZE_MAX);
 	}
 	report_added(im, box);
-	if (v->changed.len > 0) {
-		report_flags(im, box);
-	}
+	report_flags(im, box);
 	v->stale = view_gone_count(v) > 0;
 	v->news = v->own = v->added = false;
 }
@@ -435,16 +453,19 @@ imap_report_own(struct imap *im)
 	if (box == NULL) {
 		return;
 	}
-	report_expunges(im, box, SIZE_MAX);
+	if (imap_notify_of_selected(im) == 0) {
+		return;
+	}
+	if (may_expunge_unasked(im)) {
+		report_expunges(im, box, SIZE_MAX);
+	}
 	if (!v->news || v->added) {
 		report_added(im, box);
 		v->news = false;
 	}
-	if (v->changed.len > 0) {
-		report_flags(im, box);
-	}
+	report_flags(im, box);
 	v->own = v->added = false;
-	v->stale = v->news;
+	v->stale = v->news || view_gone_count(v) > 0;
 }
 
 void
@@ -454,10 +475,13 @@ imap_report_beat(struct imap *im, size_t room)
 	const struct fold_mailbox *box =
 	    im->view.news && !im->view.lost && imap_selected(im) != NULL ? stale_mailbox(im) : NULL;
 	struct view *v = &im->view;
-	if (box == NULL || room < im->out.len + LINE_EXPUNGE_MAX + LINES_ADDED_MAX) {
+	if (box == NULL || room < im->out.len + LINE_EXPUNGE_MAX + LINES_ADDED_MAX ||
+	    imap_notify_of_selected(im) == 0) {
 		return;
 	}
-	report_expunges(im, box, room - LINES_ADDED_MAX);
+	if (may_expunge_unasked(im)) {
+		report_expunges(im, box, room - LINES_ADDED_MAX);
+	}
 	report_added(im, box);
 	v->news = view_gone_count(v) > 0;
 	v->added = false;

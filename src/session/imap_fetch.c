@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* FETCH: numbers and flags from the fold, envelopes and structures from cards, octets from blobs. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "mail/summary.h"
 #include "protocol/imap_section.h"
 #include "protocol/imap_structure.h"
 #include "session/imap_fetch.h"
+#include "session/imap_notify.h"
 
 enum { DIRECT = 16 * 1024 }; /* octets from here on are sent without another copy */
 
@@ -505,4 +507,50 @@ imap_do_fetch(struct imap *im)
 	} else {
 		imap_ok(im, NULL, "Done");
 	}
+}
+
+bool
+imap_fetch_unasked(struct imap *im, const struct imap_fetch_item *items, size_t item_count,
+		   const uint32_t *uids, size_t count, size_t room, size_t *ret_done)
+{
+	const struct imap_command c = {
+	    .verb = IMAP_FETCH, .uid = true, .fetch = {.items = items, .count = item_count}};
+	struct fetching f = {.im = im, .command = &c, .failed = ERR_OK};
+	const struct fold_mailbox *box = imap_selected(im);
+	(void)plan(&f);
+	*ret_done = 0;
+	if (box == NULL || count == 0 || (room > 0 && f.needs_card)) {
+		return count == 0;
+	}
+	f.items = calloc(count, sizeof(*f.items));
+	if (f.items == NULL) {
+		return false;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct fold_message *m = fold_message_by_uid(box, uids[i]);
+		f.items[i] = (struct message_item){.record = m != NULL ? m->record : 0,
+						   .op = m != NULL ? m->op : 0,
+						   .uid = uids[i],
+						   .sequence = view_sequence(&im->view, box, uids[i])};
+	}
+	f.count = count;
+	arena_init(&f.arena, IMAP_ARENA_MAX);
+	size_t done = 0;
+	for (; room > 0 && done < count; done++) {
+		size_t mark = imap_write_mark(&im->w);
+		write_message(&f, done, NULL);
+		if (im->out.len > room) {
+			imap_write_undo(&im->w, mark);
+			break;
+		}
+	}
+	if (room == 0) {
+		/* One that cannot be read is left out: whoever asks for it hears why. */
+		enum err e = f.needs_card ? fetch_messages(&f) : fetch_numbers(&f);
+		done = e == ERR_OK ? count : 0;
+	}
+	arena_clear(&f.arena);
+	free(f.items);
+	*ret_done = done;
+	return done == count;
 }

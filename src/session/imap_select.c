@@ -2,7 +2,7 @@
 /* SELECT, EXAMINE and UNSELECT, and what a client that comes back has missed (RFC 7162). */
 #include <string.h>
 
-#include "session/imap.h"
+#include "session/imap_notify.h"
 #include "session/imap_resync.h"
 
 /* ---- flags ---- */
@@ -158,6 +158,7 @@ imap_do_select(struct imap *im)
 	im->condstore = im->condstore || im->command->select.condstore || im->command->select.qresync;
 	view_open(&im->view, im->member, im->conn, box, read_only);
 	im->selected = true;
+	imap_notify_set_view(im);
 	write_flag_lists(im, read_only);
 	imap_write_untagged_number(&im->w, box->count, "EXISTS");
 	if (im->rev2) {

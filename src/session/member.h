@@ -73,7 +73,17 @@ struct member {
 
 	const struct conn *author; /* whose operations are being folded now, for silent changes */
 	struct view *views;
+	struct member_watcher *watchers;
 };
+
+/* Sees what is folded, after the views have. change NULL: the state has gone, and what changes until it is there again is not told. */
+struct member_watcher {
+	struct member_watcher *next;
+	void (*fn)(void *arg, const struct fold_change *change);
+	void *arg;
+};
+void member_watch(struct member *m, struct member_watcher *w);
+void member_unwatch(struct member *m, struct member_watcher *w);
 
 /* ---- for the worker ---- */
 

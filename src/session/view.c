@@ -191,6 +191,33 @@ tell(struct view *v, bool added)
 }
 
 void
+member_watch(struct member *m, struct member_watcher *w)
+{
+	w->next = m->watchers;
+	m->watchers = w;
+}
+
+void
+member_unwatch(struct member *m, struct member_watcher *w)
+{
+	struct member_watcher **at = &m->watchers;
+	while (*at != w) {
+		at = &(*at)->next;
+	}
+	*at = w->next;
+}
+
+static void
+tell_watchers(struct member *m, const struct fold_change *change)
+{
+	struct member_watcher *next = NULL;
+	for (struct member_watcher *w = m->watchers; w != NULL; w = next) {
+		next = w->next;
+		w->fn(w->arg, change);
+	}
+}
+
+void
 views_on_change(void *arg, const struct fold_change *change)
 {
 	struct member *m = arg;
@@ -214,6 +241,7 @@ views_on_change(void *arg, const struct fold_change *change)
 		v->lost = v->lost || e != ERR_OK;
 		tell(v, change->kind == FOLD_CHANGE_ADDED);
 	}
+	tell_watchers(m, change);
 }
 
 void
@@ -225,4 +253,5 @@ views_lost(struct member *m)
 		v->lost = true;
 		conn_wake(v->conn);
 	}
+	tell_watchers(m, NULL);
 }

@@ -140,6 +140,54 @@ class Between(unittest.TestCase):
         other.logout()
 
 
+    def test_notify_is_told_by_the_beat_alone(self) -> None:
+        """Who said NOTIFY and is idle without IDLE: one record at the tick, with news or without, and nothing else."""
+        asked = ("SET (selected (MessageNew (UID FLAGS) MessageExpunge))",
+                 "SET (mailboxes INBOX (MessageNew MessageExpunge))",
+                 "SET (selected (MessageNew (UID BODY.PEEK[]) MessageExpunge))",
+                 "SET (subtree Drafts (MessageNew MessageExpunge))")
+        lines = [self.enterContext(Relay(self.house.port(993))) for _ in asked]
+        clients = []
+        for line, what in zip(lines, asked):
+            client = imap_login(line.port, self.alice.address, self.alice.password)
+            if "selected" in what:
+                client.select("INBOX")
+            client.send(b"n1 NOTIFY " + what.encode() + b"\r\n")
+            while not client.readline().startswith(b"n1 OK"):
+                pass
+            clients.append(client)
+        self.after_tick()
+        since = [len(line.records) for line in lines]
+        tick = (math.floor(time.time() / self.CLOCK) + 1) * self.CLOCK
+        stranger(self.house, [self.alice.address])
+        time.sleep(tick + 0.1 * self.CLOCK - 0.2 - time.time())
+        self.assertEqual([line.sizes(False, n) for line, n in zip(lines, since)], [[]] * len(lines))
+        wait_until(lambda: all(line.sizes(False, n) for line, n in zip(lines, since)), 3, "the beat")
+        time.sleep(0.5)
+        self.assertEqual([line.sizes(False, n) for line, n in zip(lines, since)], [[512]] * len(lines))
+
+        def news(client: imaplib.IMAP4) -> bytes:
+            while (line := client.readline()).startswith(b"* OK Still"):
+                pass
+            return line
+        self.assertRegex(news(clients[0]) + clients[0].readline() + clients[0].readline(),
+                         rb"EXISTS\r\n(\* 0 RECENT\r\n)?\* \d+ FETCH \(UID \d+ FLAGS \(\)\)")
+        self.assertRegex(news(clients[1]), rb"^\* STATUS INBOX \(MESSAGES \d+ UIDNEXT \d+\)")
+        self.assertIn(b"EXISTS", news(clients[2]))
+        self.assertIn(b"* OK ", clients[3].readline())
+        # What had to be read for it comes with the next answer.
+        clients[2].send(b"n2 NOOP\r\n")
+        heard = b""
+        while b"n2 OK" not in heard:
+            heard += clients[2].readline()
+        clients[2].send(b"n3 NOOP\r\n")
+        while b"n3 OK" not in heard:
+            heard += clients[2].readline()
+        self.assertRegex(heard, rb"FETCH \(UID \d+ BODY\[\] \{")
+        for client in clients:
+            client.shutdown()
+
+
 class Haste(unittest.TestCase):
     seconds = 8
 

@@ -258,3 +258,79 @@ class Keeping(unittest.TestCase):
         c.command("UID STORE 3,6 +FLAGS (\\Seen)")
         self.assertEqual(uids(f"PARTIAL -1:-2 CHANGEDSINCE {high}"), [6])
         c.command("FETCH 1:* FLAGS (PARTIAL 1:2)", "BAD")
+
+    # NOTIFY
+
+    def test_notify_tells_of_the_selected_mailbox_unasked(self) -> None:
+        other = self.client()
+        other.append("INBOX", simple("old"))
+        c = self.client("", "INBOX")
+        other.append("INBOX", simple("before"))
+        untagged, _ = c.command("NOTIFY SET (selected (MessageNew (UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)]) "
+                                "MessageExpunge FlagChange))")
+        self.assertIn(b"* 2 EXISTS", untagged, "what has gathered is told first")
+        other.append("INBOX", simple("new one"), "\\Flagged")
+        self.assertEqual(c.hear_until(rb"EXISTS"), b"* 3 EXISTS")
+        told = c.hear_until(rb"FETCH")
+        self.assertRegex(told, rb"(?s)^\* 3 FETCH \(UID 3 FLAGS \(\\Flagged\) BODY\[HEADER.FIELDS \(SUBJECT\)\] .*new one")
+        other.command("SELECT INBOX")
+        other.command("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+        self.assertRegex(c.hear_until(rb"FETCH"), rb"^\* 1 FETCH \(UID 1 FLAGS \(\\Deleted\)")
+        c.hear_until(rb"\* 2 FETCH")
+        other.command("EXPUNGE")
+        self.assertEqual([c.hear_until(rb"EXPUNGE"), c.hear_until(rb"EXPUNGE")], [b"* 2 EXPUNGE", b"* 1 EXPUNGE"])
+        c.append("INBOX", simple("my own"))
+        self.assertFalse([a for a in c.command("NOOP")[0] if b"FETCH" in a], "of one's own message nothing but EXISTS")
+        self.assertNotIn(b"\\Seen", c.fetch("FETCH 1:* FLAGS"))
+        # Without FlagChange, and with expunges when a command asks.
+        c.command("NOTIFY SET (selected-delayed (MessageNew MessageExpunge))")
+        other.command("NOOP")
+        other.command("STORE 1 +FLAGS (\\Deleted $Unheard)")
+        other.command("EXPUNGE")
+        other.append("INBOX", simple("last"))
+        self.assertEqual(c.hear_until(rb"\* "), b"* 3 EXISTS", "the expunged one still counts")
+        self.assertEqual(c.command("FETCH 2 FLAGS")[0][-1:], c.command("FETCH 2 FLAGS")[0][-1:])
+        self.assertEqual([a for a in c.command("NOOP")[0] if b"FETCH" in a or b"EXPUNGE" in a], [b"* 1 EXPUNGE"])
+        c.command("NOTIFY NONE")
+        other.append("INBOX", simple("unheard"))
+        self.assertEqual(c.command("NOOP")[0], [])
+
+    def test_notify_tells_of_other_mailboxes(self) -> None:
+        other = self.client()
+        for name in ("Lists", "Lists/a", "Quiet"):
+            other.command(f"CREATE {name}")
+        c = self.client("CONDSTORE", "INBOX")
+        self.assertIn(b"[BADEVENT (MessageNew ", c.command("NOTIFY SET (personal (Rumour))", "NO")[1])
+        c.command("NOTIFY SET (personal (FlagChange))", "BAD")
+        untagged, _ = c.command("NOTIFY SET STATUS (subtree Lists (MessageNew MessageExpunge FlagChange)) "
+                                "(personal (MailboxName SubscriptionChange))")
+        self.assertEqual([re.sub(rb"\d+", b"n", a) for a in untagged],
+                         [b"* STATUS %s (MESSAGES n UIDNEXT n UIDVALIDITY n HIGHESTMODSEQ n)" % name
+                          for name in (b"Lists", b"Lists/a")])
+        other.append("Quiet", simple("unheard"))
+        other.append("Lists/a", simple("heard"))
+        self.assertRegex(c.hear_until(rb"\* "), rb"^\* STATUS Lists/a \(MESSAGES 1 UIDNEXT 2 HIGHESTMODSEQ \d+\)")
+        other.command("SELECT Lists/a")
+        other.command("STORE 1 +FLAGS (\\Seen \\Deleted)")
+        self.assertRegex(c.hear_until(rb"\* "),
+                         rb"^\* STATUS Lists/a \(UIDVALIDITY \d+ UNSEEN 0 HIGHESTMODSEQ \d+\)")
+        other.command("EXPUNGE")
+        self.assertRegex(c.hear_until(rb"\* "), rb"^\* STATUS Lists/a \(MESSAGES 0 UIDNEXT 2")
+        other.command("CREATE Lists/b")
+        self.assertEqual([c.hear_until(rb"\* "), c.hear_until(rb"\* ")],
+                         [b'* LIST (\\HasNoChildren) "/" Lists/b', b'* LIST (\\HasChildren) "/" Lists'])
+        other.command("RENAME Lists News")
+        self.assertEqual(c.hear_until(rb"\* "), b'* LIST (\\HasChildren) "/" News ("OLDNAME" (Lists))'.replace(b"(Lists)", b'("Lists")'))
+        other.command("DELETE News/a")
+        self.assertEqual([c.hear_until(rb"\* "), c.hear_until(rb"\* ")],
+                         [b'* LIST (\\NonExistent \\HasNoChildren) "/" News/a', b'* LIST (\\HasChildren) "/" News'])
+        other.command("SUBSCRIBE News")
+        self.assertEqual(c.hear_until(rb"\* "), b'* LIST (\\HasChildren \\Subscribed) "/" News')
+        c.command("CREATE Mine")
+        other.append("INBOX", simple("not of the selected one"))
+        self.assertEqual(c.command("NOOP")[0], [], "neither what it did itself, nor what it did not ask for")
+        c.idle()
+        other.command("DELETE Mine")
+        self.assertEqual(c.hear_until(rb"\* "), b'* LIST (\\NonExistent \\HasNoChildren) "/" Mine')
+        c.send(b"DONE\r\n")
+        c.hear_until(rb"^i1 OK")
