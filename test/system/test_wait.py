@@ -2,9 +2,11 @@
 """The crowd law on the whole service, its clock sped up to seconds: who leaves when, with whom, and what the author reads of it."""
 
 import email.utils
+import os
 import pathlib
 import re
 import shutil
+import signal
 import smtplib
 import subprocess
 import tempfile
@@ -107,6 +109,43 @@ class Leaving(unittest.TestCase):
         day = self.house.cli_json("crowd", "live")["sums"][0]["day"]
         self.assertEqual((day["letters"], day["deliveries"], day["void"]), (2, 2, 2))
         wait_until(lambda: "Left without a crowd: not protected" in self.journal(self.members[0]), 10, "her journal")
+
+    def test_ten_devices_and_a_program_make_no_crowd(self) -> None:
+        after_tick()
+        devices = [self.house.smtp(self.members[0]) for _ in range(10)]
+        for n, device in enumerate(devices):
+            device.sendmail(self.members[0].address, ["bob@far.test"], f"From: {self.members[0].address}\r\n"
+                            f"Subject: device {n}\r\n\r\nHello\r\n")
+        for device in devices:
+            device.quit()
+        self.send(self.members[1], "person")
+        self.send(self.members[2], "program", more="Auto-Submitted: auto-generated\r\n")
+        # Whoever has many devices is one, and a program is nobody: two are not three.
+        time.sleep(2 * T)
+        self.assertEqual(self.subjects(), set())
+        self.send(self.members[3], "another")
+        wait_until(lambda: len(self.sink.messages) == 4, 3 * T, "one of each")
+        time.sleep(T)
+        self.assertEqual(self.subjects(), {"device 0", "person", "program", "another"})
+
+    def test_a_machine_that_slept_over_ticks_makes_up_for_them_once(self) -> None:
+        after_tick()
+        for n, member in enumerate(self.members[:3]):
+            self.send(member, f"before {n}")
+        # The mixer stands still as in a suspended machine: three ticks pass without it.
+        mixer = self.house.role_pids("mixer")[0]
+        os.kill(mixer, signal.SIGSTOP)
+        try:
+            time.sleep(3 * T)
+            self.assertEqual(self.subjects(), set())
+        finally:
+            os.kill(mixer, signal.SIGCONT)
+        wait_until(lambda: len(self.sink.messages) == 3, 2 * T + 5, "the missed tick")
+        # All of one batch, as of one tick of the grid, which had passed.
+        dates = self.dates()
+        self.assertEqual(len(dates), 1)
+        self.assertEqual(dates.pop() % T, 0)
+        wait_until(lambda: "Left in a crowd of 3: protected" in self.journal(self.members[0]), 10, "her journal")
 
     def test_all_roles_killed_at_the_tick_lose_nobody(self) -> None:
         after_tick()
