@@ -280,7 +280,10 @@ open_gate(struct tick *t, unsigned size_class, uint64_t x)
 			t->q->slots[t->picks[p].slot].at = LAW_NO_SLOT;
 		}
 	}
-	*change(t, size_class) = (struct law_counters){.opened = t->cut};
+	/* After a jump of the wall clock a tick may lie before the last opening, by age: who was capped stays so. */
+	const msec last = t->law->classes[size_class].counters.opened;
+	const msec opened = t->cut <= last && last <= t->now.age ? last : t->cut;
+	*change(t, size_class) = (struct law_counters){.opened = opened < 0 ? LAW_UNDRAWN : opened};
 	return e;
 }
 
@@ -563,6 +566,8 @@ decide(struct law *law, struct law_time now, struct law_random random, size_t ma
 	t.after->tick = grid;
 	/* A late tick as of before the last one's age does not set it back. */
 	t.after->tick_age = t.cut > law->tick_age || law->tick_age > now.age ? t.cut : law->tick_age;
+	/* In a house whose age clock is younger than a period, as of its beginning. */
+	t.after->tick_age = t.after->tick_age < 0 ? 0 : t.after->tick_age;
 	decision.after = t.after;
 	t.after = NULL;
 	tick_clear(&t);

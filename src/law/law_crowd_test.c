@@ -1179,6 +1179,64 @@ stored_ticks_and_classes_are_checked(void **state)
 	law_destroy(&law);
 }
 
+/* The clock jumps forwards so that the next tick lies before the last one by age: what that one left behind stays capped. */
+static void
+a_jump_forwards_makes_nobody_who_was_capped_new(void **state)
+{
+	struct law *law = make(3);
+	const msec soon = T - MSEC_MINUTE;
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		(void)enter(law, soon, 0, LAW_NORMAL, 1);
+	}
+	(void)enter(law, soon, 1, LAW_NORMAL, 1);
+	(void)enter(law, soon, 2, LAW_NORMAL, 1);
+	assert_int_equal(release(law, T).count, 3);
+	for (uint64_t m = 3; m < 6; m++) {
+		(void)enter(law, 0, m, LAW_NORMAL, 1);
+	}
+	struct law_time jumped = {.age = T + MSEC_MINUTE, .wall = 3 * T - MSEC_MINUTE};
+	assert_int_equal(release_at(law, jumped).count, 3);
+	const msec ahead = jumped.wall - jumped.age;
+	uint64_t young = enter(law, T + 10 * MSEC_MINUTE, 9, LAW_NORMAL, 1);
+	/* Overdue are only the four that are capped: the young one, who is not, waits on. */
+	struct batch b = {.count = 0};
+	for (msec wall = 3 * T; b.count == 0 && wall < 3 * T + 2 * D; wall += T) {
+		b = release_at(law, (struct law_time){.age = wall - ahead, .wall = wall});
+	}
+	assert_int_equal(b.count, 4);
+	struct law_unit unit;
+	assert_int_equal(law_get(law, young, &unit), ERR_OK);
+	law_destroy(&law);
+}
+
+/* Its age clock is younger than what has passed of the period: the tick's age would be below zero. */
+static void
+the_first_tick_of_a_young_house_can_be_stored(void **state)
+{
+	struct law *law = make(3);
+	struct law *back = make(3);
+	struct buf b = BUF_INIT(4096);
+	(void)state;
+	(void)enter(law, 10, 1, LAW_DUE, 1);
+	(void)enter(law, 10, 2, LAW_NORMAL, 1);
+	struct law_time early = {.age = 5000, .wall = 100 * T + 10 * MSEC_MINUTE};
+	(void)release_at(law, early);
+	assert_int_equal(law_last_tick(law), 100 * T);
+	assert_true(law_tick_age(law) >= 0);
+	assert_int_equal(law_tick_encode(law, NULL, &b), ERR_OK);
+	assert_int_equal(law_tick_decode(back, buf_bytes(&b)), ERR_OK);
+	assert_int_equal(law_last_tick(back), 100 * T);
+	for (unsigned i = 0; i < LAW_CLASSES; i++) {
+		buf_reset(&b);
+		assert_int_equal(law_class_encode(law, NULL, i, &b), ERR_OK);
+		assert_int_equal(law_class_decode(back, i, buf_bytes(&b)), ERR_OK);
+	}
+	buf_clear(&b);
+	law_destroy(&law);
+	law_destroy(&back);
+}
+
 static void
 the_grid_is_public(void **state)
 {
@@ -1227,6 +1285,8 @@ main(void)
 	    cmocka_unit_test(a_tick_with_ten_thousand_waiting_is_a_matter_of_a_millisecond),
 	    cmocka_unit_test(a_hostile_backlog_costs_no_more_than_a_moment),
 	    cmocka_unit_test(stored_ticks_and_classes_are_checked),
+	    cmocka_unit_test(a_jump_forwards_makes_nobody_who_was_capped_new),
+	    cmocka_unit_test(the_first_tick_of_a_young_house_can_be_stored),
 	    cmocka_unit_test(the_grid_is_public),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

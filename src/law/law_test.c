@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "law/age.h"
+#include "law/hold.h"
 #include "law/posterior.h"
 
 static uint64_t
@@ -546,6 +547,65 @@ the_exponential_law_gives_the_guess_that_theory_says(void **state)
 	law_destroy(&law);
 }
 
+/* Held for five hours since age 1000, when the wall clock said W. */
+static void
+a_hold_ends_by_the_wall_clock(void **state)
+{
+	enum { W = 1000000000 };
+	const msec entered = 1000;
+	const msec hold = 5 * MSEC_HOUR;
+	const msec due = entered + hold;
+	(void)state;
+	/* As long as nothing happens, both clocks say the same. */
+	struct law_time later = {.age = entered + MSEC_HOUR, .wall = W + MSEC_HOUR};
+	assert_int_equal(law_hold_due(entered, due, W, later), due);
+	/* Two hours without power: the age clock is late, the letter is not. */
+	later.wall += 2 * MSEC_HOUR;
+	assert_int_equal(law_hold_due(entered, due, W, later), due - 2 * MSEC_HOUR);
+	/* Its time has come meanwhile: now, and not before; where it had come before, then. */
+	later.wall = W + 9 * MSEC_HOUR;
+	assert_int_equal(law_hold_due(entered, due, W, later), later.age);
+	later.age = due + 7;
+	assert_int_equal(law_hold_due(entered, due, W, later), due);
+	/* Set back by an hour: an hour later. By years: not longer than the whole hold once more. */
+	later = (struct law_time){.age = entered + MSEC_HOUR, .wall = W};
+	assert_int_equal(law_hold_due(entered, due, W, later), due + MSEC_HOUR);
+	later.wall = W - 4000 * MSEC_DAY;
+	assert_int_equal(law_hold_due(entered, due, W, later), later.age + hold);
+}
+
+static void
+a_wall_clock_set_forward_is_believed_when_it_has_stood_for_an_hour(void **state)
+{
+	struct law_hold_clock c;
+	struct law_time now = {.age = 50, .wall = 1000000};
+	(void)state;
+	law_hold_clock_start(&c, now);
+	/* Both run. */
+	now.age += MSEC_DAY;
+	now.wall += MSEC_DAY + 1;
+	assert_false(law_hold_clock_turned(&c, now));
+	/* Set back: at once, and once. */
+	now.wall -= MSEC_HOUR;
+	assert_true(law_hold_clock_turned(&c, now));
+	assert_false(law_hold_clock_turned(&c, now));
+	/* Set forward for less than an hour, and put right. */
+	now.wall += 400 * MSEC_DAY;
+	assert_false(law_hold_clock_turned(&c, now));
+	now.age += LAW_HOLD_BELIEVED_AFTER - 1;
+	now.wall += LAW_HOLD_BELIEVED_AFTER - 1;
+	assert_false(law_hold_clock_turned(&c, now));
+	now.wall -= 400 * MSEC_DAY;
+	assert_false(law_hold_clock_turned(&c, now));
+	/* The hour counts from the next time. */
+	now.wall += 2 * MSEC_HOUR;
+	assert_false(law_hold_clock_turned(&c, now));
+	now.age += LAW_HOLD_BELIEVED_AFTER;
+	now.wall += LAW_HOLD_BELIEVED_AFTER;
+	assert_true(law_hold_clock_turned(&c, now));
+	assert_false(law_hold_clock_turned(&c, now));
+}
+
 int
 main(void)
 {
@@ -569,6 +629,8 @@ main(void)
 	    cmocka_unit_test(the_exact_posterior_of_in_in_out_in_out_out),
 	    cmocka_unit_test(the_posterior_agrees_with_the_plain_recursion),
 	    cmocka_unit_test(the_exponential_law_gives_the_guess_that_theory_says),
+	    cmocka_unit_test(a_hold_ends_by_the_wall_clock),
+	    cmocka_unit_test(a_wall_clock_set_forward_is_believed_when_it_has_stood_for_an_hour),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

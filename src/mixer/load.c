@@ -183,6 +183,7 @@ mixer_load(struct mixer *m)
 	if (e == ERR_OK) {
 		law_age_reach(&m->age, clock_boot(), law_tick_age(m->leave));
 		law_age_reach(&m->age, clock_boot(), law_tick_age(m->arrive));
+		law_hold_clock_start(&m->hold_clock, room_now(m));
 		e = load_units(m, &lists);
 	}
 	tick_list_clear(&lists.leave);

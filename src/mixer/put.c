@@ -267,6 +267,7 @@ static void
 fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 {
 	struct law_time now = room_now(m);
+	uint32_t held = 0;
 	s->stage = q->stage == IPC_STAGE_LEAVING ? SPOOL_LEAVING : SPOOL_ARRIVING;
 	if (s->stage == SPOOL_LEAVING) {
 		s->sender_kind = SPOOL_SENDER_ACCOUNT;
@@ -281,6 +282,7 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	s->lane = q->lane <= LAW_PATIENT ? q->lane : LAW_NORMAL;
 	if (s->stage == SPOOL_LEAVING && q->hold > 0) {
 		s->due = now.age + (msec)(q->hold < HOLD_MAX ? q->hold : HOLD_MAX);
+		held = STATE_HELD;
 	} else if (s->stage == SPOOL_ARRIVING && q->lane == LAW_DUE) {
 		/* Her address says that it shall not wait. */
 		s->lane = LAW_DUE;
@@ -289,7 +291,7 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	/* A stranger's letter is one letter, whatever the gate says; a member's has no more destinations than parts. */
 	s->weight = s->stage == SPOOL_LEAVING && q->weight > 0 ? q->weight : 1;
 	bool counts = s->stage == SPOOL_ARRIVING ? s->lane != LAW_DUE : house_counts(m, q->since_day);
-	s->flags = q->counts != 0 && counts ? STATE_COUNTS : 0;
+	s->flags = (q->counts != 0 && counts ? STATE_COUNTS : 0) | held;
 	s->since_day = q->since_day;
 	s->generation = q->generation;
 	memcpy(s->public_key, q->public_key, sizeof(s->public_key));

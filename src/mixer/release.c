@@ -344,6 +344,9 @@ decide(struct mixer *m, bool leaving)
 {
 	struct law *law = leaving ? m->leave : m->arrive;
 	struct law_decision d;
+	if (leaving) {
+		room_hold(m);
+	}
 	struct law_time now = room_now(m);
 	memset(&d, 0, sizeof(d));
 	if (law_next(law, now) > 0) {

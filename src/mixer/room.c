@@ -237,6 +237,9 @@ room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *
 	lu.lane = state->lane <= LAW_DUE ? state->lane : LAW_NORMAL;
 	lu.counts = (state->flags & STATE_COUNTS) != 0;
 	lu.due = state->due != 0 ? state->due : LAW_UNDRAWN;
+	if ((state->flags & STATE_HELD) != 0 && !fresh && state->due > state->entered) {
+		lu.due = law_hold_due(state->entered, state->due, state->wall_entered, room_now(m));
+	}
 	if (!fresh) {
 		lu.entered = state->entered;
 	}
@@ -306,6 +309,31 @@ room_wait_part(struct mixer *m, struct unit *u, const struct spool_part *p)
 	lu.lane = LAW_DUE;
 	lu.counts = false;
 	return wait_as(m, u, lu, false, p->number);
+}
+
+void
+room_hold(struct mixer *m)
+{
+	struct law_time now = room_now(m);
+	if (!law_hold_clock_turned(&m->hold_clock, now)) {
+		return;
+	}
+	for (size_t i = 0; i < m->entries.size; i++) {
+		for (const struct entry *e = m->entries.buckets[i]; e != NULL; e = e->next) {
+			const struct spool_state *s = &e->unit->state;
+			struct law_unit lu;
+			if (!e->whole || (s->flags & STATE_HELD) == 0 || s->stage != SPOOL_LEAVING ||
+			    law_get(m->leave, e->law_id, &lu) != ERR_OK || lu.due <= now.age) {
+				continue;
+			}
+			lu.due = law_hold_due(s->entered, s->due, s->wall_entered, now);
+			/* What stands in the law has room there. */
+			if (law_remove(m->leave, e->law_id) != ERR_OK ||
+			    law_insert(m->leave, &lu) != ERR_OK) {
+				panic("no memory for a unit that is on disk");
+			}
+		}
+	}
 }
 
 struct entry *

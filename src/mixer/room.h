@@ -6,6 +6,7 @@
 #include "crowd/live.h"
 #include "crypto/random.h"
 #include "law/age.h"
+#include "law/hold.h"
 #include "law/law.h"
 #include "lookup/lookup.h"
 #include "loop/task.h"
@@ -29,7 +30,8 @@
 enum {
 	UNIT_RELEASED = 1 << 0, /* spool_state.flags: its wait is over, courier parts are being tried */
 	STATE_COUNTS = 1 << 1,  /* spool_state.flags: counts towards the gate */
-	PART_WARNED = 1 << 0,   /* spool_part.flags: the sender has been told of the delay */
+	STATE_HELD = 1 << 2,  /* spool_state.flags: its author set its time, by the wall clock (law/hold.h) */
+	PART_WARNED = 1 << 0, /* spool_part.flags: the sender has been told of the delay */
 
 	ROOM_LIMIT_MS = 60 * 1000,
 	ROOM_BATCH = 256,    /* units carried out at a time: one message to the store */
@@ -102,6 +104,7 @@ struct mixer {
 	struct law *leave;
 	struct law *arrive;
 	struct law_age age;
+	struct law_hold_clock hold_clock;
 	struct crypto_random random;
 	struct room_table units;
 	struct room_table entries;
@@ -183,6 +186,8 @@ COHUE_MUST_USE enum err room_wait(struct mixer *m, struct unit *u, struct law_un
 COHUE_MUST_USE enum err room_wait_part(struct mixer *m, struct unit *u, const struct spool_part *p);
 /* The tick at which what leaves of it now leaves: what COURIER_WORK calls its batch. 0: off the clock. */
 uint64_t room_batch_of(const struct mixer *m, const struct unit *u);
+/* Reckons the times of those that are held anew, where the wall clock has been set. */
+void room_hold(struct mixer *m);
 struct entry *room_entry(const struct mixer *m, uint64_t law_id);
 void room_entry_remove(struct mixer *m, struct entry *e);
 struct law_time room_now(const struct mixer *m);

@@ -387,6 +387,40 @@ held_letters_are_not_there_before_their_time(void **state)
 }
 
 static void
+a_hold_is_a_time_of_the_wall_clock(void **state)
+{
+	(void)state;
+	struct scene s;
+	open_scene(&s, 2, MSEC_DAY);
+	send(&s, (struct letter){.member = 1, .hold = 5 * MSEC_HOUR});
+	send(&s, (struct letter){.member = 2});
+	/* A wall clock that jumps forwards is not believed at once. */
+	rolehost_set_clock(&s.host, 5 * MSEC_HOUR);
+	assert_false(wait_for_works(&s, 1, 4 * T));
+	/* Nor is one that stands still the author's: an hour without power, of five. */
+	rolehost_set_clock(&s.host, MSEC_HOUR);
+	restart_mixer(&s);
+	assert_false(wait_for_works(&s, 1, 3 * T));
+	/* Five hours later power is back. The age clock has not seen them. */
+	rolehost_stop(&s.host, ROLE_MIXER);
+	rolehost_set_clock(&s.host, 5 * MSEC_HOUR);
+	assert_true(rolehost_start(&s.host, ROLE_MIXER));
+	assert_true(wait_for_works(&s, 2, 4 * T));
+	assert_int_equal(work(&s, 0).is_void, 0);
+	close_scene(&s);
+	/* Set back, it only delays. */
+	open_scene(&s, 2, MSEC_DAY);
+	send(&s, (struct letter){.member = 1, .hold = 6 * T});
+	send(&s, (struct letter){.member = 2});
+	assert_false(wait_for_works(&s, 1, 3 * T));
+	rolehost_set_clock(&s.host, -MSEC_HOUR);
+	assert_false(wait_for_works(&s, 1, 4 * T));
+	/* But by no more than the hold itself. */
+	assert_true(wait_for_works(&s, 2, 6 * T));
+	close_scene(&s);
+}
+
+static void
 arriving_mail_waits_for_a_second_host_and_plus_now_for_nobody(void **state)
 {
 	(void)state;
@@ -736,6 +770,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(without_a_crowd_letters_leave_void_at_their_deadline),
 	    cmocka_unit_test(what_left_urgently_is_remembered_over_a_restart),
 	    cmocka_unit_test(held_letters_are_not_there_before_their_time),
+	    cmocka_unit_test(a_hold_is_a_time_of_the_wall_clock),
 	    cmocka_unit_test(arriving_mail_waits_for_a_second_host_and_plus_now_for_nobody),
 	    cmocka_unit_test(a_house_of_too_few_is_exponential_and_void_also_after_a_restart),
 	    cmocka_unit_test(a_retry_leaves_at_a_tick_and_keeps_its_first_release),
