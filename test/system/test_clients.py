@@ -298,6 +298,7 @@ set imap_user="{member.address}"
 set imap_pass="{member.password}"
 set smtp_url="smtps://{member.address}@127.0.0.1:{self.cohue.port(465)}/"
 set smtp_pass="{member.password}"
+set smtp_authenticators="plain"
 set certificate_file="{self.certificate}"
 set ssl_verify_host=no
 set ssl_verify_dates=no
