@@ -274,6 +274,7 @@ struct act {
 	unsigned host;
 	enum err result;
 	struct msg_login_reply reply;
+	struct msg_scram_final final;
 	struct buf request;
 	struct buf packet;
 	bool done;
@@ -692,6 +693,171 @@ test_malformed_requests_get_an_answer_and_change_nothing(void **state)
 	assert_int_equal(world.writes, 0);
 }
 
+/* ---- SCRAM ---- */
+
+struct proof {
+	char tail[128];
+	uint8_t wanted[SCRAM_KEY_LEN]; /* ServerSignature */
+	struct msg_scram_final m;
+};
+
+static const char client_nonce[] = "fyko+d2lbbFgONRv9qkxdawL";
+static const char head[] = "n=alice,r=fyko,r=fyko,s=AA==,i=4096,";
+
+/* What her program sends at the end of a dialogue. */
+static void
+prove(const char *name, const char *password, struct proof *ret)
+{
+	struct buf address = BUF_INIT(512);
+	struct slot_scram scram;
+	struct scram_keys keys;
+	*ret = (struct proof){.m = {.protocol = IPC_PROTOCOL_IMAP,
+				    .name = bytes_str(name),
+				    .client_nonce = bytes_str(client_nonce),
+				    .head = bytes_str(head)}};
+	assert_int_equal(opener_login_name(world.opener, bytes_str(name), &address), ERR_OK);
+	opener_scram_of(world.opener, buf_bytes(&address), &scram);
+	scram_nonce_make(world.opener->nonces, loop_now(world.host.loop), buf_bytes(&address),
+			 bytes_str(client_nonce), ret->m.nonce);
+	(void)snprintf(ret->tail, sizeof(ret->tail), "c=biws,r=%s%.*s", client_nonce, IPC_SCRAM_NONCE,
+		       (const char *)ret->m.nonce);
+	ret->m.tail = bytes_str(ret->tail);
+	const struct scram_message message = {.head = ret->m.head, .tail = ret->m.tail};
+	scram_derive(bytes_str(password), scram.salt, scram.count, &keys);
+	scram_prove(&keys, &message, ret->m.proof);
+	scram_sign(keys.server, &message, ret->wanted);
+	buf_clear(&address);
+}
+
+static void
+do_scram(struct act *a)
+{
+	struct msg_scram_final_reply r;
+	a->result = opener_scram_log_in(world.opener, &a->final, &r);
+	if (a->result == ERR_OK) {
+		memcpy(a->reply.token, r.token, sizeof(a->reply.token));
+		assert_memory_equal(r.signature, a->password, SCRAM_KEY_LEN);
+	}
+}
+
+static enum err
+show(const struct proof *p)
+{
+	struct act a = {.fn = do_scram, .final = p->m, .password = (const char *)p->wanted};
+	static unsigned host;
+	a.final.address[10] = 0xff;
+	a.final.address[11] = 0xff;
+	a.final.address[15] = (uint8_t)(++host % 250);
+	start_act(&a);
+	run_until_done(&a);
+	return a.result;
+}
+
+static enum err
+scram_in(const char *name, const char *password)
+{
+	struct proof p;
+	prove(name, password, &p);
+	return show(&p);
+}
+
+static void
+test_a_proof_opens_and_each_refusal_costs_the_same(void **state)
+{
+	(void)state;
+	char app[SLOT_CODE_TEXT_MAX];
+	char recovery[SLOT_CODE_TEXT_MAX];
+	char other[SLOT_CODE_TEXT_MAX];
+	assert_int_equal(add_member("alice", "a good password", app, recovery), ERR_OK);
+	assert_int_equal(add_member("susan", "", other, recovery), ERR_OK);
+	assert_int_equal(command(CONTROL_ALIAS_SET, "both", "alice susan", NULL), ERR_OK);
+	assert_int_equal(suspend("susan", 1), ERR_OK);
+	/* The first login, too. */
+	assert_int_equal(scram_in("alice", app), ERR_OK);
+	assert_int_equal(world.opened_generation, 2);
+	assert_int_equal(world.opened_slot, 1);
+	assert_int_equal(scram_in("Alice+shop@example.org", app), ERR_OK);
+	uint64_t stretched = work_total(world.opener->work);
+	unsigned gets = world.gets;
+	assert_int_equal(scram_in("alice", other), ERR_AUTH);
+	unsigned wrong = world.gets - gets;
+	static const char *const names[] = {"nobody", "susan", "both", "postmaster", "nobody@elsewhere.org",
+					    "a b",    "",      "alice"};
+	static const char *const passwords[] = {"a good password", "x"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		for (size_t k = 0; k < 2; k++) {
+			gets = world.gets;
+			assert_int_equal(scram_in(names[i], passwords[k]), ERR_AUTH);
+			assert_int_equal(world.gets - gets, wrong);
+		}
+	}
+	assert_int_equal(scram_in("susan", other), ERR_AUTH);
+	assert_int_equal(scram_in("alice", recovery), ERR_AUTH);
+	assert_int_equal(work_total(world.opener->work), stretched);
+}
+
+static void
+test_a_proof_opens_once_and_for_its_own_dialogue(void **state)
+{
+	(void)state;
+	char app[SLOT_CODE_TEXT_MAX];
+	char recovery[SLOT_CODE_TEXT_MAX];
+	struct proof p;
+	struct proof other;
+	assert_int_equal(add_member("alice", "", app, recovery), ERR_OK);
+	prove("alice", app, &p);
+	prove("alice", app, &other);
+	struct proof mixed = p;
+	memcpy(mixed.m.nonce, other.m.nonce, sizeof(mixed.m.nonce));
+	/* A captured gate that has a proof, and a fresh nonce. */
+	assert_int_equal(show(&mixed), ERR_AGAIN);
+	mixed = p;
+	mixed.m.nonce[3] ^= 1;
+	assert_int_equal(show(&mixed), ERR_AGAIN);
+	unsigned opens = world.opens;
+	assert_int_equal(show(&p), ERR_OK);
+	assert_int_equal(world.opens, opens + 1);
+	assert_int_equal(show(&p), ERR_AUTH);
+	assert_int_equal(world.opens, opens + 1);
+	assert_int_equal(show(&other), ERR_OK);
+}
+
+/* As a program without SCRAM would have left it. */
+static void
+forget_verifiers(void)
+{
+	static const uint8_t other_key[SEALED_KEY_LEN] = {1};
+	memcpy(world.opener->keys.key[PURPOSE_SCRAM_FAKE], other_key, SEALED_KEY_LEN);
+}
+
+static void
+test_an_older_password_gets_its_verifier_at_the_next_login(void **state)
+{
+	(void)state;
+	char app[SLOT_CODE_TEXT_MAX];
+	char recovery[SLOT_CODE_TEXT_MAX];
+	assert_int_equal(add_member("alice", "a good password", app, recovery), ERR_OK);
+	assert_int_equal(log_in("alice", app), ERR_OK);
+	forget_verifiers();
+	unsigned writes = world.writes;
+	assert_int_equal(scram_in("alice", app), ERR_AUTH);
+	assert_int_equal(log_in("alice", "a good password"), ERR_OK);
+	assert_int_equal(world.writes, writes);
+	/* A store that is full keeps nobody out. */
+	world.store_says = ERR_FULL;
+	assert_int_equal(log_in("alice", app), ERR_OK);
+	assert_int_equal(scram_in("alice", app), ERR_AUTH);
+	world.store_says = ERR_OK;
+	writes = world.writes;
+	/* Also under another of her names: the verifier is for her own. */
+	assert_int_equal(log_in("postmaster", app), ERR_OK);
+	assert_int_equal(world.writes, writes + 1);
+	assert_int_equal(scram_in("alice", app), ERR_OK);
+	assert_int_equal(log_in("alice", app), ERR_OK);
+	assert_int_equal(world.writes, writes + 1);
+	assert_int_equal(world.opened_generation, 2);
+}
+
 int
 main(void)
 {
@@ -710,6 +876,12 @@ main(void)
 	    cmocka_unit_test_setup_teardown(test_a_dropped_password_opens_nothing_and_a_generation_begins,
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_nothing_is_built_upon_an_older_list, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_a_proof_opens_and_each_refusal_costs_the_same, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(test_a_proof_opens_once_and_for_its_own_dialogue, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(test_an_older_password_gets_its_verifier_at_the_next_login,
+					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_names_cannot_be_given_twice, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_malformed_requests_get_an_answer_and_change_nothing, set_up,
 					    tear_down),
