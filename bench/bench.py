@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [idle] [mailbox] [login]: Cohue against Postfix + Dovecot,
+"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [idle] [mailbox] [login] [search]: Cohue against Postfix + Dovecot,
 in one run on one machine. Prints a table; the figures as JSON go to build-bench/result.json. See bench/README.md."""
 
 import argparse
@@ -168,6 +168,31 @@ def mailbox(systems: list, quick: bool) -> None:
             note("mailbox", "filling", system.name, {"messages": count, "per_second": load["per_second"]})
 
 
+# name, messages, options. A word that no message has: each must be read to its end.
+SEARCHED = [("4 kB", 20000, ()), ("lognormal, mean 30 kB", 5000, ("--lognormal",))]
+SEARCHES = [("a word in bodies", "SEARCH BODY quetzalcoatlus"), ("another word", "SEARCH BODY pterodaustro"),
+            ("a word in subjects", "SEARCH SUBJECT quetzalcoatlus")]
+
+
+def search(systems: list, quick: bool) -> None:
+    for make in systems:
+        for size, many, more in SEARCHED:
+            with make() as system:
+                count = many // (5 if quick else 1) // (5 if "(mail_crypt)" in system.name else 1)
+                user = system.accounts[:1]
+                lmtp = getattr(system, "lmtp_port", 0)
+                port, options = (lmtp, ("--lmtp",)) if lmtp else (system.smtp_port, ())
+                smtp_load(port, count, "--users", "1", "--connections", "10", "--per-connection", "100", *options, *more)
+                system.wait_arrived(count)
+                imap_load(system, user, "run", "SELECT INBOX", "FETCH 1:* (FLAGS ENVELOPE)")  # filed, and in the caches
+                for label, command in SEARCHES:
+                    before = settle_cpu(system.roots())
+                    *_, found = imap_load(system, user, "run", "SELECT INBOX", command)
+                    cpu = settle_cpu(system.roots()) - before
+                    note("search", f"{label}, {size}", system.name, {
+                        "messages": count, "seconds": found["seconds"], "cpu_s": round(cpu, 3)})
+
+
 def connection_cpu(system, mode: str, count: int, accounts: list) -> float:
     """Milliseconds of CPU of the service for a connection."""
     imap_load(system, accounts, mode, str(len(accounts)))
@@ -209,7 +234,7 @@ def ratios() -> None:
                 told = []
                 for key in ("per_second", "cpu_ms", "cpu_s", "seconds", "with_login", "kib_per_connection"):
                     a, b = ours.get(key), theirs.get(key)
-                    if group == "mailbox" and name != "one body" and key != "per_second" and a and b:
+                    if group in ("mailbox", "search") and name != "one body" and key != "per_second" and a and b:
                         a, b = a / ours["messages"], b / theirs["messages"]
                     if a and b and a > 0 and b > 0:
                         told.append(f"{key} {a / b if key == 'per_second' else b / a:.1f} x")
@@ -221,14 +246,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a fifth of everything: to see that it runs")
     parser.add_argument("--peers-only", action="store_true")
     parser.add_argument("--cohue-only", action="store_true")
-    parser.add_argument("what", nargs="*", help="arrive, idle, mailbox, login (all, where none is named)")
+    parser.add_argument("what", nargs="*", help="arrive, idle, mailbox, login, search (all, where none is named)")
     chosen = parser.parse_args()
     build()
     os.environ.setdefault("COHUE_BIN", next((str(p) for p in (HERE.parent / "build-release").rglob("cohue")
                                              if p.is_file() and os.access(p, os.X_OK)), ""))
     ours = [] if chosen.peers_only else [House]
     theirs = not chosen.cohue_only
-    what = chosen.what or ["arrive", "login", "idle", "mailbox"]
+    what = chosen.what or ["arrive", "login", "idle", "mailbox", "search"]
     try:
         machine("before")
         if "arrive" in what:
@@ -243,6 +268,9 @@ def main() -> int:
         if "mailbox" in what:
             mailbox([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
                      *ours], chosen.quick)
+        if "search" in what:
+            search([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
+                    *ours], chosen.quick)
         machine("after")
     except unittest.SkipTest as reason:
         print(f"bench: {reason}", file=sys.stderr)
