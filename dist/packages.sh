@@ -63,7 +63,7 @@ need_packages()
 	rm -f "${TMPDIR:-/tmp}/cohue-apt.$$"
 }
 
-# build_tree DIR CC SETUP-OPTION...: configures once, then builds what changed.
+# build_tree DIR CC SETUP-OPTION...: configures once, then builds what changed ($niced: a word before the command).
 build_tree()
 {
 	tree=$1
@@ -73,7 +73,7 @@ build_tree()
 		rm -rf "$tree"
 		CC=$compiler meson setup "$tree" "$@" || return 1
 	fi
-	ninja -C "$tree"
+	${niced-} ninja -C "$tree"
 }
 
 # binary_in DIR: prints the path of the built program, if any.
