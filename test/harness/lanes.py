@@ -98,8 +98,12 @@ class RunDirectory:
         (self.path / "new").rename(self.path / "lock")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+    def __exit__(self, *_problem: object) -> None:
+        for _ in range(50):  # what was killed may still be on its way out
+            shutil.rmtree(self.path, ignore_errors=True)
+            if not self.path.exists():
+                break
+            time.sleep(0.1)
         self.lock.close()
 
     def part(self, number: int) -> pathlib.Path:
@@ -214,9 +218,9 @@ class Lanes:
         self.out.flush()
 
     def end(self) -> None:
-        """Of what still runs: first as a finished one would, then by force."""
+        """Of what still runs: by force, where the kernel clears up; else first as a finished one would."""
         for lane in self.running:
-            lane.tell(signal.SIGTERM)
+            lane.tell(signal.SIGKILL if self.isolated else signal.SIGTERM)
         until = time.monotonic() + GRACE
         for lane in self.running:
             try:
