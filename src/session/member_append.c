@@ -187,6 +187,9 @@ member_append(struct member *m, const struct conn *author, member_build_fn fn, v
 	if (e == ERR_OK) {
 		e = member_append_locked(m, author, fn, arg, ret_n);
 	}
+	if (e == ERR_OK) {
+		member_quota_consider(m);
+	}
 	lock_give(&m->lock);
 	member_snapshot_consider(m, false);
 	member_unref(&m);

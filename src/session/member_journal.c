@@ -86,9 +86,9 @@ write_message(const struct member *m, const struct journal_line *line, struct bu
 	return e;
 }
 
-static enum err
-store_message(struct member *m, struct bytes text, uint64_t time, struct blob_ref *ret_ref,
-	      struct buf *ret_card)
+enum err
+member_store_own(struct member *m, struct bytes text, uint64_t time, struct blob_ref *ret_ref,
+		 struct buf *ret_card)
 {
 	struct delivery d;
 	struct upload u;
@@ -119,7 +119,7 @@ member_journal_put(struct member *m, const struct journal_line *line, uint64_t a
 	memset(&ref, 0, sizeof(ref));
 	enum err e = find_or_create(m, c, journal);
 	e = e == ERR_OK ? write_message(m, line, &text) : e;
-	e = e == ERR_OK ? store_message(m, buf_bytes(&text), line->time, &ref, &card) : e;
+	e = e == ERR_OK ? member_store_own(m, buf_bytes(&text), line->time, &ref, &card) : e;
 	if (e == ERR_OK) {
 		struct operation_message message = {.mailbox = *journal,
 						    .flags = FOLD_SEEN,

@@ -264,6 +264,9 @@ member_ready(struct member *m)
 		} else {
 			e = member_file_pending(m);
 			e = e == ERR_OK ? member_journal_expire(m) : e;
+			if (e == ERR_OK) {
+				member_quota_consider(m);
+			}
 			m->changed = m->changed || e != ERR_OK;
 		}
 	}
@@ -292,6 +295,9 @@ member_sync(struct member *m)
 		}
 		if (e == ERR_OK) {
 			e = member_file_pending(m);
+		}
+		if (e == ERR_OK) {
+			member_quota_consider(m);
 		}
 		if (e != ERR_OK && m->broken == ERR_OK) {
 			m->changed = true; /* tried again with the next command */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Metadata of mailboxes and of the account (RFC 5464, 9590, 6154), and quotas as IMAP tells them (RFC 9208)."""
 
+import base64
+import random
 import re
 import unittest
 
@@ -180,6 +182,50 @@ class Quota(Shared):
         self.assertIn(b"[NONEXISTENT]", self.say(c, "GETQUOTA other", "NO")[-1])
         self.assertIn(b"[NOPERM]", self.say(c, 'SETQUOTA "" (STORAGE 4096)', "NO")[-1])
         self.assertEqual(self.say(c, 'GETQUOTA ""')[0], figures)
+
+    def test_a_full_mailbox_is_told_of_once_per_level(self) -> None:
+        self.cohue.cli("member", "quota", self.member.name, "4 MiB")
+        c = self.client()
+        seed = iter(range(100))
+
+        def told() -> list[bytes]:
+            found = c.fetch("FETCH 1:* (ENVELOPE)") if b"* 0 EXISTS" not in c.command("SELECT INBOX")[0] else b""
+            return re.findall(rb"mailboxes are (\d+) % full", found)
+
+        def fill(kib: int) -> None:
+            """So much as stored: one class of the ladder, nearly all of it noise."""
+            noise = random.Random(next(seed)).randbytes(kib * 1024 * 7 // 10)
+            c.append("Archive", simple("noise") + base64.encodebytes(noise).replace(b"\n", b"\r\n"))
+
+        def percent() -> int:
+            used, limit = map(int, re.search(rb"STORAGE (\d+) (\d+)", self.say(c, 'GETQUOTA ""')[0]).groups())
+            return 100 * used // limit
+
+        for kib in (1024, 1024, 1024):
+            fill(kib)
+        self.assertEqual(told(), [])
+        fill(256)
+        self.assertIn(percent(), range(80, 90))
+        self.assertEqual(told(), [b"80"])
+        c.append("Archive", simple("little"))
+        self.assertEqual(told(), [b"80"])
+        fill(512)
+        fill(128)
+        self.assertGreaterEqual(percent(), 95)
+        self.assertEqual(told(), [b"80", b"95"])
+        big = random.Random(9).randbytes(400000).hex().encode()
+        self.assertIn(b"[OVERQUOTA]", self.say(c, b"APPEND INBOX {%d+}\r\n" % len(big) + big, "NO")[-1])
+        # It is remembered; and once room was made, it may be told again.
+        c.close()
+        self.cohue.restart()
+        c = self.client()
+        self.assertEqual(told(), [b"80", b"95"])
+        c.command("SELECT Archive")
+        self.say(c, "STORE 1 +FLAGS (\\Deleted)")
+        self.say(c, "EXPUNGE")
+        self.assertEqual(told(), [b"80", b"95"])
+        fill(1024)
+        self.assertEqual(told(), [b"80", b"95", b"95"])
 
 
 if __name__ == "__main__":
