@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
  * SECURITY. gate-member speaks with whoever reaches ports 465, 587 and 993: TLS, and SMTP and IMAP up to the login. It
- * holds its own TLS key and, until the opener has answered, names and passwords. After a login it carries bytes
- * between the client and the session worker that holds the member's keys, in frames, and looks into none of them: it parses no
- * mail, reads no store, opens no file, and starts no connection. Its capture yields the passwords and the traffic of those
- * who connect through it from then on, but no stored mail of others.
+ * holds its own TLS key and, until the opener has answered, names and passwords, or proofs that let in once. After a login
+ * it carries bytes between the client and the session worker that holds the member's keys, in frames, and looks into none
+ * of them: it parses no mail, reads no store, opens no file, and starts no connection. Its capture yields the passwords (of
+ * who uses SCRAM none) and the traffic of those who connect through it from then on, but no stored mail of others.
  */
 #include "gate_member/gate_member.h"
 
