@@ -17,7 +17,8 @@ def main() -> int:
         os.unlink(log)
     # The slowest ones wait for clocks, not for processors.
     at_once = str((os.cpu_count() or 1) * 3 // 2 + 1)
-    ran = subprocess.run(["meson", "test", "-C", tree, "--no-rebuild", "--print-errorlogs", "--num-processes", at_once],
+    ran = subprocess.run(["meson", "test", "-C", tree, "--no-rebuild", "--print-errorlogs", "--num-processes", at_once,
+                          "--timeout-multiplier", "4"],
                          check=False)
     passed = failed = skipped = 0
     if os.path.exists(log):
