@@ -162,11 +162,14 @@ testing_pair(struct testing *t, struct role_host *h, enum role self, enum role p
 	return mine;
 }
 
+/* How long a turn waits where nothing happens; 0: all that is needed comes from within. */
+static msec testing_turn_ms = 2;
+
 static inline void
 testing_turns(struct testing *t, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(loop_run_once(t->loop, 2), ERR_OK);
+		assert_int_equal(loop_run_once(t->loop, testing_turn_ms), ERR_OK);
 	}
 }
 
