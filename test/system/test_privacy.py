@@ -150,6 +150,18 @@ class Threads(House):
         self.assertEqual(parse(self.boxed(self.alice, "Sent", "Re: Re: plan")[0])["References"].split(),
                          [first["Message-ID"], "<answer@other.test>"])
 
+    def test_thread_knows_a_message_by_both_its_names(self) -> None:
+        mine = letter("<20250305.trip@laptop.lan>", "trip")
+        left = parse(self.send(mine))["Message-ID"]
+        self.boxed(self.alice, "Sent", "trip")
+        with self.house.imap(self.alice) as client:
+            client.create("trips")
+            for octets in (mine, letter("<yes@other.test>", "yes", f"In-Reply-To: {left}\r\n"),
+                           letter("<no@other.test>", "no", "In-Reply-To: <20250305.other@laptop.lan>\r\n")):
+                client.append("trips", None, None, octets)
+            client.select("trips", readonly=True)
+            self.assertEqual(client.thread("REFERENCES", "UTF-8", "ALL")[1], [b"(1 2)(3)"])
+
     def test_the_identifier_is_the_same_each_time_and_known_after_a_restart(self) -> None:
         one = parse(self.send(letter("<same@laptop.lan>", "once")))["Message-ID"]
         self.assertEqual(parse(self.send(letter("<same@laptop.lan>", "twice", body="Other.\r\n")))["Message-ID"], one)
