@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* FETCH: numbers and flags from the fold, envelopes and structures from cards, octets from blobs. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -302,7 +303,6 @@ write_message(struct fetching *f, size_t index, struct message *message)
 			f->undecodable++;
 		} else if (e == ERR_DAMAGED || e == ERR_FORMAT || e == ERR_NOT_FOUND) {
 			f->damaged++;
-			im->conn->worker->seen_damaged++;
 		} else {
 			f->failed = e;
 		}
@@ -498,8 +498,11 @@ imap_do_fetch(struct imap *im)
 	if (f.failed != ERR_OK) {
 		imap_fail(im, f.failed);
 	} else if (f.damaged > 0) {
-		imap_no(im, "CORRUPTION",
-			"Some messages are damaged and cannot be read; the others were given");
+		char text[128];
+		(void)snprintf(text, sizeof(text),
+			       "Some messages are damaged and cannot be read; the others were given (%s)",
+			       member_damage(im->member));
+		imap_no(im, "CORRUPTION", text);
 	} else if (f.undecodable > 0) {
 		imap_no(im, "UNKNOWN-CTE", "A part has a transfer encoding that is not known");
 	} else if (f.gone > 0) {

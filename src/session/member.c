@@ -248,6 +248,23 @@ mark_broken(struct member *m, enum err why, const char *what)
 	log_event(LOG_LEVEL_ERROR, "%s: %s", m->ref, what);
 }
 
+const char *
+member_damage(struct member *m)
+{
+	msec now = loop_now(m->worker->host->loop);
+	m->worker->seen_damaged++;
+	if (m->damage_ref[0] == '\0' || now - m->damage_at >= MEMBER_DAMAGE_MS) {
+		m->damage_at = now;
+		log_ref(m->damage_ref);
+		log_event(LOG_LEVEL_ERROR,
+			  "%s: a message of a member does not verify: it is damaged, or missing; the others "
+			  "are well. "
+			  "Remedy: `cohue check --member NAME` tells which, with her password; then a backup",
+			  m->damage_ref);
+	}
+	return m->damage_ref;
+}
+
 enum err
 member_broken(struct member *m, enum err why)
 {

@@ -25,6 +25,7 @@ enum {
 	MEMBER_KEEP_MS = 60 * 1000, /* after the last connection */
 	MEMBER_RETRY_MS =
 	    10 * 1000, /* what did not verify is read again: the disk, or the volunteer, may have mended it */
+	MEMBER_DAMAGE_MS = 60 * 60 * 1000,
 	MEMBER_SNAPSHOT_RECORDS = 2000,
 	MEMBER_SNAPSHOT_BYTES = 1 << 20,
 	MEMBER_SNAPSHOT_IDLE_RECORDS = 64, /* enough for one when she leaves */
@@ -54,6 +55,10 @@ struct member {
 	    broken; /* ERR_DAMAGED: what the store says cannot be; ERR_UNSUPPORTED: written by a newer program */
 	msec broken_at;
 	char ref[LOG_REF_LEN + 1]; /* of the log's line about it */
+	char damage_ref
+	    [LOG_REF_LEN +
+	     1]; /* of the log's line about single messages of hers that do not verify; empty: none yet */
+	msec damage_at;
 	bool outdated; /* broken, because the slot list that came with her keys is older than her log */
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
@@ -209,6 +214,11 @@ const struct fold_mailbox *member_sent_mailbox(const struct member *m);
 /* Reads and files what the log has, without waiting for the store's notice of it. */
 COHUE_MUST_USE enum err member_look(struct member *m);
 
+/*
+ * A message of hers does not verify, and the others do: the reference of the log's line about it, for her to be told. One line in
+ * MEMBER_DAMAGE_MS at most, whatever a client asks for.
+ */
+const char *member_damage(struct member *m);
 /* True where the address (local@domain, normalised or not) belongs to her: name@domain, further addresses, subaddresses of both. */
 bool member_owns_address(const struct member *m, const struct mail_mailbox *address);
 /* Bytes that she may have; 0: no limit. */

@@ -304,6 +304,7 @@ a_damaged_record_or_blob_costs_one_message(void **state)
 	static const enum lie lies[] = {LIE_FLIP, LIE_SHORT, LIE_DROP,      LIE_SWAP,
 					LIE_KIND, LIE_BLOB,  LIE_BLOB_GONE, LIE_RENUMBER};
 	struct testing t;
+	char ref[LOG_REF_LEN + 1] = "";
 	(void)state;
 	testing_up(&t);
 	capture(&t);
@@ -314,6 +315,12 @@ a_damaged_record_or_blob_costs_one_message(void **state)
 		bool both = lie == LIE_BLOB || lie == LIE_BLOB_GONE || lie == LIE_RENUMBER;
 		testing_type(&t, 0, "FETCH 1:2 BODY.PEEK[]", "NO [CORRUPTION]");
 		assert_false(testing_told(&t, 0, "the first of them"));
+		/* She is told where the log speaks of it: once, whatever is asked for. */
+		struct member *m = member_find(t.session->state, t.account);
+		assert_int_equal(strlen(m->damage_ref), LOG_REF_LEN);
+		assert_true(testing_told(&t, 0, m->damage_ref));
+		assert_true(i == 0 || strcmp(ref, m->damage_ref) == 0);
+		memcpy(ref, m->damage_ref, sizeof(ref));
 		assert_int_equal(testing_told(&t, 0, "the second of them"), !both);
 		testing_type(&t, 0, "FETCH 1:2 FLAGS", "OK");
 		lie = LIE_NONE;
