@@ -58,11 +58,17 @@ mailbox_rename_tree(const struct applying *a, struct bytes from, struct bytes to
 	if (e == ERR_OK && count == 0) {
 		e = ERR_EXISTS;
 	}
+	/* In the order of their names: each after the one above it. */
+	for (size_t i = 0; i < f->mailbox_count && e == ERR_OK; i++) {
+		struct bytes old = f->by_name[i]->seen.name;
+		if (is_within(old, from)) {
+			e = change_named(a, FOLD_CHANGE_MAILBOX_RENAMED, f->by_name[i]->seen.id, old);
+		}
+	}
 	for (size_t i = 0; i < f->mailbox_count; i++) {
 		if (e == ERR_OK && names[i].ptr != NULL) {
 			names_free(&f->by_id[i]->seen.name);
 			f->by_id[i]->seen.name = names[i];
-			e = change_begin(a, FOLD_CHANGE_MAILBOX_RENAMED, f->by_id[i]->seen.id);
 		} else {
 			names_free(&names[i]);
 		}

@@ -323,7 +323,7 @@ fetch_numbers(struct fetching *f)
 		write_message(f, i, NULL);
 		e = imap_flush(f->im, false);
 		if (e == ERR_OK && i % 64 == 63) {
-			e = imap_breathe(f->im);
+			e = imap_progress(f->im, i, f->count);
 		}
 	}
 	return e;
@@ -347,11 +347,12 @@ fetch_messages(struct fetching *f)
 		}
 	}
 	enum err e = message_reader_create(f->im->member, f->want, f->items, there, &reader);
+	uint64_t done = 0;
 	while (e == ERR_OK && f->failed == ERR_OK && message_reader_next(reader, &message)) {
 		write_message(f, 0, &message);
 		e = imap_flush(f->im, false);
 		if (e == ERR_OK) {
-			e = imap_breathe(f->im);
+			e = imap_progress(f->im, done++, there);
 		}
 	}
 	message_reader_destroy(&reader);

@@ -5,8 +5,11 @@
 void
 imap_do_id(struct imap *im)
 {
-	/* What it is, and no version: whoever looks for holes learns nothing from it. */
-	imap_write_text(&im->w, "* ID (\"name\" \"Cohue\")\r\n");
+	/* To members, who may ask for help; strangers, at the gate, hear the name alone. */
+	imap_write_text(&im->w, "* ID (\"name\" \"Cohue\" \"version\" \"" COHUE_VERSION
+				"\" \"support-url\" \"mailto:postmaster@");
+	imap_write_text(&im->w, im->conn->worker->host->config.domain);
+	imap_write_text(&im->w, "\")\r\n");
 	imap_ok(im, NULL, "Done");
 }
 

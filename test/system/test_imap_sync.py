@@ -68,6 +68,8 @@ class Keeping(unittest.TestCase):
         c.command("SELECT INBOX")
         self.assertEqual(c.command("ENABLE UIDONLY")[0], [b"* ENABLED"], "not while a mailbox is selected")
         c.command("SEARCH CHARSET UTF-8 ALL", "BAD")
+        self.assertRegex(c.command("ID NIL")[0][0], rb'^\* ID \("name" "Cohue" "version" "[0-9.]+" '
+                         rb'"support-url" "mailto:postmaster@house.test"\)$')
         plain = self.client()
         self.assertNotIn(b"QRESYNC", b"".join(plain.command("ENABLE CONDSTORE")[0]))
         plain.command("SELECT INBOX (QRESYNC (1 1))", "BAD")
