@@ -29,7 +29,7 @@ put_point(struct page *p, struct buf *out, uint32_t c)
 	if (c == 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
 		return;
 	}
-	o[0] = n == 1 ? (uint8_t)c : (uint8_t)((0xf00U >> n) | c >> (6 * (n - 1)));
+	o[0] = (uint8_t)(n == 1 ? c : (0xf00U >> n | c >> (6 * (n - 1))));
 	for (size_t i = 1; i < n; i++) {
 		o[i] = (uint8_t)(0x80 | (c >> (6 * (n - 1 - i)) & 0x3f));
 	}
