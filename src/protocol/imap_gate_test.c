@@ -34,10 +34,39 @@ drain(struct host *h)
 	}
 }
 
+/* Nonce, salt, signature: whatever the name, and the proof that is its first half opens. */
+static const uint8_t canned[] = "123456789012345678901234567890123456789012345678";
+
+static void
+decide_scram(struct host *h)
+{
+	const struct sasl_scram *s = imap_gate_scram(&h->gate);
+	bool first = h->last == IMAP_GATE_SCRAM_FIRST;
+	h->questions++;
+	h->now += 100 * MSEC_SECOND;
+	assert_false(imap_gate_wants_input(&h->gate));
+	assert_true(bytes_is(buf_bytes(&s->name), "alice"));
+	if (h->unavailable) {
+		h->last = imap_gate_answer(&h->gate, IMAP_GATE_UNAVAILABLE, h->now);
+	} else if (first) {
+		h->last = imap_gate_challenge(&h->gate, canned, 4096, canned, BYTES_EMPTY, h->now);
+	} else {
+		h->last = memcmp(s->proof, canned, sizeof(s->proof)) == 0
+			      ? imap_gate_prove(&h->gate, canned, h->now)
+			      : imap_gate_answer(&h->gate, IMAP_GATE_REJECT, h->now);
+	}
+	drain(h);
+}
+
 static void
 decide(struct host *h)
 {
-	while (h->last == IMAP_GATE_LOGIN) {
+	while (h->last == IMAP_GATE_LOGIN || h->last == IMAP_GATE_SCRAM_FIRST ||
+	       h->last == IMAP_GATE_SCRAM_FINAL) {
+		if (h->last != IMAP_GATE_LOGIN) {
+			decide_scram(h);
+			continue;
+		}
 		struct imap_credentials c = imap_gate_credentials(&h->gate);
 		bool fits = bytes_is(c.name, "alice") && bytes_is(c.password, "secret");
 		h->questions++;
@@ -153,6 +182,41 @@ authenticate_plain_takes_an_initial_response_or_a_line(void **state)
 	/* bob NUL alice NUL secret */
 	dialogue("a AUTHENTICATE PLAIN Ym9iAGFsaWNlAHNlY3JldA==\r\n",
 		 "a NO [AUTHORIZATIONFAILED] No acting for others\r\n", IMAP_GATE_IDLE, "");
+}
+
+#define SCRAM_FIRST "biwsbj1hbGljZSxyPWhlcnM="
+#define SCRAM_CHALLENGE                                                                                      \
+	"cj1oZXJzMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4LHM9TVRJ"                   \
+	"ek5EVTJOemc1TURFeU16UTFOZz09LGk9NDA5Ng=="
+#define SCRAM_FINAL                                                                                          \
+	"Yz1iaXdzLHI9aGVyczEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3"                   \
+	"OCxwPU1USXpORFUyTnpnNU1ERXlNelExTmpjNE9UQXhNak0wTlRZM09Ea3dNVEk9"
+#define SCRAM_OTHER_CHANNEL                                                                                  \
+	"Yz1lU3dzLHI9aGVyczEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3"                   \
+	"OCxwPU1USXpORFUyTnpnNU1ERXlNelExTmpjNE9UQXhNak0wTlRZM09Ea3dNVEk9"
+#define SCRAM_VERDICT "dj1NVEl6TkRVMk56ZzVNREV5TXpRMU5qYzRPVEF4TWpNME5UWTNPRGt3TVRJPQ=="
+
+static void
+authenticate_scram_is_a_dialogue_at_every_cut(void **state)
+{
+	(void)state;
+	dialogue("a AUTHENTICATE SCRAM-SHA-256 " SCRAM_FIRST "\r\n" SCRAM_FINAL "\r\n\r\nb SELECT",
+		 "+ " SCRAM_CHALLENGE "\r\n+ " SCRAM_VERDICT "\r\na" LOGGED_IN, IMAP_GATE_LOGGED_IN,
+		 "b SELECT");
+	dialogue("a authenticate scram-sha-256\r\n" SCRAM_FIRST "\r\n" SCRAM_FINAL "\r\n\r\n",
+		 "+ \r\n+ " SCRAM_CHALLENGE "\r\n+ " SCRAM_VERDICT "\r\na" LOGGED_IN, IMAP_GATE_LOGGED_IN,
+		 "");
+	dialogue("a AUTHENTICATE SCRAM-SHA-256 " SCRAM_FIRST
+		 "\r\n*\r\nb AUTHENTICATE SCRAM-SHA-256 " SCRAM_FIRST "\r\n" SCRAM_OTHER_CHANNEL
+		 "\r\nc AUTHENTICATE SCRAM-SHA-256 !\r\nd AUTHENTICATE "
+		 "SCRAM-SHA-256 " SCRAM_FIRST "\r\n" SCRAM_FINAL
+		 "\r\n*\r\ne AUTHENTICATE SCRAM-SHA-256-PLUS " SCRAM_FIRST "\r\nf LOGIN alice secret\r\n",
+		 "+ " SCRAM_CHALLENGE "\r\na BAD Cancelled\r\n+ " SCRAM_CHALLENGE
+		 "\r\nb NO [AUTHENTICATIONFAILED] This is another channel than the one that you bind\r\n"
+		 "c BAD Not a SCRAM message\r\n+ " SCRAM_CHALLENGE "\r\n+ " SCRAM_VERDICT
+		 "\r\nd BAD Cancelled\r\ne NO [AUTHENTICATIONFAILED] This mechanism binds the "
+		 "channel\r\nf" LOGGED_IN,
+		 IMAP_GATE_LOGGED_IN, "");
 }
 
 static void
@@ -272,6 +336,7 @@ main(void)
 	    cmocka_unit_test(the_greeting_tells_what_the_gate_can),
 	    cmocka_unit_test(login_lets_in_and_hands_out_what_was_pipelined),
 	    cmocka_unit_test(authenticate_plain_takes_an_initial_response_or_a_line),
+	    cmocka_unit_test(authenticate_scram_is_a_dialogue_at_every_cut),
 	    cmocka_unit_test(a_wrong_password_is_told_and_after_some_the_gate_closes),
 	    cmocka_unit_test(a_temporary_failure_is_not_called_a_wrong_password),
 	    cmocka_unit_test(what_is_not_for_the_gate_is_bad),
