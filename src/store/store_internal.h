@@ -19,7 +19,7 @@ struct store {
 	const struct storage_driver *driver;
 	const char *folder;
 	uint32_t epoch; /* of the last `cohue restored` */
-	bool open; /* a transaction is */
+	bool open;      /* a transaction is */
 	bool must_commit;
 	bool released;       /* the open transaction holds a release, answered at its commit */
 	bool begun_release;  /* in this turn */
