@@ -10,7 +10,6 @@ import bisect
 import dataclasses
 import math
 import random
-import statistics
 from typing import Callable
 
 from lab import rule
@@ -18,6 +17,8 @@ from lab.line import Capture, Connection
 from lab.rule import Letter
 from lab.world import Place, Plan, Seen, Truth
 
+STEP = 61000  # octets of a submission: from here on it is of the second size class
+STEP_OUT = 130000  # and of a delivery, padded
 BODY = 400  # octets: no command of a mail program is a larger record, and no letter a smaller one
 
 
@@ -141,14 +142,15 @@ def fetches(capture: Capture, seen: Seen, clock: float) -> list[Went]:
     return found
 
 
-def predicted(letters: list[Sent], clock: float, k: int, deadline: float, until: float, counts: dict[int, int]
-              ) -> dict[int, list[Sent]]:
+def predicted(letters: list[Sent], clock: float, k: int, deadline: float, until: float, counts: dict[int, int],
+              stayed: frozenset[Place] = frozenset()) -> dict[int, list[Sent]]:
     """The rule, with the little that a letter enters before its sender is told so: what fits the batches' sizes best."""
     best: tuple[int, dict[int, list[Letter]]] | None = None
     for early in (0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08):
-        batches = rule.batches([dataclasses.replace(s.letter, time=s.letter.time - early) for s in letters], clock, k,
-                               deadline, until)
-        fit = sum(counts.get(tick, 0) == len(batch) for tick, batch in batches.items())
+        batches = rule.batches([dataclasses.replace(s.letter, time=s.letter.time - early, number=n)
+                                for n, s in enumerate(letters)], clock, k, deadline, until)
+        fit = sum(counts.get(tick, 0) == sum(letters[one.number].place not in stayed for one in batch)
+                  for tick, batch in batches.items())
         if best is None or fit > best[0]:
             best = fit, batches
     return {tick: [letters[letter.number] for letter in batch] for tick, batch in best[1].items()}
@@ -295,6 +297,19 @@ def auc(positive: list[float], negative: list[float]) -> tuple[float, float]:
     return (total - n * (n + 1) / 2) / (n * m), math.sqrt((n + m + 1) / (12 * n * m))
 
 
+def within(groups: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
+    """The same with each compared only with those of its own group (van Elteren: the groups' pairs, summed), and its standard
+    error if the two kinds are alike in each group, whatever sets the groups apart."""
+    wins = pairs = variance = 0.0
+    for positive, negative in groups:
+        n, m = len(positive), len(negative)
+        if n and m:
+            wins += auc(positive, negative)[0] * n * m
+            pairs += n * m
+            variance += n * m * (n + m + 1) / 12
+    return (wins / pairs, math.sqrt(variance) / pairs) if pairs else (0.5, 0.5)
+
+
 @dataclasses.dataclass
 class Names:
     """Questions about destinations: how many, and how many while nothing was being delivered."""
@@ -308,6 +323,7 @@ class Beats:
     quiet: int = 0
     news: int = 0
     auc: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    late: tuple[float, float] = (0.5, 0.5)  # of the time, over all ticks: what is late for all counts as well
 
 
 @dataclasses.dataclass
@@ -332,30 +348,36 @@ class Found:
 
 
 def leaving(capture: Capture, seen: Seen, truth: Truth, plan: Plan):
+    """Each size class has a gate of its own, so its share of a tick is a batch. What stays in the house waits and counts as well, and
+    he cannot know which letters these are: they are among the candidates. The judge knows, and counts what the rule foresees without."""
     went = [w for w in deliveries(capture, seen, plan.clock)]
     sent = letters_in(capture, seen, 465)
-    counts: dict[int, int] = {}
-    for w in went:
-        counts[w.tick] = counts.get(w.tick, 0) + 1
-    ins = predicted(sent, plan.clock, plan.k, plan.deadline, seen.ended + 6 * plan.clock, counts)
     who_of = {place: truth.sent[number][0] for number, (place, _) in truth.delivered.items() if number in truth.sent}
     letter_of = {place: truth.sent[number] for number, (place, _) in truth.delivered.items() if number in truth.sent}
     seen_of = {s.place: s for s in sent}
+    stayed = frozenset(truth.stayed)
     batches, foreseen, inside, total = [], 0, 0, 0
-    for tick in sorted(counts):
-        group = [w for w in went if w.tick == tick and w.place in who_of]
-        if not group:
-            continue
-        total += 1
-        candidates = ins.get(tick, [])
-        foreseen += len(candidates) == counts[tick]
-        here = {s.place for s in candidates}
-        inside += sum(letter_of[w.place] in here for w in group)
-        # Where the rule knows nobody (it was broken): whoever has written in the tick before.
-        candidates = candidates or [s for s in sent if tick - 1 <= s.letter.time / plan.clock < tick + 1]
-        if candidates:
-            batches.append(Batch(candidates, group, [who_of[w.place] for w in group],
-                                 [seen_of.get(letter_of[w.place]) for w in group]))
+    for large in (False, True):
+        mine = [s for s in sent if (s.letter.octets >= STEP) == large]
+        gone = [w for w in went if (w.sight["octets"] >= STEP_OUT) == large]
+        counts: dict[int, int] = {}
+        for w in gone:
+            counts[w.tick] = counts.get(w.tick, 0) + 1
+        ins = predicted(mine, plan.clock, plan.k, plan.deadline, seen.ended + 6 * plan.clock, counts, stayed)
+        for tick in sorted(counts):
+            group = [w for w in gone if w.tick == tick and w.place in who_of]
+            if not group:
+                continue
+            total += 1
+            candidates = ins.get(tick, [])
+            foreseen += sum(s.place not in stayed for s in candidates) == counts[tick]
+            here = {s.place for s in candidates}
+            inside += sum(letter_of[w.place] in here for w in group)
+            # Where the rule knows nobody (it was broken, or only who is in haste leaves): whoever wrote in the tick before.
+            candidates = candidates or [s for s in mine if tick - 1 <= s.letter.time / plan.clock < tick + 1]
+            if candidates:
+                batches.append(Batch(candidates, group, [who_of[w.place] for w in group],
+                                     [seen_of.get(letter_of[w.place]) for w in group]))
     return sent, went, batches, foreseen / max(1, total), inside / max(1, sum(len(b.seen) for b in batches))
 
 
@@ -432,12 +454,21 @@ def beats(capture: Capture, seen: Seen, truth: Truth, clock: float) -> Beats:
             times.setdefault(tick, []).append((tick in said, when))
             here["packets"].append(sum(t <= until for t in parts.get(tick, [])))
     found.quiet, found.news = len(sights[False]["records"]), len(sights[True]["records"])
-    # A tick that brings much is late for all; what tells of one is its place among the others of the same tick.
+    # A tick that brings much is late for all, and what it brings is seen at the gate; what tells of one connection is its place
+    # among the others of the same tick, and how long after the one before it its record came: the work that news make.
     for kind in (False, True):
-        sights[kind]["place in its tick"] = [
-            when - statistics.median(w for _, w in here) for here in times.values() for news, when in here if news == kind]
+        sights[kind]["gap"] = []
+    for here in times.values():
+        here.sort(key=lambda one: one[1])
+        for (_, before), (news, when) in zip(here, here[1:]):
+            sights[news]["gap"].append(when - before)
     for feature in sights[True]:
-        found.auc[feature] = auc(sights[True][feature], sights[False][feature])
+        if feature != "time":
+            found.auc[feature] = auc(sights[True][feature], sights[False][feature])
+    found.auc["place in its tick"] = within([([w for news, w in here if news], [w for news, w in here if not news])
+                                             for here in times.values()])
+    # Of all ticks together, beside: late ticks are late for all, but more of those who are in them have news.
+    found.late = auc(sights[True]["time"], sights[False]["time"])
     return found
 
 

@@ -15,6 +15,9 @@ from lab.attack import Found, Score, Trend  # noqa: E402
 from lab.world import Lab, Plan, Truth  # noqa: E402
 
 LEVEL = 0.001  # the chance that all the attackers together call a sound house broken, at most
+# What a careless house would show first has half of that level for itself, so that few letters suffice.
+MAIN = {"the last one before", "entered with asked", "entered with begun", "octets with octets", "entered and asked",
+        "octets and octets"}
 FORESEEN, INSIDE = 0.8, 0.9
 EARLY = 0.02
 AUC = 0.02
@@ -23,7 +26,7 @@ AUC = 0.02
 @dataclasses.dataclass
 class Verdict:
     found: Found
-    bound: float  # of the p of each single attacker
+    bound: float  # of the p of each single attacker, but the main ones
     broken: dict[str, str]  # what was found out, and by what
     power: float  # the share of letters whose senders must show for it to be noticed 99 times of 100
 
@@ -51,15 +54,20 @@ def power(theory: float, letters: int, p: float) -> float:
 def judge(found: Found) -> Verdict:
     groups = {"waiting": found.timing, "order": found.order, "sizes": found.sizes, "fetching": found.fetching,
               "law": [found.rule]}
-    bound = LEVEL / (sum(len(g) for g in groups.values()) + sum(len(g) for g in found.trends.values()))
+    names = [one.name for group in (*groups.values(), *found.trends.values()) for one in group]
+    main = sum(name in MAIN for name in names)
+    bound = LEVEL / 2 / (len(names) - main)
+
+    def shows(one: Score | Trend) -> bool:
+        return one.p() < (LEVEL / 2 / main if one.name in MAIN else bound)
     broken: dict[str, str] = {}
     for name, group in groups.items():
-        worst = min(group, key=Score.p)
-        if worst.p() < bound:
+        if seen := [one for one in group if shows(one)]:
+            worst = min(seen, key=Score.p)
             broken[name] = f"{worst.name}: {worst.hits} hits where theory has {worst.theory:.1f} (p = {worst.p():.1g})"
     for name, trends in found.trends.items():
-        clearest = min(trends, key=Trend.p)
-        if clearest.p() < bound:
+        if clear := [one for one in trends if shows(one)]:
+            clearest = min(clear, key=Trend.p)
             broken[name] = f"{clearest.name} go together: {clearest.z:.1f} standard deviations"
     if found.foreseen < FORESEEN or found.inside < INSIDE:
         broken.setdefault("waiting", f"the rule foresees {found.foreseen:.0%} of the batches, and "
@@ -103,7 +111,8 @@ def report(verdict: Verdict, truth: Truth, plan: Plan, everything: bool) -> str:
                 f"{t.name} {t.z:+.1f}" for t in (min(group, key=Trend.p) for group in f.trends.values())),
             f"names: {f.names.asked} questions about destinations, {f.names.early} of them while nothing was leaving",
             f"idle: {f.beats.quiet} connections' ticks without news, {f.beats.news} with; AUC of news, by "
-            + ", ".join(f"{feature} {value:.3f} ± {1.96 * error:.3f}" for feature, (value, error) in f.beats.auc.items()), "",
+            + ", ".join(f"{feature} {value:.3f} ± {1.96 * error:.3f}" for feature, (value, error) in f.beats.auc.items())
+            + f"; by time over all ticks {f.beats.late[0]:.3f} ± {1.96 * f.beats.late[1]:.3f}", "",
             f"level: a sound house is called broken by chance at most once in {1 / LEVEL:.0f} runs (each attacker: p < {verdict.bound:.1g}); "
             f"power: seen in 99 of 100 runs where {verdict.power:.0%} of the letters show their senders"]
     if f.overrun:
@@ -115,8 +124,8 @@ def report(verdict: Verdict, truth: Truth, plan: Plan, everything: bool) -> str:
     return "\n".join(out)
 
 
-SHORT = Plan(seconds=34, leaving=5.0, arriving=4.0)
-LONG = Plan(members=60, strangers=20, seconds=300, clock=1, leaving=10.0, arriving=4.0)
+SHORT = Plan(seconds=34, leaving=7.0, arriving=4.0)
+LONG = Plan(members=60, strangers=20, seconds=300, clock=1, leaving=12.0, arriving=4.0)
 
 
 def main() -> int:

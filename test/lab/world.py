@@ -40,6 +40,9 @@ class Plan:
     arriving: float = 2.0
     smallest: int = 700
     largest: int = 50000
+    large: float = 0.2  # of the letters: with an attachment, in the next size class
+    urgent: float = 0.1  # their programs say that they are in haste
+    local: float = 0.1  # to members
     seed: int = 1
     settings: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -49,6 +52,7 @@ class Truth:
     """What the attacker is measured against, and never gets to see."""
     sent: dict[int, Place] = dataclasses.field(default_factory=dict)  # letter -> its sender's end
     delivered: dict[int, tuple[Place, str]] = dataclasses.field(default_factory=dict)  # -> the house's end, the host
+    stayed: set[Place] = dataclasses.field(default_factory=set)  # senders' ends of letters to members
     given: dict[int, Place] = dataclasses.field(default_factory=dict)  # arriving letter -> the stranger's end
     meant: dict[int, str] = dataclasses.field(default_factory=dict)  # -> the recipient's address on the line
     fetched: dict[int, Place] = dataclasses.field(default_factory=dict)  # -> the fetcher's end
@@ -71,8 +75,8 @@ class Refused(Exception):
     pass
 
 
-def text(number: int, size: int, sender: str, recipient: str, chance: random.Random) -> bytes:
-    head = (f"From: {sender}\r\nTo: {recipient}\r\nSubject: lab {number}\r\nMIME-Version: 1.0\r\n"
+def text(number: int, size: int, sender: str, recipient: str, chance: random.Random, more: str = "", kind: str = "lab") -> bytes:
+    head = (f"From: {sender}\r\nTo: {recipient}\r\nSubject: {kind} {number}\r\n{more}MIME-Version: 1.0\r\n"
             "Content-Type: text/plain; charset=us-ascii\r\n\r\n").encode()
     line = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz ", k=70)).strip().encode() + b"\r\n"
     return head + line * max(1, (size - len(head)) // len(line))
@@ -221,21 +225,26 @@ class Lab:
         finally:
             writer.close()
 
-    async def submit(self, number: int, who: int, domain: str, size: int) -> None:
-        """One letter by a member's program, in a connection of its own."""
+    async def submit(self, number: int, who: int, recipient: str, size: int, urgent: bool) -> None:
+        """One letter by a member's program, in a connection of its own. An empty recipient: another member."""
         address, mail, password = self.members[who]
         reader, writer, place = await self.call("members", address, 465, True)
         try:
-            self.truth.sent[number] = place
+            if recipient:
+                self.truth.sent[number] = place
+            else:
+                self.truth.stayed.add(place)
             await hear(reader, "2")
             token = base64.b64encode(f"\0{mail}\0{password}".encode()).decode()
-            recipient = f"somebody@{domain}"
-            for line in ("EHLO client.test", f"AUTH PLAIN {token}", f"MAIL FROM:<{mail}>", f"RCPT TO:<{recipient}>"):
+            to = recipient or self.members[number % len(self.members)][1]
+            for line in ("EHLO client.test", f"AUTH PLAIN {token}", f"MAIL FROM:<{mail}>", f"RCPT TO:<{to}>"):
                 writer.write(line.encode() + b"\r\n")
                 await hear(reader, "2")
             writer.write(b"DATA\r\n")
             await hear(reader, "3")
-            writer.write(text(number, size, mail, recipient, self.chance) + b".\r\n")
+            # As long a header in haste as at leisure.
+            more = f"X-Priority: {1 if urgent else 3}\r\n"
+            writer.write(text(number, size, mail, to, self.chance, more, "lab" if recipient else "inside") + b".\r\n")
             await hear(reader, "2")
             writer.write(b"QUIT\r\n")
             await hear(reader, "2")
@@ -357,7 +366,10 @@ class Lab:
                 recent.append(domain)
                 del recent[:-min(24, plan.hosts // 2)]  # hosts are told apart, so that a delivery is a connection
                 size = int(plan.smallest * (plan.largest / plan.smallest) ** chance.random())
-                begin(self.submit(number, chance.randrange(plan.members), domain, size))
+                if chance.random() < plan.large:
+                    size = chance.randrange(70000, 200000)
+                recipient = "" if chance.random() < plan.local else f"somebody@{domain}"
+                begin(self.submit(number, chance.randrange(plan.members), recipient, size, chance.random() < plan.urgent))
                 number += 1
 
         async def arriving() -> None:

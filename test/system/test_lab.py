@@ -123,6 +123,25 @@ class Attacker(unittest.TestCase):
         self.assertEqual(attack.auc([1, 1], [1, 1, 1])[0], 0.5)
         self.assertEqual(attack.auc([0, 0], [1, 1])[0], 0.0)
 
+    def test_news_within_a_tick_are_told_from_ticks_that_are_late_for_all(self) -> None:
+        chance = random.Random(16)
+
+        def ticks(late: float, own: float) -> list[tuple[list[float], list[float]]]:
+            """Of 300 ticks a tenth is late for all, and in these more have news; own news make later, too."""
+            found = []
+            for number in range(300):
+                base, news = (late, 12) if number % 10 == 0 else (0.0, 2)
+                found.append(([base + own + chance.random() for _ in range(news)],
+                              [base + chance.random() for _ in range(30)]))
+            return found
+        apart = ticks(5.0, 0.0)
+        value, error = attack.within(apart)
+        self.assertLess(abs(value - 0.5), 4 * error)
+        together, error = attack.auc([w for news, _ in apart for w in news], [w for _, quiet in apart for w in quiet])
+        self.assertGreater(together - 0.5, 4 * error)
+        value, error = attack.within(ticks(5.0, 0.2))
+        self.assertGreater(value - 0.5, 4 * error)
+
     def test_the_power_is_what_it_says(self) -> None:
         chance = random.Random(14)
         batches = made_up(chance, 16, 9)
