@@ -77,6 +77,7 @@ read_from(struct bytes message, struct dmarc_verdict *v)
 		}
 	}
 	if (fields != 1) {
+		v->ambiguous = fields > 1;
 		return fields == 0 ? "no From" : "several From fields";
 	}
 	arena_init(&a, FROM_MEMORY_MAX);
@@ -93,6 +94,7 @@ read_from(struct bytes message, struct dmarc_verdict *v)
 		case ERR_OK:
 			break;
 		case ERR_CONFLICT:
+			v->ambiguous = true;
 			why = "From has mailboxes of several domains";
 			break;
 		default:

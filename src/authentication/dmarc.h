@@ -13,6 +13,7 @@ struct dmarc_verdict {
 	enum dmarc_policy
 	    policy;       /* that applies to this message, sp= and pct= (with the number given) weighed */
 	char domain[254]; /* of From, A-labels */
+	bool ambiguous;   /* with permerror: several From fields, or mailboxes of several domains */
 	bool aligned_dkim, aligned_spf;
 	const char *why;
 };

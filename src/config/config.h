@@ -30,6 +30,11 @@ enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };
 enum config_date { CONFIG_DATE_RELEASE = 0, CONFIG_DATE_DAY = 1, CONFIG_DATE_KEEP = 2 };
 enum config_outbound { CONFIG_OUTBOUND_REQUIRE = 0, CONFIG_OUTBOUND_PREFER = 1 };
 enum config_yes { CONFIG_NO = 0, CONFIG_YES = 1 };
+enum config_authentication {
+	CONFIG_AUTHENTICATION_ENFORCE = 0,
+	CONFIG_AUTHENTICATION_MARK = 1,
+	CONFIG_AUTHENTICATION_OFF = 2
+};
 enum config_pad { CONFIG_PAD_LADDER = 0, CONFIG_PAD_NONE = 1 };
 enum config_tls_minimum { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
 
@@ -71,6 +76,9 @@ struct config {
 	size_t resolver_forward_tls_count;
 
 	enum config_yes status_exact;
+	enum config_authentication authentication; /* of arriving mail */
+	char arc_trusted[CONFIG_TEXT_MAX];         /* domains, separated by blanks */
+
 	enum config_pad pad;
 	enum config_tls_minimum tls_member_minimum;
 	enum config_outbound tls_outbound;

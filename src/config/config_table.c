@@ -12,6 +12,10 @@ static const struct config_choice date[] = {
     {"release", CONFIG_DATE_RELEASE}, {"day", CONFIG_DATE_DAY}, {"keep", CONFIG_DATE_KEEP}, {NULL, 0}};
 
 static const struct config_choice yes_or_no[] = {{"no", CONFIG_NO}, {"yes", CONFIG_YES}, {NULL, 0}};
+static const struct config_choice authentication[] = {{"enforce", CONFIG_AUTHENTICATION_ENFORCE},
+						      {"mark", CONFIG_AUTHENTICATION_MARK},
+						      {"off", CONFIG_AUTHENTICATION_OFF},
+						      {NULL, 0}};
 static const struct config_choice padding[] = {
     {"ladder", CONFIG_PAD_LADDER}, {"none", CONFIG_PAD_NONE}, {NULL, 0}};
 
@@ -161,6 +165,23 @@ const struct config_key config_keys[] = {
 	     "this "
 	     "moment and is for tests."},
 
+    {.name = "authentication",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(authentication),
+     .choices = authentication,
+     .standard = "enforce",
+     .group = "Whose mail it is",
+     .help = "SPF, DKIM, ARC and DMARC of arriving mail: enforce what the author's domain asks for (refuse, "
+	     "or set apart as "
+	     "junk), mark only, or off, for trials without DNS."},
+    {.name = "authentication.arc_trusted",
+     .type = CONFIG_TYPE_TEXT,
+     AT(arc_trusted),
+     .max = CONFIG_TEXT_MAX,
+     .standard = "",
+     .help = "Domains, separated by blanks, whose ARC seals are believed when they say that DMARC passed "
+	     "before they changed a "
+	     "message: mailing lists that members read."},
     {.name = "pad",
      .type = CONFIG_TYPE_CHOICE,
      AT(pad),

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "crypto/crypto.h"
-#include "gate_mx/mx.h"
+#include "gate_mx/judge.h"
 #include "law/law.h"
 #include "mail/write.h"
 #include "process/log.h"
@@ -32,9 +32,10 @@ peer_text(const uint8_t peer[16], char *ret, size_t n)
 	}
 }
 
-/* Return-Path and Received (RFC 5321 section 4.4), for the member alone: they are sealed with the message. */
+/* Return-Path, Authentication-Results and Received (RFC 5321 section 4.4, RFC 8601), for the member alone: they are sealed with the message. */
 static enum err
-write_trace(const struct mx_connection *c, const char *ref, msec wall, struct buf *out)
+write_trace(const struct mx_connection *c, const struct mx_judgement *j, const char *ref, msec wall,
+	    struct buf *out)
 {
 	char peer[INET6_ADDRSTRLEN + 16];
 	struct buf value = BUF_INIT(HEADER_ROOM);
@@ -45,6 +46,9 @@ write_trace(const struct mx_connection *c, const char *ref, msec wall, struct bu
 	peer_text(c->peer, peer, sizeof(peer));
 	enum err e = buf_printf(out, "Return-Path: <%.*s>\r\n", (int)c->sender.len,
 				c->sender.len == 0 ? "" : (const char *)c->sender.ptr);
+	if (e == ERR_OK && j->made) {
+		e = authentication_results_write(c->mx->host->config.hostname, &j->results, out);
+	}
 	if (e == ERR_OK) {
 		e = buf_printf(&value, "from %.*s (%s) by %s with %s id %s; ", (int)c->hello.len,
 			       c->hello.len == 0 ? "" : (const char *)c->hello.ptr, peer,
@@ -149,14 +153,24 @@ mx_deliver(struct mx_connection *c)
 	if (mail_count_received(buf_bytes(&c->message)) > RECEIVED_MAX) {
 		return (struct mx_reply){554, "5.4.6", "too many hops: a mail loop"};
 	}
+	struct mx_judgement j;
+	struct mx_reply refusal;
+	enum err e = mx_judge(c, &j, &refusal);
+	if (e == ERR_OK && refusal.code != 0) {
+		mx_judgement_clear(&j);
+		return refusal;
+	}
 	log_ref(ref);
-	struct buf whole = BUF_INIT(c->message.len + HEADER_ROOM * 2);
+	struct buf whole = BUF_INIT(c->message.len + HEADER_ROOM * 8);
 	struct buf parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND);
 	struct delivery d;
 	memset(&d, 0, sizeof(d));
-	enum err e = write_trace(c, ref, wall, &whole);
 	if (e == ERR_OK) {
-		e = buf_append(&whole, buf_bytes(&c->message));
+		e = write_trace(c, &j, ref, wall, &whole);
+	}
+	if (e == ERR_OK) {
+		/* Whoever claims to have been judged by us, was not (RFC 8601 section 5). */
+		e = authentication_results_strip(buf_bytes(&c->message), mx->host->config.hostname, &whole);
 	}
 	if (e == ERR_OK) {
 		e = delivery_init(&d, mx->codec, mx->keys.key[PURPOSE_BLOB_NAME], buf_bytes(&whole),
@@ -165,7 +179,9 @@ mx_deliver(struct mx_connection *c)
 	if (e == ERR_OK) {
 		d.received = (uint64_t)(wall / 1000);
 		d.sender = buf_bytes(&c->sender);
-		d.flags = c->smtp.smtp.tls ? ARRIVAL_ENCRYPTED : 0;
+		d.flags = (c->smtp.smtp.tls ? (uint32_t)ARRIVAL_ENCRYPTED : 0) |
+			  (j.genuine ? (uint32_t)ARRIVAL_AUTHENTICATED : 0) |
+			  (j.suspected ? (uint32_t)ARRIVAL_SPAM : 0);
 		e = seal_parts(c, &d, &parts);
 		/* Who hung up hears no 250 and comes again: nothing of it may stay, least of all a part of the recipients. */
 		e = e == ERR_OK && c->gone ? ERR_CLOSED : e;
@@ -177,6 +193,7 @@ mx_deliver(struct mx_connection *c)
 		mx->held_bytes -= parts.cap;
 	}
 	delivery_clear(&d);
+	mx_judgement_clear(&j);
 	buf_wipe(&whole);
 	buf_wipe(&parts);
 	return put_reply(e);

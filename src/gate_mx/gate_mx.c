@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "authentication/dmarc.h"
 #include "gate/gate_tls.h"
 #include "gate_mx/mx.h"
 #include "loop/task.h"
@@ -43,6 +44,9 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	mx->smtp.starttls = true;
 	mx->smtp.require_tls = h->config.tls_inbound_clear == CONFIG_CLEAR_REFUSE;
 	enum err e = gate_tls_warm_up();
+	if (e == ERR_OK) {
+		e = dmarc_prepare(); /* reads the list of public suffixes while there are files */
+	}
 	return e == ERR_OK ? blob_codec_create(&mx->codec) : e;
 }
 
@@ -93,10 +97,11 @@ status(struct role_host *h, struct buf *out)
 	return buf_printf(
 	    out,
 	    "=connections_open %zu\n+connections %llu\n+messages %llu\n+refused %llu\n+deferred %llu\n"
-	    "+encrypted %llu\n+in_clear %llu\n",
+	    "+encrypted %llu\n+in_clear %llu\n+genuine %llu\n+forged %llu\n",
 	    mx->connections, (unsigned long long)mx->seen_connections, (unsigned long long)mx->seen_messages,
 	    (unsigned long long)mx->seen_refused, (unsigned long long)mx->seen_deferred,
-	    (unsigned long long)mx->seen_encrypted, (unsigned long long)mx->seen_clear);
+	    (unsigned long long)mx->seen_encrypted, (unsigned long long)mx->seen_clear,
+	    (unsigned long long)mx->seen_genuine, (unsigned long long)mx->seen_forged);
 }
 
 static void

@@ -34,6 +34,8 @@ struct mx {
 	uint64_t seen_deferred;
 	uint64_t seen_encrypted;
 	uint64_t seen_clear;
+	uint64_t seen_genuine; /* DMARC passed */
+	uint64_t seen_forged;  /* refused, or set apart, for its author's policy */
 };
 
 struct mx_target {

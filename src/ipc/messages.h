@@ -130,7 +130,7 @@ enum ipc_stage {
 	M(COURIER_WORK,    courier_work,    R_MIXER,                    R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \
 	M(COURIER_BLOB,    courier_blob,    R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(COURIER_VERDICT, courier_verdict, R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
-	M(RESOLVE,         resolve,         R_COURIER,                  R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(RESOLVE,         resolve,         R_COURIER | R_GATE_MX,                 R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
 	/* Members. */ \
 	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(SCRAM_FIRST,     scram_first,     R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \

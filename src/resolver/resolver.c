@@ -2,8 +2,8 @@
 /*
  * SECURITY. The resolver asks the DNS, validates, and caches; it reads answers that strangers write, by
  * libunbound, and reads the answer once more with limits of its own before it is passed on. It sees the
- * names of destinations and nothing of who writes there. It connects to anywhere; it has no files, no keys, and
- * answers the courier alone. Its capture yields those names, and false answers for names that are not signed.
+ * names of destinations and of authors' domains, and nothing of who writes to whom. It connects to anywhere; it has no files, no
+ * keys, and answers the courier and gate-mx alone. Its capture yields those names, and false answers for names that are not signed.
  */
 #include "resolver/resolver.h"
 
@@ -46,8 +46,7 @@ struct resolver {
 	struct ub_ctx *ctx;
 	struct tls_forward *forward; /* NULL: libunbound asks by itself */
 	int forward_fd;
-	size_t outstanding;  /* asked of libunbound */
-	uint64_t generation; /* of the courier's channel */
+	size_t outstanding; /* asked of libunbound */
 	uint64_t seen_questions;
 	uint64_t seen_failures;
 	uint64_t seen_bogus;
@@ -56,7 +55,9 @@ struct resolver {
 struct question {
 	struct resolver *r;
 	struct timer timer;
-	uint64_t generation;
+	enum role from;
+	unsigned index;
+	uint64_t serial; /* of its channel */
 	uint32_t id;
 	uint16_t type;
 	bool answered; /* it took too long: nobody waits for it any more */
@@ -69,7 +70,7 @@ static void
 answer(struct question *q, enum err status, const struct msg_resolve_reply *reply)
 {
 	struct resolver *r = q->r;
-	struct channel *ch = role_channel(r->host, ROLE_COURIER, 0);
+	struct channel *ch = role_channel(r->host, q->from, q->index);
 	timer_stop(&q->timer);
 	if (q->answered) {
 		return;
@@ -77,7 +78,8 @@ answer(struct question *q, enum err status, const struct msg_resolve_reply *repl
 	q->answered = true;
 	r->seen_failures += status == ERR_OK || status == ERR_AUTH ? 0 : 1;
 	r->seen_bogus += status == ERR_AUTH ? 1 : 0;
-	if (ch == NULL || q->generation != r->generation) {
+	if (ch == NULL ||
+	    channel_serial(ch) != q->serial) { /* who asked has gone, even if another is there */
 		return;
 	}
 	enum err e = status == ERR_OK ? channel_reply(ch, RESOLVE, resolve_reply, q->id, reply)
@@ -140,7 +142,7 @@ on_answer(void *arg, int rcode, void *packet, int packet_len, int sec, char *why
 }
 
 static enum err
-ask(struct resolver *r, uint32_t id, const struct msg_resolve *m)
+ask(struct resolver *r, const struct channel *ch, uint32_t id, const struct msg_resolve *m)
 {
 	if (r->outstanding >= QUESTIONS_MAX) {
 		return ERR_AGAIN;
@@ -149,7 +151,12 @@ ask(struct resolver *r, uint32_t id, const struct msg_resolve *m)
 	if (q == NULL) {
 		return ERR_MEMORY;
 	}
-	*q = (struct question){.r = r, .generation = r->generation, .id = id, .type = m->type};
+	*q = (struct question){.r = r,
+			       .from = channel_peer(ch),
+			       .index = channel_peer_index(ch),
+			       .serial = channel_serial(ch),
+			       .id = id,
+			       .type = m->type};
 	memcpy(q->name, m->name.ptr, m->name.len);
 	timer_init(&q->timer, on_timeout, q);
 	enum err e = timer_start_after(r->host->loop, &q->timer, QUESTION_LIMIT_MS);
@@ -178,18 +185,10 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 		channel_fault(ch);
 		return;
 	}
-	enum err e = ask(h->state, m->id, &q);
+	enum err e = ask(h->state, ch, m->id, &q);
 	if (e != ERR_OK && channel_answer(ch, m->type, m->id, e) != ERR_OK) {
 		channel_end(ch);
 	}
-}
-
-static void
-peer_down(struct role_host *h, enum role peer, unsigned index)
-{
-	struct resolver *r = h->state;
-	(void)index;
-	r->generation += peer == ROLE_COURIER ? 1 : 0;
 }
 
 /* ---- the start ---- */
@@ -404,7 +403,6 @@ const struct role_def resolver_role = {
     .id = ROLE_RESOLVER,
     .sandbox_allow = SANDBOX_NET_CONNECT,
     .prepare = prepare,
-    .peer_down = peer_down,
     .message = message,
     .status = status,
 };

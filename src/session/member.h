@@ -211,6 +211,8 @@ bool member_sent_marked(const struct member *m, const struct arrival *a, uint8_t
 			struct operation *ret_renamed);
 /* Where Sent copies go; NULL without any mailbox. */
 const struct fold_mailbox *member_sent_mailbox(const struct member *m);
+/* Where goes what is set apart; the inbox where there is no other; NULL without any. */
+const struct fold_mailbox *member_junk_mailbox(const struct member *m);
 /* Reads and files what the log has, without waiting for the store's notice of it. */
 COHUE_MUST_USE enum err member_look(struct member *m);
 

@@ -27,6 +27,7 @@ struct opened {
 	uint8_t delivery[SEALED_ID_LEN];
 	bool line; /* a line of the journal, and nothing else */
 	bool sent; /* the author's own copy, with its key */
+	bool spam; /* the gate set it apart */
 	uint8_t sent_key[OPERATION_KEY_LEN];
 	struct operation renamed; /* with her copy; views of plain */
 	struct buf plain;         /* of these two */
@@ -73,6 +74,7 @@ open_arrival(struct filing *f, struct bytes body, uint8_t kind, struct opened *o
 		o->received = (int64_t)a.received;
 		o->size = a.blob.size;
 		o->line = (a.flags & ARRIVAL_JOURNAL) != 0;
+		o->spam = (a.flags & ARRIVAL_SPAM) != 0;
 		o->sent = !o->line && member_sent_marked(m, &a, o->sent_key, &o->renamed);
 		if (o->line || o->sent) {
 			o->plain = plain;
@@ -270,7 +272,7 @@ file_line(struct filing *f, const struct opened *o, struct member_change *c)
 
 /* ERR_NOT_FOUND, ERR_UNSUPPORTED: it waits for a session that knows its generation, or its version. */
 static enum err
-file_one(struct filing *f, const struct opened *o, uint32_t inbox, struct member_change *c)
+file_one(struct filing *f, const struct opened *o, uint32_t inbox, uint32_t junk, struct member_change *c)
 {
 	struct worker *w = f->member->worker;
 	if (o->error == ERR_MEMORY || o->error == ERR_UNSUPPORTED || o->error == ERR_NOT_FOUND) {
@@ -297,7 +299,7 @@ file_one(struct filing *f, const struct opened *o, uint32_t inbox, struct member
 	}
 	struct operation op = {.kind = OPERATION_FILED,
 			       .filed = {.arrival = o->n,
-					 .message = {.mailbox = inbox,
+					 .message = {.mailbox = o->spam ? junk : inbox,
 						     .date = o->received,
 						     .zone = 0,
 						     .size = o->size,
@@ -325,7 +327,8 @@ build_filing(void *arg, struct member *m, struct member_change *c)
 	f->stuck = 0;
 	f->seen_count = 0;
 	f->journal = 0;
-	if (inbox == NULL) {
+	const struct fold_mailbox *junk = member_junk_mailbox(m);
+	if (inbox == NULL || junk == NULL) {
 		return ERR_STATE;
 	}
 	if (fold_n(m->fold) != f->at) {
@@ -338,7 +341,7 @@ build_filing(void *arg, struct member *m, struct member_change *c)
 		return f->error == ERR_DAMAGED ? member_broken(m, f->error) : f->error;
 	}
 	while (f->used < f->count && f->used < BATCH && c->record->len < BATCH_BYTES) {
-		enum err e = file_one(f, &f->queue[f->used], inbox->id, c);
+		enum err e = file_one(f, &f->queue[f->used], inbox->id, junk->id, c);
 		if (e == ERR_LIMIT && f->used > 0) {
 			break; /* the next record takes it */
 		}

@@ -7,7 +7,7 @@
 #include "session/member_internal.h"
 #include "session/message.h"
 
-enum { UPLOAD_OPEN_MAX = 8, SENT_USE = 32 };
+enum { UPLOAD_OPEN_MAX = 8, SENT_USE = 32, JUNK_USE = 16 };
 
 /* ---- blobs ---- */
 
@@ -74,22 +74,35 @@ upload_finish(struct upload *u)
 	return u->error;
 }
 
-const struct fold_mailbox *
-member_sent_mailbox(const struct member *m)
+/* The mailbox of a special use (RFC 6154), else of that name, else the inbox. */
+static const struct fold_mailbox *
+mailbox_for(const struct member *m, uint32_t use, struct bytes name)
 {
 	const struct fold_mailbox *box = NULL;
 	for (size_t i = 0; i < fold_mailbox_count(m->fold) && box == NULL; i++) {
-		if ((fold_mailbox_at(m->fold, i)->special_use & SENT_USE) != 0) {
+		if ((fold_mailbox_at(m->fold, i)->special_use & use) != 0) {
 			box = fold_mailbox_at(m->fold, i);
 		}
 	}
 	if (box == NULL) {
-		box = fold_mailbox_by_name(m->fold, BYTES_LIT("Sent"));
+		box = fold_mailbox_by_name(m->fold, name);
 	}
 	if (box == NULL) {
 		box = fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX"));
 	}
 	return box;
+}
+
+const struct fold_mailbox *
+member_sent_mailbox(const struct member *m)
+{
+	return mailbox_for(m, SENT_USE, BYTES_LIT("Sent"));
+}
+
+const struct fold_mailbox *
+member_junk_mailbox(const struct member *m)
+{
+	return mailbox_for(m, JUNK_USE, BYTES_LIT("Junk"));
 }
 
 enum err

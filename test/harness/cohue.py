@@ -78,7 +78,8 @@ class Cohue:
         self.key = self.directory / "house.key"
         self.log_path = self.directory / "log"
         self.offset = free_port_offset() if offset is None else offset
-        self.settings = {"leave.law": "none", "arrive.law": "none", "status.exact": "yes", **(settings or {})}
+        self.settings = {"leave.law": "none", "arrive.law": "none", "status.exact": "yes", "authentication": "off",
+                         **(settings or {})}
         self.environment = {**os.environ, **(environment or {})}
         self.prefix = prefix or []
         self.process: subprocess.Popen | None = None

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Arriving mail, judged by a signed DNS: what is genuine is said to be, what is forged is refused or set apart."""
+
+import base64
+import pathlib
+import random
+import smtplib
+import subprocess
+import tempfile
+import unittest
+
+from harness.cohue import Cohue
+from harness.wait import wait_until
+from peers import Knot, peers_available
+
+ADDRESS = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.10"
+SIGNER = """
+import dkim, sys
+kind, domain, key = sys.argv[1], sys.argv[2].encode(), open(sys.argv[3], "rb").read()
+message = sys.stdin.buffer.read()
+if kind == "arc":
+    field = b"".join(dkim.arc_sign(message, b"s1", domain, key, b"mx." + domain, timestamp=None))
+else:
+    field = dkim.sign(message, b"s1", domain, key, length=kind == "length")
+sys.stdout.buffer.write(field + message)
+"""
+
+
+def strings(text: str) -> str:
+    return " ".join(f'"{text[i:i + 250]}"' for i in range(0, len(text), 250))
+
+
+def message(author: str, marker: str, more: str = "", fields: str = "") -> bytes:
+    return (f"{fields}From: {author}\r\nTo: alice@house.test\r\nSubject: {marker}\r\n"
+            f"Message-ID: <{marker}@elsewhere.test>\r\n\r\nThe words.\r\n{more}").encode()
+
+
+class Judged(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        peers_available()
+        cls.open = []
+        try:
+            cls.begin()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def begin(cls) -> None:
+        folder = tempfile.TemporaryDirectory()
+        cls.open.append(folder)
+        cls.key = pathlib.Path(folder.name, "key.pem")
+        pem = subprocess.run(["openssl", "genrsa", "-traditional", "2048"], capture_output=True, check=True).stdout
+        cls.key.write_bytes(pem)
+        der = subprocess.run(["openssl", "rsa", "-pubout", "-outform", "DER"], input=pem, capture_output=True, check=True)
+        record = strings("v=DKIM1; k=rsa; p=" + base64.b64encode(der.stdout).decode())
+        signed = f"s1._domainkey TXT {record}"
+        policy = lambda p: f'_dmarc TXT "v=DMARC1; p={p}"'
+        zones = {
+            "author.test": [signed, policy("reject"), '@ TXT "v=spf1 -all"'],
+            "spf.test": ['@ TXT "v=spf1 ip4:127.0.0.0/8 -all"', policy("reject")],
+            "apart.test": [policy("quarantine")],
+            "free.test": ['@ TXT "v=spf1 ?all"'],
+            "list.test": [signed],
+            "stranger.test": [signed],
+            "bomb.test": ['@ TXT "v=spf1 include:bomb.test include:bomb.test -all"', policy("reject")],
+            "big.test": [policy("reject")] + [f'@ TXT "record {n:03} {"x" * 200}"' for n in range(200)],
+            "forged.test": [policy("reject"), '@ TXT "v=spf1 ip4:127.0.0.0/8 -all"'],
+        }
+        cls.knot = Knot(zones, address=ADDRESS, port=53, bogus={"forged.test"})
+        cls.knot.__enter__()
+        cls.open.append(cls.knot)
+        cls.house = Cohue(settings={"resolver.stub": ADDRESS, "resolver.trust_anchor": cls.knot.anchor,
+                                    "authentication": "enforce", "authentication.arc_trusted": "other.test list.test"})
+        cls.house.__enter__()
+        cls.open.append(cls.house)
+        cls.alice = cls.house.add_member("alice")
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        while cls.open:
+            part = cls.open.pop()
+            part.cleanup() if hasattr(part, "cleanup") else part.__exit__(None, None, None)
+
+    def sign(self, octets: bytes, domain: str, kind: str = "dkim") -> bytes:
+        return subprocess.run(["/usr/bin/python3", "-c", SIGNER, kind, domain, str(self.key)], input=octets,
+                              capture_output=True, check=True).stdout
+
+    def send(self, octets: bytes, sender: str = "bounce@free.test") -> None:
+        with smtplib.SMTP("127.0.0.1", self.house.port(25), "host.free.test", timeout=60) as client:
+            client.sendmail(sender, ["alice@house.test"], octets)
+
+    def refused(self, octets: bytes, sender: str = "bounce@free.test") -> str:
+        with self.assertRaises(smtplib.SMTPDataError) as caught:
+            self.send(octets, sender)
+        self.assertEqual(caught.exception.smtp_code, 550)
+        return caught.exception.smtp_error.decode()
+
+    def arrived(self, marker: str, folder: str = "INBOX") -> bytes:
+        def look():
+            with self.house.imap(self.alice) as imap:
+                imap.select(folder)
+                found = imap.search(None, "HEADER", "Subject", marker)[1][0].split()
+                return imap.fetch(found[0], "(BODY.PEEK[])")[1][0][1] if found else None
+        return wait_until(look, 20, f"{marker} in {folder}", pause=0.2)
+
+    def results(self, octets: bytes) -> list[str]:
+        """Our own Authentication-Results, method by method; there must be one alone."""
+        head = octets.split(b"\r\n\r\n")[0].replace(b"\r\n\t", b" ").decode(errors="replace").split("\r\n")
+        ours = [line for line in head if line.lower().startswith("authentication-results: mail.house.test")]
+        self.assertEqual(len(ours), 1, head)
+        return [part.strip() for part in ours[0].split(";")[1:]]
+
+    def test_what_is_signed_is_genuine(self) -> None:
+        self.send(self.sign(message("a@author.test", "signed"), "author.test"))
+        said = self.results(self.arrived("signed"))
+        self.assertIn("dmarc=pass header.from=author.test", said)
+        self.assertTrue(any(s.startswith("dkim=pass header.d=author.test header.s=s1") for s in said), said)
+        self.assertTrue(any(s.startswith("spf=neutral") for s in said), said)
+
+    def test_what_a_sender_permits_is_genuine(self) -> None:
+        self.send(message("a@spf.test", "permitted"), "x@spf.test")
+        said = self.results(self.arrived("permitted"))
+        self.assertIn("spf=pass smtp.mailfrom=x@spf.test", said)
+        self.assertIn("dmarc=pass header.from=spf.test", said)
+
+    def test_what_is_forged_is_refused_as_its_domain_asks(self) -> None:
+        self.assertIn("DMARC", self.refused(message("a@author.test", "bare")))
+        self.assertIn("DMARC", self.refused(message("a@author.test", "otherspf"), "x@spf.test"))
+        changed = self.sign(message("a@author.test", "changed"), "author.test").replace(b"words", b"WORDS")
+        self.refused(changed)
+        foreign = self.sign(message("a@author.test", "foreign"), "stranger.test")
+        self.refused(foreign)
+        # Everybody may append behind a length.
+        self.refused(self.sign(message("a@author.test", "length"), "author.test", "length") + b"Buy this.\r\n")
+
+    def test_what_is_to_be_set_apart_goes_to_junk(self) -> None:
+        self.send(message("a@apart.test", "apart"))
+        said = self.results(self.arrived("apart", "Junk"))
+        self.assertTrue(any(s.startswith("dmarc=fail") for s in said), said)
+
+    def test_an_author_that_a_reader_could_misread_is_refused(self) -> None:
+        for author in ("a@author.test\r\nFrom: b@spf.test", "a@spf.test, b@author.test"):
+            self.assertIn("From", self.refused(message(author, "two"), "x@spf.test"))
+
+    def test_results_that_claim_to_be_ours_are_removed(self) -> None:
+        forged = ("Authentication-Results: mail.house.test; dmarc=pass header.from=bank.test\r\n"
+                  "Authentication-Results: (a) MAIL.HOUSE.TEST 1; spf=pass\r\n"
+                  "Authentication-Results: elsewhere.test; spf=pass\r\n")
+        self.send(message("a@free.test", "claims", fields=forged))
+        octets = self.arrived("claims")
+        self.assertIn("dmarc=none header.from=free.test", self.results(octets))
+        self.assertNotIn(b"bank.test", octets)
+        self.assertIn(b"Authentication-Results: elsewhere.test; spf=pass", octets)
+
+    def listed(self, domain: str, marker: str, then: str) -> bytes:
+        """As a mailing list passes it on: judged, changed, sealed."""
+        judged = (f"Authentication-Results: mx.{domain}; dmarc={then} header.from=author.test\r\n").encode()
+        return self.sign(judged + message("a@author.test", marker, "-- \r\nThe list\r\n"), domain, "arc")
+
+    def test_a_list_that_is_trusted_may_change_what_it_sends(self) -> None:
+        self.send(self.listed("list.test", "listed", "pass"))
+        said = self.results(self.arrived("listed"))
+        self.assertTrue(any(s.startswith("arc=pass") for s in said), said)
+        self.assertTrue(any(s.startswith("dmarc=fail") for s in said), said)
+        # Nobody else may, and the list not where it saw no pass itself.
+        self.refused(self.listed("stranger.test", "sealed", "pass"))
+        self.refused(self.listed("list.test", "failed", "fail"))
+        self.refused(self.listed("list.test", "broken", "pass").replace(b"The list", b"The LIST"))
+
+    def test_hostile_dns_costs_little_and_vouches_for_nobody(self) -> None:
+        self.refused(message("a@bomb.test", "bomb"), "x@bomb.test")
+        self.refused(message("a@big.test", "big"), "x@big.test")
+        # Answers that do not validate say nothing: neither genuine nor forged.
+        self.send(message("a@forged.test", "bogus"), "x@forged.test")
+        said = self.results(self.arrived("bogus"))
+        self.assertTrue(any(s.startswith("dmarc=temperror") for s in said), said)
+        self.assertTrue(any(s.startswith("spf=temperror") for s in said), said)
