@@ -4,7 +4,7 @@
 
 build_packages='meson ninja-build pkg-config gcc make libc6-dev libsodium-dev libssl-dev
  libunbound-dev libsqlite3-dev libzstd-dev libseccomp-dev libcmocka-dev libidn2-dev libpsl-dev
- publicsuffix python3'
+ libcurl4-openssl-dev  publicsuffix python3'
 # libubsan and libasan come with gcc; libclang-rt is for libFuzzer (make fuzz).
 check_packages='clang libclang-rt-14-dev clang-format python3 openssl swaks isync curl git
  ca-certificates gsasl libsasl2-modules iproute2 util-linux procps neomutt tcpdump gnupg strace python3-dkim python3-spf'

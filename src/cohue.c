@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "courier/courier.h"
 #include "crypto/crypto.h"
+#include "fetcher/fetcher.h"
 #include "gate_member/gate_member.h"
 #include "gate_mx/gate_mx.h"
 #include "keeper/keeper.h"
@@ -18,8 +19,8 @@
 #include "supervisor/supervisor.h"
 
 static const struct role_def *const roles[] = {
-    &keeper_role, &store_role,   &resolver_role,    &mixer_role,   &courier_role,
-    &opener_role, &session_role, &gate_member_role, &gate_mx_role,
+    &keeper_role,  &store_role,  &resolver_role, &fetcher_role,     &mixer_role,
+    &courier_role, &opener_role, &session_role,  &gate_member_role, &gate_mx_role,
 };
 
 static int

@@ -82,6 +82,8 @@ struct config {
 	enum config_pad pad;
 	enum config_tls_minimum tls_member_minimum;
 	enum config_outbound tls_outbound;
+	char tls_exceptions[CONFIG_TEXT_MAX * 2]; /* domains, separated by blanks */
+	char tls_authorities[CONFIG_PATH_MAX];    /* PEM; "": the system's */
 	enum config_inbound_clear tls_inbound_clear;
 	/* "": HOME's own, made by `cohue init` */
 	char tls_mx_certificate[CONFIG_PATH_MAX];
@@ -95,6 +97,7 @@ struct config {
 	char smarthost_password_file[CONFIG_PATH_MAX];
 
 	uint32_t courier_port; /* of other providers */
+	uint32_t fetcher_port; /* of their policies */
 
 	uint64_t message_size;        /* bytes, as transferred */
 	uint64_t quota;               /* bytes a member, unless set otherwise for her; 0: none */

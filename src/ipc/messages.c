@@ -11,7 +11,7 @@ static const char *const role_names[ROLE__COUNT] = {
     [ROLE_RESOLVER] = "resolver", [ROLE_MIXER] = "mixer",
     [ROLE_COURIER] = "courier",   [ROLE_OPENER] = "opener",
     [ROLE_SESSION] = "session",   [ROLE_GATE_MEMBER] = "gate-member",
-    [ROLE_GATE_MX] = "gate-mx",
+    [ROLE_GATE_MX] = "gate-mx",   [ROLE_FETCHER] = "fetcher",
 };
 
 const char *

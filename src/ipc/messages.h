@@ -64,6 +64,7 @@ enum ipc_stage {
 #define R_KEEPER ROLE_BIT(ROLE_KEEPER)
 #define R_STORE ROLE_BIT(ROLE_STORE)
 #define R_RESOLVER ROLE_BIT(ROLE_RESOLVER)
+#define R_FETCHER ROLE_BIT(ROLE_FETCHER)
 #define R_MIXER ROLE_BIT(ROLE_MIXER)
 #define R_COURIER ROLE_BIT(ROLE_COURIER)
 #define R_OPENER ROLE_BIT(ROLE_OPENER)
@@ -130,7 +131,10 @@ enum ipc_stage {
 	M(COURIER_WORK,    courier_work,    R_MIXER,                    R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \
 	M(COURIER_BLOB,    courier_blob,    R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(COURIER_VERDICT, courier_verdict, R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
-	M(RESOLVE,         resolve,         R_COURIER | R_GATE_MX,                 R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(RESOLVE,         resolve,         R_COURIER | R_GATE_MX | R_FETCHER, R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(FETCH,           fetch,           R_COURIER | R_GATE_MX,      R_FETCHER,  IPC_UNIT_MAX,  IPC_REQUEST, 0) \
+	M(KEPT_GET,        kept_get,        R_COURIER,                  R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(KEPT_PUT,        kept_put,        R_COURIER,                  R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	/* Members. */ \
 	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(SCRAM_FIRST,     scram_first,     R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
@@ -299,6 +303,23 @@ enum ipc_stage {
 /* rcode: 0 or 3 (no such name); secure: validated; bogus answers come as ERR_AUTH. answers: list of bytes (rdata, wire form) */
 #define MSG_RESOLVE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(rcode) U8(secure) U32(ttl) BYTES(canonical) BYTES(answers)
 
+/*
+ * One HTTP request, no redirects followed, nothing kept. url: absolute, https (http: with FETCH_HTTP), without user. headers: list of
+ * {bytes name, bytes value}. options: enum fetch_option. body_max: octets of the answer's body. timeout: ms, for all of it.
+ * Answered whatever the server's status is. ERR_NOT_FOUND: the host has no address; ERR_CLOSED: no connection; ERR_AUTH: its certificate is
+ * not good for its name (or its name's DNS answer does not verify); ERR_LIMIT: the body is larger; ERR_TIMEOUT; ERR_FORMAT: not HTTP, or no
+ * such request can be made; ERR_DENIED: an address or a port that is not allowed; ERR_AGAIN: not now; ERR_MEMORY.
+ */
+#define MSG_FETCH_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
+	BYTES(method) BYTES(url) BYTES(headers) BYTES(body) U8(options) U32(body_max) U32(timeout)
+/* headers: lines "Name: value" with CRLF, as they came, at most FETCH_HEADERS_MAX octets */
+#define MSG_FETCH_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(status) BYTES(headers) BYTES(body)
+/* What the courier wants to find again after a restart, sealed by it: one value. ERR_NOT_FOUND. */
+#define MSG_KEPT_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_KEPT_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
+#define MSG_KEPT_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
+#define MSG_KEPT_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+
 /* address: 16-byte IPv6 or mapped IPv4, for throttling in memory only. ERR_AUTH, ERR_AGAIN. */
 #define MSG_LOGIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(protocol) FIX(address, 16) BYTES(name) BYTES(password)
 #define MSG_LOGIN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(worker) FIX(token, IPC_TOKEN)
@@ -339,6 +360,16 @@ enum ipc_stage {
 /* clang-format on */
 
 enum { CONN_WINDOW = 256 * 1024, BLOB_GET_MANY_MAX = 64 };
+
+enum fetch_option {
+	FETCH_HTTP = 1,     /* http, too; port 80 as well */
+	FETCH_LOOPBACK = 2, /* a server on this machine, any port; numeric hosts */
+};
+enum {
+	FETCH_HEADERS_MAX = 16 * 1024,
+	FETCH_BODY_MAX = IPC_PAYLOAD_MAX,
+	FETCH_REQUEST_MAX = IPC_UNIT_MAX - 64 * 1024
+};
 
 enum conn_pad {
 	CONN_PAD_LADDER = 1,
@@ -467,6 +498,10 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(courier_verdict, MSG_COURIER_VERDICT_FIELDS)                                                       \
 	P(resolve, MSG_RESOLVE_FIELDS)                                                                       \
 	P(resolve_reply, MSG_RESOLVE_REPLY_FIELDS)                                                           \
+	P(fetch, MSG_FETCH_FIELDS)                                                                           \
+	P(fetch_reply, MSG_FETCH_REPLY_FIELDS)                                                               \
+	P(kept_get_reply, MSG_KEPT_GET_REPLY_FIELDS)                                                         \
+	P(kept_put, MSG_KEPT_PUT_FIELDS)                                                                     \
 	P(login, MSG_LOGIN_FIELDS)                                                                           \
 	P(login_reply, MSG_LOGIN_REPLY_FIELDS)                                                               \
 	P(scram_first, MSG_SCRAM_FIRST_FIELDS)                                                               \

@@ -19,6 +19,7 @@ static const char *const labels[PURPOSE__COUNT] = {
     [PURPOSE_BLOB_NAME] = "blob-name",
     [PURPOSE_PUBLIC_KEY_SIGN] = "public-key-sign",
     [PURPOSE_PUBLIC_KEY_VERIFY] = "public-key-verify",
+    [PURPOSE_COURIER_KEEP] = "courier-keep",
 };
 
 const char *

@@ -28,7 +28,8 @@ enum {
 /* Stopping goes from the doors inwards, so that nothing is accepted that cannot be stored. */
 static const unsigned stop_phases[] = {
     ROLE_BIT(ROLE_GATE_MX) | ROLE_BIT(ROLE_GATE_MEMBER),
-    ROLE_BIT(ROLE_SESSION) | ROLE_BIT(ROLE_COURIER) | ROLE_BIT(ROLE_OPENER) | ROLE_BIT(ROLE_RESOLVER),
+    ROLE_BIT(ROLE_SESSION) | ROLE_BIT(ROLE_COURIER) | ROLE_BIT(ROLE_OPENER) | ROLE_BIT(ROLE_RESOLVER) |
+	ROLE_BIT(ROLE_FETCHER),
     ROLE_BIT(ROLE_MIXER),
     ROLE_BIT(ROLE_STORE) | ROLE_BIT(ROLE_KEEPER),
 };
@@ -90,8 +91,8 @@ children_plan(struct house *h)
 {
 	joints_init(h);
 	return plan(h, ROLE_KEEPER, 1) && plan(h, ROLE_STORE, 1) && plan(h, ROLE_RESOLVER, 1) &&
-	       plan(h, ROLE_MIXER, 1) && plan(h, ROLE_COURIER, 1) && plan(h, ROLE_OPENER, 1) &&
-	       plan(h, ROLE_SESSION, h->config.session_workers) &&
+	       plan(h, ROLE_FETCHER, 1) && plan(h, ROLE_MIXER, 1) && plan(h, ROLE_COURIER, 1) &&
+	       plan(h, ROLE_OPENER, 1) && plan(h, ROLE_SESSION, h->config.session_workers) &&
 	       plan(h, ROLE_GATE_MEMBER, h->config.gate_member_workers) &&
 	       plan(h, ROLE_GATE_MX, h->config.gate_mx_workers);
 }

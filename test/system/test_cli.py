@@ -224,7 +224,7 @@ class Members(unittest.TestCase):
     def test_status_names_every_role_and_no_member(self) -> None:
         said = self.c.cli("status", "--json").stdout
         roles = {r["role"] for r in json.loads(said)}
-        self.assertEqual(roles, {"keeper", "store", "resolver", "mixer", "courier", "opener", "session", "gate-member",
+        self.assertEqual(roles, {"keeper", "store", "resolver", "fetcher", "mixer", "courier", "opener", "session", "gate-member",
                                  "gate-mx"})
         self.assertNotIn("alice", said)
 

@@ -18,7 +18,7 @@ from harness.cohue import ROOT, require_root
 from harness.wait import wait_until
 
 WRITE = b"From: stranger@elsewhere.test\r\nTo: alice@house.test\r\nSubject: a letter\r\n\r\nwords\r\n"
-ROLES = ("gate-mx", "gate-member", "session", "opener", "mixer", "store", "keeper", "courier", "resolver")
+ROLES = ("gate-mx", "gate-member", "session", "opener", "mixer", "store", "keeper", "courier", "resolver", "fetcher")
 PIDFD_OPEN, PIDFD_GETFD = 434, 438
 libc = ctypes.CDLL(None, use_errno=True)
 

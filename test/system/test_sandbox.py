@@ -9,9 +9,9 @@ import unittest
 from harness.cohue import ROOT, Cohue, require_root
 from harness.wait import wait_until
 
-ROLES = ("keeper", "store", "resolver", "mixer", "courier", "opener", "session", "gate-member", "gate-mx")
+ROLES = ("keeper", "store", "resolver", "fetcher", "mixer", "courier", "opener", "session", "gate-member", "gate-mx")
 # The only roles that may open sockets of their own.
-CONNECTING = {"courier", "resolver"}
+CONNECTING = {"courier", "resolver", "fetcher"}
 AF_INET, AF_UNIX, AF_NETLINK, SOCK_STREAM = 2, 1, 16, 1
 AT_FDCWD = -100
 KILLED = "killed by signal 31"
