@@ -7,16 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cli/internal.h"
-
-enum { RECORDS_MAX = 16, VALUE_MAX = 600 };
-
-struct record {
-	char name[CONFIG_NAME_MAX + 32];
-	const char *type;
-	char value[VALUE_MAX];
-	const char *note;
-};
+#include "cli/dns.h"
 
 /* SHA-256 of the certificate's public key, in hex: TLSA 3 1 1 (RFC 6698, RFC 7671). */
 static bool
@@ -57,17 +48,17 @@ add(struct record *rows, size_t *count, const char *prefix, const char *domain, 
 static void
 add_service(struct record *rows, size_t *count, const char *prefix, const struct config *c, unsigned port)
 {
-	char value[VALUE_MAX];
+	char value[DNS_VALUE_MAX];
 	(void)snprintf(value, sizeof(value), "0 1 %u %s.", port + c->port_offset, c->hostname);
 	add(rows, count, prefix, c->domain, "SRV", "mail programs find the server (RFC 6186, RFC 8314)",
 	    value);
 }
 
 static size_t
-collect(const struct config *c, const char *certificate, struct record rows[RECORDS_MAX])
+collect(const struct config *c, const char *certificate, struct record rows[DNS_RECORDS_MAX])
 {
 	size_t n = 0;
-	char value[VALUE_MAX];
+	char value[DNS_VALUE_MAX];
 	char digest[65];
 	(void)snprintf(value, sizeof(value), "10 %s.", c->hostname);
 	add(rows, &n, "", c->domain, "MX", "mail for the members comes here", value);
@@ -111,7 +102,7 @@ json_record(struct buf *out, const struct record *r, bool first)
 enum err
 cli_dns_records(const struct config *config, const char *certificate, bool json, struct buf *out)
 {
-	struct record rows[RECORDS_MAX];
+	struct record rows[DNS_RECORDS_MAX];
 	memset(rows, 0, sizeof(rows));
 	size_t n = collect(config, certificate, rows);
 	enum err e = json ? buf_append_byte(out, '[') : ERR_OK;
@@ -128,6 +119,17 @@ cli_dns_records(const struct config *config, const char *certificate, bool json,
 			 out, "; and at the provider of the address, reverse (PTR): <IPv4 address> -> %s.\n",
 			 config->hostname)
 		   : e;
+}
+
+size_t
+cli_dns_collect(const struct cli *c, const struct config *config, struct record rows[DNS_RECORDS_MAX])
+{
+	char own[CLI_PATH_ROOM];
+	if (!cli_path(c, "tls/mx.crt", own)) {
+		return 0;
+	}
+	return collect(config, config->tls_mx_certificate[0] == '\0' ? own : config->tls_mx_certificate,
+		       rows);
 }
 
 int
