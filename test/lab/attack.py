@@ -37,6 +37,7 @@ class Went:
     tick: int
     time: float
     sight: dict[str, float]
+    host: str = ""  # a delivery's other end: the house's ports come again, towards other hosts
 
 
 @dataclasses.dataclass
@@ -112,16 +113,14 @@ def deliveries(capture: Capture, seen: Seen, clock: float) -> list[Went]:
     for c in capture.connections:
         if c.client[0] == seen.house and c.server[1] == 25:
             dns = asked.get(c.server[0], [])
-            at = bisect.bisect_right(dns, c.begun)
-            # The first question of the last series before the connection.
-            while at > 1 and dns[at - 1] - dns[at - 2] < clock:
-                at -= 1
+            # The first question since the tick; there is none where the answer was at hand.
+            at = bisect.bisect_left(dns, c.begun // clock * clock)
             data = c.up.data()
             found.append(Went(c.client, int(c.begun // clock), c.begun, {
-                "begun": c.begun, "ended": c.ended(), "asked": dns[at - 1] if at > 0 else c.begun,
+                "begun": c.begun, "ended": c.ended(), "asked": min(c.begun, *dns[at:at + 1]),
                 "lasted": c.ended() - c.begun, "octets": c.up.octets(), "packets": len(c.up.packets),
                 "records": len(data), "largest": max((r.size for r in data), default=0),
-                "back": c.down.octets(), "where": float(int(c.server[0].rpartition(".")[2]))}))
+                "back": c.down.octets(), "where": float(int(c.server[0].rpartition(".")[2]))}, c.server[0]))
     return found
 
 
@@ -352,8 +351,7 @@ def leaving(capture: Capture, seen: Seen, truth: Truth, plan: Plan):
     he cannot know which letters these are: they are among the candidates. The judge knows, and counts what the rule foresees without."""
     went = [w for w in deliveries(capture, seen, plan.clock)]
     sent = letters_in(capture, seen, 465)
-    who_of = {place: truth.sent[number][0] for number, (place, _) in truth.delivered.items() if number in truth.sent}
-    letter_of = {place: truth.sent[number] for number, (place, _) in truth.delivered.items() if number in truth.sent}
+    letter_of = {ends: truth.sent[number] for number, ends in truth.delivered.items() if number in truth.sent}
     seen_of = {s.place: s for s in sent}
     stayed = frozenset(truth.stayed)
     batches, foreseen, inside, total = [], 0, 0, 0
@@ -365,19 +363,20 @@ def leaving(capture: Capture, seen: Seen, truth: Truth, plan: Plan):
             counts[w.tick] = counts.get(w.tick, 0) + 1
         ins = predicted(mine, plan.clock, plan.k, plan.deadline, seen.ended + 6 * plan.clock, counts, stayed)
         for tick in sorted(counts):
-            group = [w for w in gone if w.tick == tick and w.place in who_of]
+            group = [w for w in gone if w.tick == tick and (w.place, w.host) in letter_of]
             if not group:
                 continue
             total += 1
             candidates = ins.get(tick, [])
             foreseen += sum(s.place not in stayed for s in candidates) == counts[tick]
             here = {s.place for s in candidates}
-            inside += sum(letter_of[w.place] in here for w in group)
+            letters = [letter_of[w.place, w.host] for w in group]
+            inside += sum(place in here for place in letters)
             # Where the rule knows nobody (it was broken, or only who is in haste leaves): whoever wrote in the tick before.
             candidates = candidates or [s for s in mine if tick - 1 <= s.letter.time / plan.clock < tick + 1]
             if candidates:
-                batches.append(Batch(candidates, group, [who_of[w.place] for w in group],
-                                     [seen_of.get(letter_of[w.place]) for w in group]))
+                batches.append(Batch(candidates, group, [place[0] for place in letters],
+                                     [seen_of.get(place) for place in letters]))
     return sent, went, batches, foreseen / max(1, total), inside / max(1, sum(len(b.seen) for b in batches))
 
 

@@ -5,6 +5,7 @@ traffic at random times; and a capture at the house's line. What really happened
 import asyncio
 import base64
 import dataclasses
+import math
 import pathlib
 import random
 import re
@@ -28,7 +29,7 @@ Place = tuple[str, int]  # address and port: one end of a connection
 @dataclasses.dataclass
 class Plan:
     members: int = 30
-    hosts: int = 40
+    hosts: int = 64
     strangers: int = 10
     seconds: float = 60
     clock: int = 2  # seconds: of leaving and of arriving mail
@@ -108,6 +109,7 @@ class Lab:
         self.members: list[tuple[str, str, str]] = []  # address on the line, mail address, password
         self.hosts: list[str] = []
         self.strangers: list[str] = []
+        self.used: dict[str, float] = {}  # destination -> when a letter to it was last begun
         try:
             self.build()
         except BaseException:
@@ -135,10 +137,10 @@ class Lab:
         self.hosts = more("outside", 60, plan.hosts)
         self.strangers = more("strangers", 20, plan.strangers)
         self.domains = {f"d{n}.dest.test": address for n, address in enumerate(self.hosts)}
-        # An address lives for a second, so that each letter's names are asked for anew.
+        # An answer lives for no second, so that each letter's names are asked for anew.
         self.knot = Knot({"cohue.test": ["@ MX 10 mail.cohue.test.", f"mail A {at_house}"],
                           "dest.test": [line for n, address in enumerate(self.hosts)
-                                        for line in (f"d{n} 1 MX 10 mx.d{n}", f"mx.d{n} 1 A {address}")],
+                                        for line in (f"d{n} 0 MX 10 mx.d{n}", f"mx.d{n} 0 A {address}")],
                           "strange.test": [f"s{n} A {address}" for n, address in enumerate(self.strangers)],
                           "0.53.10.in-addr.arpa": []}, address=dns, port=53)
         with net.inside("dns"):
@@ -325,6 +327,18 @@ class Lab:
 
     # The run
 
+    def destination(self, chance: random.Random) -> str:
+        """Hosts of a batch differ, so that a delivery is a connection. All through a tick those are drawn from that no batch of late
+        went to: were a host of the batch before taken again, then by those who enter late rather than early, and whatever it left
+        behind (an answer in a cache) would put the batch in an order that no sender and no letter has made."""
+        now, clock = time.time(), self.plan.clock
+        tick = now // clock * clock
+        free = next(free for since in (tick - 1.4 * clock, tick, math.inf)
+                    if (free := [d for d in self.domains if self.used.get(d, 0.0) < since]))
+        chosen = chance.choice(free)
+        self.used[chosen] = now
+        return chosen
+
     async def life(self) -> None:
         plan, truth, tasks = self.plan, self.truth, set()
         servers = []
@@ -355,16 +369,13 @@ class Lab:
                 await asyncio.sleep(0.05)
         self.begun = time.time()
         chance = random.Random(plan.seed + 1)
-        recent: list[str] = []
 
         async def leaving() -> None:
             number, due = 0, time.monotonic()
             end = due + plan.seconds
             while plan.leaving > 0 and (due := due + chance.expovariate(plan.leaving)) < end:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-                domain = chance.choice([d for d in self.domains if d not in recent])
-                recent.append(domain)
-                del recent[:-min(24, plan.hosts // 2)]  # hosts are told apart, so that a delivery is a connection
+                domain = self.destination(chance)
                 size = int(plan.smallest * (plan.largest / plan.smallest) ** chance.random())
                 if chance.random() < plan.large:
                     size = chance.randrange(70000, 200000)

@@ -7,10 +7,12 @@ import struct
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 from harness.cohue import require_root
-from lab import attack, lab, line, rule
+from lab import attack, lab, line, rule, world
 from lab.attack import Batch, Sent, Went
+from lab.line import Capture, Connection, Question, Record, Way
 from lab.rule import Letter
 
 
@@ -158,6 +160,50 @@ class Attacker(unittest.TestCase):
             hits = sum(sum(a == t for a, t in zip(answer[id(b)], b.truth)) for b in batches)
             seen += attack.poisson_tail(hits, mean) < BOUND
         self.assertGreaterEqual(seen, 57)
+
+
+class Judge(unittest.TestCase):
+    def test_a_port_of_the_house_that_comes_again_is_told_by_the_other_end(self) -> None:
+        plan = world.Plan(clock=1)
+        house, hosts = "10.53.0.2", ["10.53.0.60", "10.53.0.61", "10.53.0.62"]
+        truth = world.Truth()
+        capture = Capture([], [])
+
+        def line_of(client: world.Place, server: world.Place, begun: float, size: int) -> None:
+            up, down = Way(), Way()
+            up.packets, up.records = [(begun, size)], [Record(begun, 23, size)]
+            down.packets, down.records = [(begun + 0.01, 50)], [Record(begun + 0.01, 23, 50)]
+            capture.connections.append(Connection(client, server, begun, up, down))
+        for tick in (100, 110):
+            for n in range(3):
+                number, end = tick + n, (f"10.53.0.{140 + n}", tick)
+                truth.sent[number], truth.delivered[number] = end, ((house, 5000 + n), hosts[(n + tick // 10) % 3])
+                line_of(end, (house, 465), tick + 0.2 + n / 10, 5000)
+                # Of the tick before, too, somebody asked for that host: that was for another letter.
+                capture.questions += [Question(tick + at, "10.53.0.1", f"d{(n + tick // 10) % 3}.test", 15) for at in (0.5, 1.02)]
+                line_of(truth.delivered[number][0], (truth.delivered[number][1], 25), tick + 1.05 + n / 100, 60000)
+        seen = world.Seen(pathlib.Path(), house, {f"d{n}.test": host for n, host in enumerate(hosts)}, [], 99.0, 120.0)
+        _, _, batches, foreseen, inside = attack.leaving(capture, seen, truth, plan)
+        self.assertEqual((foreseen, inside), (1.0, 1.0))
+        self.assertEqual([b.truth for b in batches], [["10.53.0.140", "10.53.0.141", "10.53.0.142"]] * 2)
+        self.assertEqual([[r.place[1] for r in b.real] for b in batches], [[100] * 3, [110] * 3])
+        self.assertEqual({round(w.sight["asked"] % 1, 3) for b in batches for w in b.seen}, {0.02})
+
+    def test_where_a_letter_goes_does_not_depend_on_when_in_its_tick_it_enters(self) -> None:
+        place = world.Lab.__new__(world.Lab)
+        for plan, rate in ((lab.SHORT, lab.SHORT.leaving), (lab.LONG, lab.LONG.leaving)):
+            place.plan, place.used = plan, {}
+            place.domains = {f"d{n}": "" for n in range(plan.hosts)}
+            chance, now, again = random.Random(17), 1000.0, 0
+            batch_of: dict[str, int] = {}
+            for number in range(4000):
+                now += chance.expovariate(rate)
+                with unittest.mock.patch("time.time", lambda: now):
+                    chosen = place.destination(chance)
+                tick = int((now + chance.uniform(0.01, 0.3)) // plan.clock)
+                again += tick - batch_of.get(chosen, 0) <= 1
+                batch_of[chosen] = tick
+            self.assertLess(again, 4)  # for once more letters than hosts
 
 
 def frame(source: tuple[str, int], target: tuple[str, int], sequence: int, flags: int, data: bytes = b"") -> bytes:
