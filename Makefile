@@ -2,7 +2,7 @@
 # Short names for what is built and run elsewhere.
 FUZZ_SECONDS ?= 60
 
-.PHONY: all check run bench beats demo lab fuzz crowd-report format clean
+.PHONY: all check run bench beats demo lab stress fuzz crowd-report format clean
 all:
 	. dist/packages.sh && need_packages $$build_packages && build_tree build gcc
 check:
@@ -27,6 +27,11 @@ lab:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages $$peer_packages && \
 	build_tree build-release gcc -Dbuildtype=release
 	python3 test/lab/lab.py $(LAB)
+# Many connections at once, every answer checked; STRESS='--seconds 3600 --kill', '--seed 7', ... (test/stress/stress.py).
+stress:
+	. dist/packages.sh && need_packages $$build_packages $$check_packages && \
+	build_tree build-release gcc -Dbuildtype=release
+	python3 test/stress/stress.py $(STRESS)
 # Every fuzz target for FUZZ_SECONDS each, from its seed corpus; findings land in build-fuzz/findings.
 fuzz:
 	. dist/packages.sh && need_packages $$build_packages $$check_packages && \
