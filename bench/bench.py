@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [idle] [mailbox] [login] [search]: Cohue against Postfix + Dovecot,
+"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [idle] [mailbox] [login] [search] [large] [many]: Cohue against Postfix + Dovecot,
 in one run on one machine. Prints a table; the figures as JSON go to build-bench/result.json. See bench/README.md."""
 
 import argparse
@@ -15,6 +15,8 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+from idlers import many  # noqa: E402
+from large import large  # noqa: E402
 from measure import cpu_seconds, pss_bytes, settle_cpu, tree, watches  # noqa: E402
 from systems import DOMAIN, ROOMY_HOUSE, USERS, House, Peers  # noqa: E402
 
@@ -134,6 +136,15 @@ def idle(systems: list, quick: bool) -> None:
             note("idle", f"{count} idle connections", label or system.name, idle_growth(system, count))
 
 
+def arrive_at_one(system, count: int, *more: str) -> dict:
+    """Messages for the first account, by the shortest way."""
+    lmtp = getattr(system, "lmtp_port", 0)
+    port, options = (lmtp, ("--lmtp",)) if lmtp else (system.smtp_port, ())
+    load = smtp_load(port, count, "--users", "1", "--connections", "10", "--per-connection", "100", *options, *more)
+    system.wait_arrived(count)
+    return load
+
+
 def mailbox(systems: list, quick: bool) -> None:
     for make in systems:
         with make() as system:
@@ -141,10 +152,7 @@ def mailbox(systems: list, quick: bool) -> None:
             # the time. The ratios below are per message.
             count = (4000 if quick else 20000) // (5 if "(mail_crypt)" in system.name else 1)
             user = system.accounts[:1]
-            lmtp = getattr(system, "lmtp_port", 0)
-            port, options = (lmtp, ("--lmtp",)) if lmtp else (system.smtp_port, ())
-            load = smtp_load(port, count, "--users", "1", "--connections", "10", "--per-connection", "100", *options)
-            system.wait_arrived(count)
+            load = arrive_at_one(system, count)
             settle_cpu(system.roots())
             envelopes = "FETCH 1:* (FLAGS ENVELOPE)"
             for label, command in (("first ENVELOPE", envelopes), ("ENVELOPE again", envelopes),
@@ -180,10 +188,7 @@ def search(systems: list, quick: bool) -> None:
             with make() as system:
                 count = many // (5 if quick else 1) // (5 if "(mail_crypt)" in system.name else 1)
                 user = system.accounts[:1]
-                lmtp = getattr(system, "lmtp_port", 0)
-                port, options = (lmtp, ("--lmtp",)) if lmtp else (system.smtp_port, ())
-                smtp_load(port, count, "--users", "1", "--connections", "10", "--per-connection", "100", *options, *more)
-                system.wait_arrived(count)
+                arrive_at_one(system, count, *more)
                 imap_load(system, user, "run", "SELECT INBOX", "FETCH 1:* (FLAGS ENVELOPE)")  # filed, and in the caches
                 for label, command in SEARCHES:
                     before = settle_cpu(system.roots())
@@ -232,7 +237,7 @@ def ratios() -> None:
                 if not isinstance(ours, dict) or other == "Cohue":
                     continue
                 told = []
-                for key in ("per_second", "cpu_ms", "cpu_s", "seconds", "with_login", "kib_per_connection"):
+                for key in ("per_second", "cpu_ms", "cpu_s", "ms", "seconds", "with_login", "kib_per_connection", "bytes_a_message"):
                     a, b = ours.get(key), theirs.get(key)
                     if group in ("mailbox", "search") and name != "one body" and key != "per_second" and a and b:
                         a, b = a / ours["messages"], b / theirs["messages"]
@@ -246,14 +251,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a fifth of everything: to see that it runs")
     parser.add_argument("--peers-only", action="store_true")
     parser.add_argument("--cohue-only", action="store_true")
-    parser.add_argument("what", nargs="*", help="arrive, idle, mailbox, login, search (all, where none is named)")
+    parser.add_argument("what", nargs="*", help="arrive, idle, mailbox, login, search, large, many (all, where none is named)")
     chosen = parser.parse_args()
     build()
     os.environ.setdefault("COHUE_BIN", next((str(p) for p in (HERE.parent / "build-release").rglob("cohue")
                                              if p.is_file() and os.access(p, os.X_OK)), ""))
     ours = [] if chosen.peers_only else [House]
     theirs = not chosen.cohue_only
-    what = chosen.what or ["arrive", "login", "idle", "mailbox", "search"]
+    what = chosen.what or ["arrive", "login", "idle", "mailbox", "search", "large", "many"]
     try:
         machine("before")
         if "arrive" in what:
@@ -271,6 +276,11 @@ def main() -> int:
         if "search" in what:
             search([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
                     *ours], chosen.quick)
+        if "large" in what:
+            large([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
+                   *ours], chosen.quick, note, arrive_at_one, imap_load)
+        if "many" in what and ours:
+            many(note, OUT / "imapload", chosen.quick)
         machine("after")
     except unittest.SkipTest as reason:
         print(f"bench: {reason}", file=sys.stderr)
