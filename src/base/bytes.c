@@ -332,9 +332,11 @@ buf_append(struct buf *b, struct bytes a)
 	if (a.len == 0) {
 		return ERR_OK;
 	}
-	enum err e = buf_reserve(b, a.len);
-	if (e != ERR_OK) {
-		return e;
+	if (a.len > b->cap - b->len) {
+		enum err e = buf_reserve(b, a.len);
+		if (e != ERR_OK) {
+			return e;
+		}
 	}
 	memcpy(b->ptr + b->len, a.ptr, a.len);
 	b->len += a.len;
@@ -350,7 +352,14 @@ buf_append_str(struct buf *b, const char *s)
 enum err
 buf_append_byte(struct buf *b, uint8_t c)
 {
-	return buf_append(b, bytes_of(&c, 1));
+	if (b->len == b->cap) {
+		enum err e = buf_reserve(b, 1);
+		if (e != ERR_OK) {
+			return e;
+		}
+	}
+	b->ptr[b->len++] = c;
+	return ERR_OK;
 }
 
 enum err

@@ -379,6 +379,7 @@ struct imap_command {
 			uint32_t returns;            /* enum imap_search_return */
 			bool esearch;                /* RETURN was given */
 			bool modseq;                 /* a MODSEQ key occurs: answer with (MODSEQ n) */
+			bool object_ids;             /* an EMAILID or THREADID key occurs */
 			bool charset_given;
 			struct imap_partial partial;             /* with IMAP_RETURN_PARTIAL */
 			const struct imap_sort_criterion *order; /* SORT: order_count of them, at least 1 */

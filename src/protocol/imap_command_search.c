@@ -285,7 +285,11 @@ take_key(struct imap_lexer *l, struct imap_command *c, struct bytes charset, uns
 		}
 		return key;
 	}
-	return take_named_key(l, name, charset);
+	key = take_named_key(l, name, charset);
+	if (key != NULL && (key->op == IMAP_SEARCH_EMAILID || key->op == IMAP_SEARCH_THREADID)) {
+		c->search.object_ids = true;
+	}
+	return key;
 }
 
 static uint32_t

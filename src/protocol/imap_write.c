@@ -44,12 +44,6 @@ imap_write_raw(struct imap_writer *w, struct bytes octets)
 }
 
 void
-imap_write_text(struct imap_writer *w, const char *text)
-{
-	imap_write_raw(w, bytes_str(text));
-}
-
-void
 imap_write_format(struct imap_writer *w, const char *format, ...)
 {
 	char text[512];
@@ -92,14 +86,15 @@ fits_quoted(const struct imap_writer *w, struct bytes s)
 	if (s.len > QUOTED_MAX) {
 		return false;
 	}
-	bool high = false;
+	/* Without a branch in the loop, so that it takes many octets at once. */
+	unsigned bad = 0;
+	unsigned all = 0;
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == 0 || s.ptr[i] == '\r' || s.ptr[i] == '\n') {
-			return false;
-		}
-		high = high || s.ptr[i] >= 0x80;
+		bad |=
+		    (unsigned)(s.ptr[i] == 0) | (unsigned)(s.ptr[i] == '\r') | (unsigned)(s.ptr[i] == '\n');
+		all |= s.ptr[i];
 	}
-	return !high || (w->utf8 && bytes_is_utf8(s));
+	return bad == 0 && (all < 0x80 || (w->utf8 && bytes_is_utf8(s)));
 }
 
 void
@@ -125,17 +120,30 @@ imap_write_string(struct imap_writer *w, struct bytes s)
 		}
 		return;
 	}
-	write_octet(w, '"');
-	size_t done = 0;
+	size_t escapes = 0;
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '"' || s.ptr[i] == '\\') {
-			imap_write_raw(w, bytes_slice(s, done, i - done));
-			write_octet(w, '\\');
-			done = i;
-		}
+		escapes += (size_t)(s.ptr[i] == '"') + (size_t)(s.ptr[i] == '\\');
 	}
-	imap_write_raw(w, bytes_from(s, done));
-	write_octet(w, '"');
+	if (w->error == ERR_OK) {
+		w->error = buf_reserve(w->out, s.len + escapes + 2);
+	}
+	if (w->error != ERR_OK) {
+		return;
+	}
+	uint8_t *at = w->out->ptr + w->out->len;
+	*at++ = '"';
+	if (escapes == 0 && s.len > 0) {
+		memcpy(at, s.ptr, s.len);
+		at += s.len;
+	}
+	for (size_t i = 0; escapes > 0 && i < s.len; i++) {
+		if (s.ptr[i] == '"' || s.ptr[i] == '\\') {
+			*at++ = '\\';
+		}
+		*at++ = s.ptr[i];
+	}
+	*at++ = '"';
+	w->out->len = (size_t)(at - w->out->ptr);
 }
 
 void

@@ -2,6 +2,8 @@
 #ifndef COHUE_PROTOCOL_IMAP_WRITE_H
 #define COHUE_PROTOCOL_IMAP_WRITE_H
 
+#include <string.h>
+
 #include "base/bytes.h"
 #include "protocol/imap_command.h"
 #include "protocol/imap_set.h"
@@ -27,7 +29,12 @@ void imap_write_undo(struct imap_writer *w, size_t mark);
 
 /* Octets as they are; trusted text only. */
 void imap_write_raw(struct imap_writer *w, struct bytes octets);
-void imap_write_text(struct imap_writer *w, const char *text);
+/* Here, so that the length of a literal is known when this is compiled. */
+static inline void
+imap_write_text(struct imap_writer *w, const char *text)
+{
+	imap_write_raw(w, (struct bytes){.ptr = (const uint8_t *)text, .len = strlen(text)});
+}
 void imap_write_format(struct imap_writer *w, const char *format, ...) COHUE_PRINTF(2, 3);
 void imap_write_number(struct imap_writer *w, uint64_t number);
 void imap_write_crlf(struct imap_writer *w);

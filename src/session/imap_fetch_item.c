@@ -51,10 +51,13 @@ imap_thread_id(const struct mail_envelope *envelope, char ret[IMAP_OBJECT_ID_MAX
 	crypto_hasher_update(&h, BYTES_LIT("cohue thread 1"));
 	crypto_hasher_update(&h, root);
 	crypto_hasher_final(&h, hash);
+	static const char digits[] = "0123456789abcdef";
 	ret[0] = 'T';
 	for (size_t i = 0; i < LEN; i++) {
-		(void)snprintf(ret + 1 + 2 * i, 3, "%02x", hash[i]);
+		ret[1 + 2 * i] = digits[hash[i] >> 4];
+		ret[2 + 2 * i] = digits[hash[i] & 15];
 	}
+	ret[1 + 2 * LEN] = '\0';
 	return true;
 }
 

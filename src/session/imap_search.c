@@ -43,8 +43,10 @@ match(struct searching *s, size_t i, struct imap_search_message *q)
 	q->internal = (struct imap_time){.seconds = m->date, .zone = m->zone};
 	q->saved = m->saved;
 	char id[IMAP_OBJECT_ID_MAX];
-	imap_email_id(m, id);
-	q->email_id = bytes_str(id);
+	if (s->command->search.object_ids) {
+		imap_email_id(m, id);
+		q->email_id = bytes_str(id);
+	}
 	return imap_search_match(s->command->search.key, q, s->now, &s->text, &s->state[i]);
 }
 
@@ -92,7 +94,7 @@ match_message(struct searching *s, size_t i, const struct message *m, enum messa
 	struct mail_structure structure;
 	enum err e = mail_summary_decode_envelope(&s->arena, m->card.summary, &envelope);
 	char thread[IMAP_OBJECT_ID_MAX];
-	if (e == ERR_OK) {
+	if (e == ERR_OK && s->command->search.object_ids) {
 		q.thread_id = imap_thread_id(&envelope, thread) ? bytes_str(thread) : bytes_of("", 0);
 	}
 	if (e == ERR_OK && !envelope.truncated) {
