@@ -17,7 +17,7 @@ from lab.world import Lab, Plan, Truth  # noqa: E402
 LEVEL = 0.001  # the chance that all the attackers together call a sound house broken, at most
 # What a careless house would show first has half of that level for itself, so that few letters suffice.
 MAIN = {"the last one before", "entered with asked", "entered with begun", "octets with octets", "entered and asked",
-        "octets and octets"}
+        "octets and octets", "neighbours at entry with asked", "neighbours at entry with begun"}
 FORESEEN, INSIDE = 0.8, 0.9
 EARLY = 0.02
 AUC = 0.02

@@ -84,13 +84,13 @@ class Attacker(unittest.TestCase):
         below = correlated = 0
         for _ in range(120):
             batches = made_up(chance, 16, 9)
-            scores = attack.panel(batches, PAIRS)
+            scores = attack.panel(batches, PAIRS) + [attack.neighbours(batches, "begun"), attack.neighbours(batches, "ended")]
             trends = attack.trends(batches, PAIRS)
             self.assertGreater(min(s.p() for s in scores + trends), BOUND)
             correlated += sum(t.p() < 0.05 for t in trends)
             below += sum(s.p() < 0.05 for s in scores)
         # Each attacker's p is what it says, or larger.
-        self.assertLess(below / (120 * 2 * len(PAIRS)), 0.075)
+        self.assertLess(below / (120 * 2 * (len(PAIRS) + 1)), 0.075)
         self.assertLess(correlated / (120 * len(PAIRS)), 0.085)
 
     def test_finds_order_and_sizes_where_they_show(self) -> None:
@@ -100,6 +100,20 @@ class Attacker(unittest.TestCase):
         self.assertEqual(worst.name, "octets with octets")
         self.assertEqual(worst.hits, 16 * 9)
         self.assertGreater(attack.learned(batches, PAIRS).interval()[0], 3)
+
+    def test_finds_an_order_that_is_cut_up(self) -> None:
+        for backwards in (False, True):
+            batches = made_up(random.Random(18), 8, 9)
+            for batch in batches:
+                # The second one comes last, and the last but one second: so the lookups leave it.
+                order = sorted(range(9), key=lambda i: batch.real[i].letter.time, reverse=backwards)
+                for at, i in enumerate([order[0], order[7], *order[2:7], order[8], order[1]]):
+                    batch.seen[i].sight["begun"] = batch.seen[i].time + at / 1000
+            found = attack.neighbours(batches, "begun")
+            self.assertEqual(found.hits, 8 * 4)
+            self.assertAlmostEqual(found.theory, 8 * 16 / 9)
+            self.assertLess(found.p(), lab.LEVEL / 20)
+            self.assertGreater(attack.neighbours(batches, "ended").p(), 0.01)
 
     def test_finds_what_shows_faintly(self) -> None:
         batches = made_up(random.Random(15), 16, 9, leak=0.8)
