@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "test"))
 from harness.cohue import Cohue  # noqa: E402
-from harness.idle import Writer, crowd, residuals, samples, tell, watch  # noqa: E402
+from harness.idle import Writer, crowd, places, residuals, samples, tell, watch  # noqa: E402
 
 
 def pss(pids: list[int]) -> int:
@@ -87,9 +87,11 @@ def main() -> int:
     told = {"size": tell(found, [float(sum(s.sizes)) for s in found], 1),
             "number": tell(found, [float(len(s.sizes)) for s in found], 1),
             "time": tell(found, [s.after for s in found], 1),
-            "time, places known": tell(found, residuals(found), 1)}
+            "time, places known": tell(found, residuals(found), 1),
+            "place in its tick": tell(found, [place for place, _ in places(found)], 1),
+            "gap to the record before": tell(found, [gap for _, gap in places(found)], 1)}
     for name, value in told.items():
-        print(f"news told by {name}: {value}")
+        print(f"news told by {name}: {value}; 95 %: {value.auc - 1.96 * value.error:.4f} to {value.auc + 1.96 * value.error:.4f}")
     print(f"a connection in IDLE: {(quiet - before) / more:.1f} KiB before its first beat, "
           f"{(beaten - before) / more:.1f} KiB after a few, {(told_to - before) / more:.1f} KiB with all that came in")
     print(f"processor: {1e6 * used / max(1, len(found)):.0f} us a beat, arriving mail and its filing with it")

@@ -224,3 +224,18 @@ def residuals(found: list[Sample]) -> list[float]:
         middle = {k: sorted(v)[len(v) // 2] for k, v in groups.items()}
         values = [value - middle[key(s)] for s, value in zip(found, values)]
     return values
+
+
+def places(found: list[Sample]) -> list[tuple[float, float]]:
+    """Of each: its place among the records of its tick (0 to 1), and the seconds since the one before it, where the work that news
+    make would show; for the first of a tick, as many as is usual there."""
+    ticks: dict[int, list[int]] = collections.defaultdict(list)
+    for i, s in enumerate(found):
+        ticks[s.tick].append(i)
+    seen = [(0.0, 0.0)] * len(found)
+    for here in ticks.values():
+        here.sort(key=lambda i: found[i].after)
+        gaps = [found[b].after - found[a].after for a, b in zip(here, here[1:])]
+        for place, (i, gap) in enumerate(zip(here, [sorted(gaps)[len(gaps) // 2] if gaps else 0.0] + gaps)):
+            seen[i] = place / len(here), gap
+    return seen

@@ -3,13 +3,14 @@
 
 import imaplib
 import math
+import random
 import smtplib
 import time
 import unittest
 
 from harness.cohue import Cohue
 from harness.dialogue import imap_login
-from harness.idle import Writer, crowd, residuals, samples, tell, watch
+from harness.idle import Sample, Writer, crowd, places, residuals, samples, tell, watch
 from harness.relay import Relay
 from harness.wait import wait_until
 
@@ -21,6 +22,26 @@ LETTER = b"From: bob@stranger.test\r\nTo: x\r\nSubject: x\r\n\r\nHello\r\n"
 def stranger(house: Cohue, to: list[str]) -> None:
     with smtplib.SMTP("127.0.0.1", house.port(25), local_hostname="stranger.test", timeout=20) as client:
         client.sendmail("bob@stranger.test", to, LETTER)
+
+
+class Measure(unittest.TestCase):
+    def test_work_for_news_shows_in_the_gap_before_its_record(self) -> None:
+        dice = random.Random(5)
+
+        def ticks(work: float) -> list[Sample]:
+            found = []
+            for tick in range(40):
+                after = dice.random() / 10  # late or early, all together
+                for connection in dice.sample(range(40), 40):
+                    news = dice.random() < 0.5
+                    after += dice.uniform(20e-6, 40e-6) + news * work
+                    found.append(Sample(connection, connection, tick, (512,), after, news))
+            return found
+        for work, shows in ((0.0, False), (5e-6, True)):
+            found = ticks(work)
+            place, gap = (tell(found, list(values), 1) for values in zip(*places(found)))
+            self.assertLess(place.distance, 4 * place.error, str(place))
+            self.assertEqual(gap.distance > 4 * gap.error, shows, str(gap))
 
 
 class Idle(unittest.TestCase):
