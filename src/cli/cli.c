@@ -82,6 +82,8 @@ static const struct command {
      cli_journal},
     {NULL, "config", "[--man]", "all keys of the configuration with their meaning", O_MAN, 0, 0,
      cli_config_show},
+    {"tls", "reload", "", "take changed TLS keys and certificates; connections go on", 0, 0, 0,
+     cli_tls_reload},
     {"member", "add", "NAME [--quota SIZE] [--password]",
      "a new member: prints an application password, a recovery code, and how to set a client up",
      O_QUOTA | O_PASSWORD | O_JSON, 1, 1, cli_member_add},

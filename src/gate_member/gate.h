@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include "gate/gate_tls.h"
 #include "gate/smtp_connection.h"
 #include "gate_member/imap_connection.h"
 #include "loop/listen.h"
@@ -42,7 +43,8 @@ struct gate_listener {
 
 struct member_gate {
 	struct role_host *host;
-	struct tls_context *tls;
+	struct gate_tls gate_tls;
+	struct tls_context *tls; /* gate_tls.ctx */
 	struct smtp_server_config smtp;
 	struct imap_gate_config imap;
 	struct gate_listener listeners[GATE_LISTENERS_MAX];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
  * SECURITY. gate-member speaks with whoever reaches ports 465, 587 and 993: TLS, and SMTP and IMAP up to the login. It
- * holds its own TLS key and, until the opener has answered, names and passwords, or proofs that let in once. After a login
+ * holds no TLS key (the keeper signs its handshakes), but, until the opener has answered, names and passwords, or proofs that let in once. After a login
  * it carries bytes between the client and the session worker that holds the member's keys, in frames, and looks into none
  * of them: it parses no mail, reads no store, opens no file, and starts no connection. Its capture yields the passwords (of
  * who uses SCRAM none) and the traffic of those who connect through it from then on, but no stored mail of others.
@@ -58,8 +58,9 @@ start(struct role_host *h)
 	struct member_gate *g = h->state;
 	struct channel *ch = NULL;
 	msec limit = loop_now(h->loop) + START_LIMIT_MS;
-	enum err e =
-	    gate_tls_fetch(h, h->config.tls_member_minimum == CONFIG_TLS_1_2 ? TLS_1_2 : TLS_1_3, &g->tls);
+	enum err e = gate_tls_start(&g->gate_tls, h,
+				    h->config.tls_member_minimum == CONFIG_TLS_1_2 ? TLS_1_2 : TLS_1_3);
+	g->tls = g->gate_tls.ctx;
 	return e == ERR_OK ? role_wait_channel(h, ROLE_OPENER, 0, limit, &ch) : e;
 }
 
@@ -79,6 +80,15 @@ listen_on(struct role_host *h, uint16_t port, int fd)
 	l->port = port;
 	l->fd = fd;
 	g->listener_count++;
+}
+
+static void
+peer_up(struct role_host *h, struct channel *ch)
+{
+	struct member_gate *g = h->state;
+	if (channel_peer(ch) == ROLE_KEEPER) {
+		gate_tls_changed(&g->gate_tls);
+	}
 }
 
 static void
@@ -119,8 +129,13 @@ take_frame(struct member_gate *g, unsigned worker, const struct channel_message 
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
+	struct member_gate *g = h->state;
+	if (m->type == MSG_TLS_CHANGED && msg_empty_decode(m->payload) == ERR_OK) {
+		gate_tls_changed(&g->gate_tls);
+		return;
+	}
 	/* The table lets sessions alone through to here. */
-	if (take_frame(h->state, channel_peer_index(ch), m) != ERR_OK) {
+	if (take_frame(g, channel_peer_index(ch), m) != ERR_OK) {
 		channel_fault(ch);
 	}
 }
@@ -184,6 +199,7 @@ const struct role_def gate_member_role = {
     .sandbox_allow = SANDBOX_NET_ACCEPT,
     .prepare = prepare,
     .start = start,
+    .peer_up = peer_up,
     .peer_down = peer_down,
     .message = message,
     .listen = listen_on,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
  * SECURITY. gate-mx speaks with strangers on port 25: TLS, SMTP, and the messages themselves, which it parses once. It
- * holds its own TLS key and the directory's keys, by which it finds the members' public keys, and seals each message to them
+ * holds no TLS key (the keeper signs its handshakes), but the directory's keys, by which it finds the members' public keys, and seals each message to them
  * before it leaves this process. It accepts no login, reads no stored mail, opens no file, and starts no connection.
  * Its capture yields strangers' mail in flight, and lets the attacker ask which addresses exist.
  */
@@ -58,7 +58,8 @@ start(struct role_host *h)
 	msec limit = loop_now(h->loop) + START_LIMIT_MS;
 	enum err e = purpose_keys_fetch(h, &mx->keys);
 	if (e == ERR_OK) {
-		e = gate_tls_fetch(h, TLS_1_2, &mx->tls);
+		e = gate_tls_start(&mx->gate_tls, h, TLS_1_2);
+		mx->tls = mx->gate_tls.ctx;
 	}
 	if (e == ERR_OK) {
 		e = role_wait_channel(h, ROLE_STORE, 0, limit, &ch);
@@ -83,10 +84,22 @@ listen_on(struct role_host *h, uint16_t port, int fd)
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
-	(void)h;
-	(void)m;
-	/* Nobody asks a gate anything. */
+	struct mx *mx = h->state;
+	/* Nobody asks this gate anything; the keeper alone tells it something. */
+	if (m->type == MSG_TLS_CHANGED && msg_empty_decode(m->payload) == ERR_OK) {
+		gate_tls_changed(&mx->gate_tls);
+		return;
+	}
 	channel_fault(ch);
+}
+
+static void
+peer_up(struct role_host *h, struct channel *ch)
+{
+	struct mx *mx = h->state;
+	if (channel_peer(ch) == ROLE_KEEPER) {
+		gate_tls_changed(&mx->gate_tls);
+	}
 }
 
 static enum err
@@ -143,6 +156,7 @@ const struct role_def gate_mx_role = {
     .sandbox_allow = SANDBOX_NET_ACCEPT,
     .prepare = prepare,
     .start = start,
+    .peer_up = peer_up,
     .message = message,
     .listen = listen_on,
     .status = status,

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "delivery/delivery.h"
+#include "gate/gate_tls.h"
 #include "gate/smtp_connection.h"
 #include "lookup/lookup.h"
 #include "loop/listen.h"
@@ -19,7 +20,8 @@ enum {
 struct mx {
 	struct role_host *host;
 	struct purpose_keys keys;
-	struct tls_context *tls;
+	struct gate_tls gate_tls;
+	struct tls_context *tls; /* gate_tls.ctx */
 	struct smtp_server_config smtp;
 	struct blob_codec *codec;
 	struct listener listeners[MX_LISTENERS_MAX];

@@ -20,6 +20,7 @@ channel_end_as(struct channel *ch, bool fault)
 	ch->fault = fault;
 	watch_stop(&ch->watch);
 	defer_stop(&ch->flush);
+	defer_stop(&ch->kept);
 	defer_start(ch->loop, &ch->ended);
 }
 
@@ -73,10 +74,28 @@ dispatch_reply(struct channel *ch, unsigned type, uint8_t status, uint32_t id, s
 	}
 }
 
-static uint32_t
-get32(const uint8_t *p)
+uint32_t
+channel_get32(const uint8_t *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+const struct msg_rule *
+channel_rule_of(const struct channel *ch, const uint8_t header[CHANNEL_HEADER])
+{
+	const struct msg_rule *rule = msg_rule((unsigned)header[4] << 8 | header[5]);
+	uint8_t kind = header[6];
+	uint8_t status = header[7];
+	if (rule == NULL || channel_get32(header) > rule->max) {
+		return NULL;
+	}
+	bool allowed = kind == CHANNEL_FRAME_REPLY
+			   ? rule->kind == IPC_REQUEST && (rule->from & ROLE_BIT(ch->self)) != 0 &&
+				 (rule->to & ROLE_BIT(ch->peer)) != 0
+			   : kind == (uint8_t)rule->kind && status == 0 &&
+				 (rule->from & ROLE_BIT(ch->peer)) != 0 &&
+				 (rule->to & ROLE_BIT(ch->self)) != 0;
+	return allowed ? rule : NULL;
 }
 
 /*
@@ -89,26 +108,17 @@ dispatch_frame(struct channel *ch, struct bytes data, int *fd)
 	if (data.len < CHANNEL_HEADER) {
 		return 0;
 	}
-	uint32_t len = get32(data.ptr);
+	uint32_t len = channel_get32(data.ptr);
 	unsigned type = (unsigned)data.ptr[4] << 8 | data.ptr[5];
 	uint8_t kind = data.ptr[6];
 	uint8_t status = data.ptr[7];
-	uint32_t id = get32(data.ptr + 8);
-	const struct msg_rule *rule = msg_rule(type);
-	if (rule == NULL || len > rule->max) {
+	uint32_t id = channel_get32(data.ptr + 8);
+	const struct msg_rule *rule = channel_rule_of(ch, data.ptr);
+	if (rule == NULL) {
 		channel_end_as(ch, true);
 		return 0;
 	}
 	bool is_reply = kind == CHANNEL_FRAME_REPLY;
-	bool allowed = is_reply ? rule->kind == IPC_REQUEST && (rule->from & ROLE_BIT(ch->self)) != 0 &&
-				      (rule->to & ROLE_BIT(ch->peer)) != 0
-				: kind == (uint8_t)rule->kind && status == 0 &&
-				      (rule->from & ROLE_BIT(ch->peer)) != 0 &&
-				      (rule->to & ROLE_BIT(ch->self)) != 0;
-	if (!allowed) {
-		channel_end_as(ch, true);
-		return 0;
-	}
 	if (data.len - CHANNEL_HEADER < len) {
 		return 0;
 	}
@@ -143,6 +153,38 @@ dispatch_all(struct channel *ch, struct bytes data, int *fd, bool *destroyed)
 		taken += n;
 	}
 	return taken;
+}
+
+/* The same with what is kept. */
+static void
+dispatch_kept(struct channel *ch, int *fd, bool *destroyed)
+{
+	struct buf in = ch->in;
+	buf_init(&ch->in, in.max);
+	size_t taken = dispatch_all(ch, buf_bytes(&in), fd, destroyed);
+	if (*destroyed || ch->closed || taken == in.len) {
+		buf_wipe(&in);
+	} else {
+		buf_consume(&in, taken);
+		ch->in = in;
+	}
+}
+
+/* What came while channel_ask() waited for something else. */
+static void
+on_kept(struct defer *d)
+{
+	struct channel *ch = d->arg;
+	int fd = -1;
+	bool destroyed = false;
+	if (ch->closed) {
+		return;
+	}
+	ch->destroyed = &destroyed;
+	dispatch_kept(ch, &fd, &destroyed);
+	if (!destroyed) {
+		ch->destroyed = NULL;
+	}
 }
 
 /* The descriptor that came along, -1 without; false where more than one came. */
@@ -217,19 +259,10 @@ on_readable(struct channel *ch)
 		size_t taken = 0;
 		if (ch->in.len > 0) {
 			/* Behind the incomplete frame; what is then complete is handled from there. */
-			enum err e = buf_append(&ch->in, data);
-			if (e != ERR_OK) {
+			if (buf_append(&ch->in, data) != ERR_OK) {
 				channel_end_as(ch, false);
 			} else {
-				struct buf in = ch->in;
-				buf_init(&ch->in, in.max);
-				taken = dispatch_all(ch, buf_bytes(&in), &fd, &destroyed);
-				if (destroyed || ch->closed || taken == in.len) {
-					buf_wipe(&in);
-				} else {
-					buf_consume(&in, taken);
-					ch->in = in;
-				}
+				dispatch_kept(ch, &fd, &destroyed);
 			}
 		} else {
 			taken = dispatch_all(ch, data, &fd, &destroyed);
@@ -290,6 +323,7 @@ channel_create(struct loop *loop, int fd, enum role self, enum role peer, unsign
 	watch_init(&ch->watch, on_watch, ch);
 	defer_init(&ch->flush, channel_on_flush, ch);
 	defer_init(&ch->ended, on_ended, ch);
+	defer_init(&ch->kept, on_kept, ch);
 	enum err e = watch_start(loop, &ch->watch, fd, LOOP_READ);
 	if (e != ERR_OK) {
 		free(ch);
@@ -316,6 +350,7 @@ channel_destroy(struct channel **chp)
 	}
 	watch_stop(&ch->watch);
 	defer_stop(&ch->flush);
+	defer_stop(&ch->kept);
 	defer_stop(&ch->ended);
 	for (size_t i = 0; i < ch->slot_count; i++) {
 		if (ch->slots[i] != NULL) {

@@ -108,6 +108,21 @@ COHUE_MUST_USE enum err channel_call_finish(struct channel *ch, enum err encoded
 COHUE_MUST_USE enum err channel_call_empty(struct channel *ch, enum msg_type type, msec deadline,
 					   struct buf *ret_reply);
 
+/*
+ * Asks and waits with the whole process, for what a library's callback must have at once: `limit` ms at most, of a peer that
+ * answers from memory. Other frames that come meanwhile are kept, in order, and handled in the loop's next turn. The
+ * reply's payload is appended to *ret_reply. ERR_STATE from within a message or reply of this very channel; ERR_TIMEOUT, ERR_CLOSED,
+ * ERR_LIMIT (reply too long for ret_reply), and the peer's errors.
+ */
+#define channel_ask(ch, TYPE, name, m, limit, ret_reply)                                                     \
+	((ch) == NULL                                                                                        \
+	     ? ERR_CLOSED                                                                                    \
+	     : (channel_ask_start((ch), MSG_##TYPE),                                                         \
+		channel_ask_finish((ch), msg_##name##_encode(channel_out(ch), (m)), (limit), (ret_reply))))
+void channel_ask_start(struct channel *ch, enum msg_type type);
+COHUE_MUST_USE enum err channel_ask_finish(struct channel *ch, enum err encoded, msec limit,
+					   struct buf *ret_reply);
+
 /* As if the peer had closed: open requests get ERR_CLOSED, then closed() is called, soon. */
 void channel_end(struct channel *ch);
 /* Writes what the kernel takes now: for last words before the process ends. */

@@ -37,8 +37,9 @@ struct channel {
 	bool closed; /* nothing is sent or received any more */
 	bool fault;
 	bool *destroyed; /* set when destroyed during a dispatch */
-	struct buf in;   /* an incomplete frame */
-	int in_fd;       /* the descriptor that came with the incomplete frame's first bytes; -1 without */
+	struct buf in;   /* an incomplete frame; behind channel_ask() also whole ones, which `kept` handles */
+	struct defer kept;
+	int in_fd; /* the descriptor that came with the incomplete frame's first bytes; -1 without */
 	struct buf out;
 	size_t out_sent;
 	uint64_t serial;
@@ -57,6 +58,9 @@ struct channel {
 /* Nothing is sent or received from now on; closed() follows. */
 void channel_end_as(struct channel *ch, bool fault);
 void channel_free_pending(struct channel *ch, struct pending *p);
+/* The rule of a frame that may come to this end with this header; NULL: a fault. */
+const struct msg_rule *channel_rule_of(const struct channel *ch, const uint8_t header[CHANNEL_HEADER]);
+uint32_t channel_get32(const uint8_t *p);
 /* The deferred call at the end of the turn. */
 void channel_on_flush(struct defer *d);
 

@@ -80,7 +80,7 @@ enum ipc_stage {
 	M(CHANNEL,         channel,         R_SUP,                      R_ALL,      16,            IPC_NOTICE,  1) \
 	M(LISTEN,          listen,          R_SUP,                      R_GATE_MX | R_GATE_MEMBER, 16, IPC_NOTICE, 1) \
 	M(HOUSE_KEY,       house_key,       R_SUP,                      R_KEEPER,   256,           IPC_NOTICE,  0) \
-	M(TLS_FILE,        tls_file,        R_SUP,                      R_KEEPER,   IPC_SMALL * 8, IPC_NOTICE,  0) \
+	M(TLS_FILES,       tls_files,       R_SUP,                      R_KEEPER,   IPC_SMALL * 12, IPC_REQUEST, 0) \
 	M(GO,              go,              R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
 	M(SANDBOXED,       sandboxed,       R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
 	M(READY,           ready,           R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
@@ -91,7 +91,9 @@ enum ipc_stage {
 	M(CONTROL,         control,         R_SUP,                      R_OPENER,   IPC_SMALL * 4, IPC_REQUEST, 0) \
 	/* The keeper. */ \
 	M(PURPOSE_KEYS,    purpose_keys,    R_GATE_MX | R_OPENER | R_SESSION | R_MIXER | R_COURIER, R_KEEPER, 1024, IPC_REQUEST, 0) \
-	M(TLS_KEY,         tls_key,         R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   IPC_SMALL * 8, IPC_REQUEST, 0) \
+	M(TLS_CHAIN,       tls_chain,       R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   IPC_SMALL * 8, IPC_REQUEST, 0) \
+	M(TLS_SIGN,        tls_sign,        R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   1024,          IPC_REQUEST, 0) \
+	M(TLS_CHANGED,     tls_changed,     R_KEEPER,                   R_GATE_MX | R_GATE_MEMBER, 0, IPC_NOTICE, 0) \
 	M(SIGN_PUBLIC,     sign_public,     R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
@@ -156,8 +158,10 @@ enum ipc_stage {
 #define MSG_CHANNEL_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index) U32(life)
 #define MSG_LISTEN_FIELDS(U8, U16, U32, U64, FIX, BYTES)  U16(port) /* 25, 465, 587, 993: before the offset */
 #define MSG_HOUSE_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, 32)
-/* kind: the role whose key it is. sealed 1: key_file is wrapped under tls-wrap; 0: PEM, from outside HOME. */
-#define MSG_TLS_FILE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(sealed) BYTES(key_file) BYTES(chain)
+/* Of gate-mx and of gate-member: taken both, or none. sealed 1: the key is wrapped under tls-wrap; 0: PEM, from outside HOME. */
+#define MSG_TLS_FILES_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(mx_sealed) BYTES(mx_key) BYTES(mx_chain) U8(member_sealed) BYTES(member_key) BYTES(member_chain)
+/* problem: empty where they were taken, else one line for the volunteer */
+#define MSG_TLS_FILES_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(problem)
 #define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* Set up and in the sandbox: descriptors may come now. */
 #define MSG_SANDBOXED_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -175,8 +179,13 @@ enum ipc_stage {
 #define MSG_PURPOSE_KEYS_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* list of {u8 purpose (sealed/keys.h), 32 bytes}: those that the asking role may have */
 #define MSG_PURPOSE_KEYS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(keys)
-#define MSG_TLS_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
-#define MSG_TLS_KEY_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(key_pem) BYTES(chain_pem)
+#define MSG_TLS_CHAIN_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_TLS_CHAIN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chain_pem)
+/* key: TLS_KEY_ID of the certificate that is shown; scheme: RFC 8446 section 4.2.3; content: keeper/tls_content.h says what is signed */
+#define MSG_TLS_SIGN_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, 32) U16(scheme) BYTES(content)
+#define MSG_TLS_SIGN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(signature)
+/* Ask for the chain anew. */
+#define MSG_TLS_CHANGED_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* mac: empty, or that of an entry made before there were signatures, which is signed only where it fits: else ERR_AUTH. */
 #define MSG_SIGN_PUBLIC_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U32(generation) FIX(public_key, 32) BYTES(mac)
 #define MSG_SIGN_PUBLIC_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(signature, 64)
@@ -434,14 +443,17 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(channel, MSG_CHANNEL_FIELDS)                                                                       \
 	P(listen, MSG_LISTEN_FIELDS)                                                                         \
 	P(house_key, MSG_HOUSE_KEY_FIELDS)                                                                   \
-	P(tls_file, MSG_TLS_FILE_FIELDS)                                                                     \
+	P(tls_files, MSG_TLS_FILES_FIELDS)                                                                   \
+	P(tls_files_reply, MSG_TLS_FILES_REPLY_FIELDS)                                                       \
 	P(peer_fault, MSG_PEER_FAULT_FIELDS)                                                                 \
 	P(peer_lost, MSG_PEER_LOST_FIELDS)                                                                   \
 	P(status_reply, MSG_STATUS_REPLY_FIELDS)                                                             \
 	P(control, MSG_CONTROL_FIELDS)                                                                       \
 	P(control_reply, MSG_CONTROL_REPLY_FIELDS)                                                           \
 	P(purpose_keys_reply, MSG_PURPOSE_KEYS_REPLY_FIELDS)                                                 \
-	P(tls_key_reply, MSG_TLS_KEY_REPLY_FIELDS)                                                           \
+	P(tls_chain_reply, MSG_TLS_CHAIN_REPLY_FIELDS)                                                       \
+	P(tls_sign, MSG_TLS_SIGN_FIELDS)                                                                     \
+	P(tls_sign_reply, MSG_TLS_SIGN_REPLY_FIELDS)                                                         \
 	P(sign_public, MSG_SIGN_PUBLIC_FIELDS)                                                               \
 	P(sign_public_reply, MSG_SIGN_PUBLIC_REPLY_FIELDS)                                                   \
 	P(spool_key_new, MSG_SPOOL_KEY_NEW_FIELDS)                                                           \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
- * SECURITY. The keeper holds the house key and everything derived from it. It reads the small, fixed
- * requests of other roles, never anything that a stranger or a member wrote, and answers each role only with
+ * SECURITY. The keeper holds the house key and everything derived from it, and the TLS keys. It reads the small, fixed
+ * requests of other roles, never anything that a stranger or a member wrote but the randoms and key shares within
+ * what a gate's handshake has signed (tls_content.h: fixed forms, compared octet by octet), and answers each role only with
  * what the table below grants it. It has no network and no disk. Its capture gives the directory and the
  * spool; members' mail stays under their own keys.
  */
@@ -13,10 +14,16 @@
 
 #include "base/secret.h"
 #include "base/wire.h"
+#include "keeper/tls_keys.h"
+#include "loop/tls.h"
 #include "process/log.h"
 #include "sealed/keys.h"
 
-enum { SPOOL_KEYS_MAX = 64, TLS_KEY_MAX = 4096, TLS_CHAIN_MAX = 64 * 1024 };
+enum {
+	SPOOL_KEYS_MAX = 64,
+	TLS_KEY_MAX = 16 * 1024,
+	TLS_FORGET_MS = 60 * 1000, /* above what a handshake may last */
+};
 
 /* Which purpose keys a role may have: the grant, in one place. */
 static const unsigned grants[ROLE__COUNT] = {
@@ -37,19 +44,15 @@ struct spool_key {
 	uint8_t *secret; /* in the pool; NULL: free place */
 };
 
-struct tls_file {
-	bool sealed;
-	size_t key_len;
-	uint8_t *key; /* in the pool, PEM */
-	struct buf chain;
-};
-
 struct keeper {
 	uint8_t *house; /* in the pool; NULL until it came */
 	struct spool_key spool[SPOOL_KEYS_MAX];
-	struct tls_file mx;
-	struct tls_file member;
+	struct role_host *host;
+	struct tls_keys tls;
+	struct timer tls_forget;
+	bool tls_old_members; /* tls.member_minimum: 1.2 */
 	uint64_t requests;
+	uint64_t handshakes;
 	char house_key_file[CONFIG_PATH_MAX]; /* for the words alone: it is never opened here */
 };
 
@@ -81,56 +84,134 @@ take_house_key(struct keeper *k, struct bytes payload)
 }
 
 static const char *
-tls_name(unsigned kind)
+tls_name(enum tls_kind kind)
 {
-	return kind == ROLE_GATE_MX ? "tls-mx" : "tls-member";
+	return kind == TLS_KIND_MX ? "mx" : "member";
+}
+
+/* One line for the volunteer. */
+static void
+tls_problem(const struct keeper *k, enum tls_kind kind, bool sealed, enum err e, struct buf *ret)
+{
+	const char *name = tls_name(kind);
+	const char *ports = kind == TLS_KIND_MX ? "port 25" : "ports 465, 587 and 993";
+	enum err said = ERR_OK;
+	if (sealed && e == ERR_DAMAGED) {
+		said = buf_printf(ret,
+				  "tls/%s.key.sealed is damaged. Remedy: bring it back from a backup, or "
+				  "name a key of your own with tls.%s_key",
+				  name, name);
+	} else if (sealed && e == ERR_DENIED) {
+		said = buf_printf(
+		    ret,
+		    "the house key in %s is of another home: tls/%s.key.sealed of this one does not open "
+		    "with it. Remedy: set house_key to the file that was made with this home",
+		    k->house_key_file, name);
+	} else {
+		said = buf_printf(
+		    ret,
+		    "the TLS key and certificate for %s cannot be used: %s. Remedy: see "
+		    "tls.%s_key and tls.%s_certificate in cohue.conf",
+		    ports,
+		    e == ERR_AUTH     ? "they do not belong together"
+		    : e == ERR_FORMAT ? "one of them is not unencrypted PEM"
+		    : e == ERR_UNSUPPORTED
+			? "the key is neither of P-256, P-384 or P-521 nor RSA of 2048 to 8192 bits"
+			: err_text(e),
+		    name, name);
+	}
+	/* Too long for a line: what failed is known all the same. */
+	(void)said;
 }
 
 static enum err
-take_tls_file(struct keeper *k, struct bytes payload)
+tls_pair_read(const struct keeper *k, enum tls_kind kind, bool sealed, struct bytes key_file,
+	      struct bytes chain, struct tls_pair **ret)
 {
-	struct msg_tls_file m;
-	enum err e = msg_tls_file_decode(payload, &m);
-	if (e != ERR_OK || (m.kind != ROLE_GATE_MX && m.kind != ROLE_GATE_MEMBER) || k->house == NULL) {
-		return ERR_FORMAT;
-	}
-	struct tls_file *t = m.kind == ROLE_GATE_MX ? &k->mx : &k->member;
 	struct buf plain = BUF_INIT(TLS_KEY_MAX);
-	if (m.sealed != 0) {
+	enum err e = ERR_OK;
+	if (sealed) {
 		uint8_t wrap[SEALED_KEY_LEN];
 		derive(k, PURPOSE_TLS_WRAP, wrap);
-		e = sealed_unwrap(wrap, bytes_str(tls_name(m.kind)), m.key_file, &plain);
+		e = sealed_unwrap(wrap, bytes_str(kind == TLS_KIND_MX ? "tls-mx" : "tls-member"), key_file,
+				  &plain);
 		secret_wipe(wrap, sizeof(wrap));
-		if (e == ERR_AUTH) {
-			log_event(
-			    LOG_LEVEL_ERROR,
-			    "the house key in %s is of another home: tls/%s.key.sealed of this one does "
-			    "not open with it. Remedy: set house_key to the file that was made with this "
-			    "home",
-			    k->house_key_file, m.kind == ROLE_GATE_MX ? "mx" : "member");
-		} else if (e == ERR_FORMAT || e == ERR_UNSUPPORTED) {
-			log_event(LOG_LEVEL_ERROR,
-				  "tls/%s.key.sealed is damaged. Remedy: bring it back from a backup, or "
-				  "name a key of your own with tls.%s_key",
-				  m.kind == ROLE_GATE_MX ? "mx" : "member",
-				  m.kind == ROLE_GATE_MX ? "mx" : "member");
-		}
+		e = e == ERR_AUTH ? ERR_DENIED : e == ERR_FORMAT || e == ERR_UNSUPPORTED ? ERR_DAMAGED : e;
 	} else {
-		e = buf_append(&plain, m.key_file);
+		e = buf_append(&plain, key_file);
 	}
-	if (e == ERR_OK) {
-		secret_free(t->key);
-		t->key = secret_alloc(plain.len == 0 ? 1 : plain.len);
-		e = t->key == NULL ? ERR_MEMORY : ERR_OK;
-	}
-	if (e == ERR_OK) {
-		memcpy(t->key, plain.ptr, plain.len);
-		t->key_len = plain.len;
-		buf_clear(&t->chain);
-		buf_init(&t->chain, TLS_CHAIN_MAX);
-		e = buf_append(&t->chain, m.chain);
-	}
+	e = e == ERR_OK ? tls_pair_create(buf_bytes(&plain), chain, ret) : e;
 	buf_wipe(&plain);
+	return e;
+}
+
+static void
+on_tls_forget(struct timer *t)
+{
+	struct keeper *k = t->arg;
+	tls_keys_forget(&k->tls);
+}
+
+/* New pairs are in force: the gates ask for the chains anew; the keys before sign a little longer. */
+static enum err
+tls_tell_gates(struct keeper *k)
+{
+	static const enum role gates[] = {ROLE_GATE_MX, ROLE_GATE_MEMBER};
+	for (size_t i = 0; i < 2; i++) {
+		for (unsigned n = 0; n < ROLE_PEERS_MAX; n++) {
+			struct channel *gate = role_channel(k->host, gates[i], n);
+			if (gate != NULL && channel_notice_empty(gate, MSG_TLS_CHANGED) != ERR_OK) {
+				/* It asks when it is joined anew. */
+				channel_end(gate);
+			}
+		}
+	}
+	timer_stop(&k->tls_forget);
+	return timer_start_after(k->host->loop, &k->tls_forget, TLS_FORGET_MS);
+}
+
+/* Both pairs, or none. */
+static enum err
+take_tls_files(struct keeper *k, struct channel *ch, const struct channel_message *message)
+{
+	struct msg_tls_files m;
+	struct tls_pair *pairs[TLS_KINDS] = {NULL, NULL};
+	struct buf problem = BUF_INIT(1024);
+	if (msg_tls_files_decode(message->payload, &m) != ERR_OK || k->house == NULL) {
+		return ERR_FORMAT;
+	}
+	const struct {
+		bool sealed;
+		struct bytes key;
+		struct bytes chain;
+	} files[TLS_KINDS] = {{m.mx_sealed != 0, m.mx_key, m.mx_chain},
+			      {m.member_sealed != 0, m.member_key, m.member_chain}};
+	bool first = !tls_keys_complete(&k->tls);
+	enum err e = ERR_OK;
+	for (unsigned i = 0; i < TLS_KINDS && e == ERR_OK; i++) {
+		enum tls_kind kind = (enum tls_kind)i;
+		e = tls_pair_read(k, kind, files[i].sealed, files[i].key, files[i].chain, &pairs[i]);
+		if (e != ERR_OK) {
+			tls_problem(k, kind, files[i].sealed, e, &problem);
+		}
+	}
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "%.*s", (int)problem.len, (const char *)problem.ptr);
+	} else {
+		for (unsigned i = 0; i < TLS_KINDS; i++) {
+			tls_keys_put(&k->tls, (enum tls_kind)i, &pairs[i]);
+		}
+		e = first ? ERR_OK : tls_tell_gates(k);
+	}
+	/* At the start there is nothing to go on with: the channel ends before others wait for this role. */
+	if (!first || e == ERR_OK) {
+		struct msg_tls_files_reply r = {.problem = buf_bytes(&problem)};
+		e = channel_reply(ch, TLS_FILES, tls_files_reply, message->id, &r);
+	}
+	for (unsigned i = 0; i < TLS_KINDS; i++) {
+		tls_pair_destroy(&pairs[i]);
+	}
+	buf_clear(&problem);
 	return e;
 }
 
@@ -310,20 +391,42 @@ purpose_keys(struct keeper *k, struct channel *ch, const struct channel_message 
 	return e;
 }
 
-static enum err
-tls_key(struct keeper *k, struct channel *ch, const struct channel_message *m)
+/* A gate has to do with the pair of its own kind alone. */
+static enum tls_kind
+tls_kind_of(const struct channel *ch)
 {
-	/* A gate gets the key of its own kind. */
-	const struct tls_file *t = channel_peer(ch) == ROLE_GATE_MX ? &k->mx : &k->member;
+	return channel_peer(ch) == ROLE_GATE_MX ? TLS_KIND_MX : TLS_KIND_MEMBER;
+}
+
+static enum err
+tls_chain(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_tls_chain_reply r = {.chain_pem = tls_keys_chain(&k->tls, tls_kind_of(ch))};
 	if (msg_empty_decode(m->payload) != ERR_OK) {
 		return ERR_FORMAT;
 	}
-	if (t->key == NULL) {
-		return ERR_NOT_FOUND;
+	return r.chain_pem.len == 0 ? ERR_NOT_FOUND
+				    : channel_reply(ch, TLS_CHAIN, tls_chain_reply, m->id, &r);
+}
+
+static enum err
+tls_sign(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_tls_sign q;
+	struct buf signature = BUF_INIT(TLS_SIGNATURE_MAX);
+	if (msg_tls_sign_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
 	}
-	struct msg_tls_key_reply r = {.key_pem = bytes_of(t->key, t->key_len),
-				      .chain_pem = buf_bytes(&t->chain)};
-	return channel_reply(ch, TLS_KEY, tls_key_reply, m->id, &r);
+	enum tls_kind kind = tls_kind_of(ch);
+	enum err e = tls_keys_sign(&k->tls, kind, kind == TLS_KIND_MX || k->tls_old_members, q.key, q.scheme,
+				   q.content, &signature);
+	if (e == ERR_OK) {
+		struct msg_tls_sign_reply r = {.signature = buf_bytes(&signature)};
+		k->handshakes++;
+		e = channel_reply(ch, TLS_SIGN, tls_sign_reply, m->id, &r);
+	}
+	buf_clear(&signature);
+	return e;
 }
 
 /* The opener has the member's keys, or an entry of the time before signatures, whose MAC must fit. */
@@ -358,7 +461,8 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 		enum err (*fn)(struct keeper *k, struct channel *ch, const struct channel_message *m);
 	} table[] = {
 	    {MSG_PURPOSE_KEYS, purpose_keys},
-	    {MSG_TLS_KEY, tls_key},
+	    {MSG_TLS_CHAIN, tls_chain},
+	    {MSG_TLS_SIGN, tls_sign},
 	    {MSG_SIGN_PUBLIC, sign_member},
 	    {MSG_SPOOL_KEY_NEW, spool_key_new},
 	    {MSG_SPOOL_KEY_LOAD, spool_key_load},
@@ -368,8 +472,8 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	};
 	struct keeper *k = h->state;
 	enum err e = ERR_FORMAT;
-	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILE) {
-		e = m->type == MSG_HOUSE_KEY ? take_house_key(k, m->payload) : take_tls_file(k, m->payload);
+	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILES) {
+		e = m->type == MSG_HOUSE_KEY ? take_house_key(k, m->payload) : take_tls_files(k, ch, m);
 		if (e != ERR_OK) {
 			if (!log_said_error()) {
 				log_event(LOG_LEVEL_ERROR, "cannot take the keys: %s", err_text(e));
@@ -401,15 +505,18 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 		return ERR_MEMORY;
 	}
 	(void)snprintf(k->house_key_file, sizeof(k->house_key_file), "%s", h->config.house_key);
+	k->host = h;
+	k->tls_old_members = h->config.tls_member_minimum == CONFIG_TLS_1_2;
+	timer_init(&k->tls_forget, on_tls_forget, k);
 	h->state = k;
-	return ERR_OK;
+	return tls_keys_warm_up();
 }
 
 static enum err
 start(struct role_host *h)
 {
 	const struct keeper *k = h->state;
-	return k->house != NULL && k->mx.key != NULL && k->member.key != NULL ? ERR_OK : ERR_STATE;
+	return k->house != NULL && tls_keys_complete(&k->tls) ? ERR_OK : ERR_STATE;
 }
 
 static enum err
@@ -420,7 +527,8 @@ status(struct role_host *h, struct buf *out)
 	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
 		spool += k->spool[i].secret != NULL ? 1 : 0;
 	}
-	return buf_printf(out, "+requests %llu\nspool_keys %zu\n", (unsigned long long)k->requests, spool);
+	return buf_printf(out, "+requests %llu\n+handshakes_signed %llu\nspool_keys %zu\n",
+			  (unsigned long long)k->requests, (unsigned long long)k->handshakes, spool);
 }
 
 const struct role_def keeper_role = {

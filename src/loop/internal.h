@@ -18,6 +18,8 @@ enum {
 struct task_pool;
 struct stream;
 struct ssl_ctx_st;
+struct evp_pkey_st;
+struct x509_st;
 
 struct defer_list {
 	struct defer *first, *last;
@@ -47,5 +49,11 @@ void stream_loop_clear(struct loop *loop);
 
 struct ssl_ctx_st *tls_context_ssl(const struct tls_context *ctx);
 bool tls_context_verifies(const struct tls_context *ctx);
+/* tls_remote.c: a key of OpenSSL's whose signatures the signer makes, for the leaf's public key. ERR_UNSUPPORTED (kind of key), ERR_MEMORY. */
+COHUE_MUST_USE enum err tls_remote_key(struct x509_st *leaf, const struct tls_signer *signer,
+				       struct evp_pkey_st **ret);
+COHUE_MUST_USE enum err tls_leaf_key_id(struct x509_st *leaf, uint8_t ret[TLS_KEY_ID]);
+/* tls_tickets.c: keys for tickets that change, of this context alone. ERR_MEMORY. */
+COHUE_MUST_USE enum err tls_tickets_use(struct ssl_ctx_st *ssl);
 
 #endif

@@ -61,6 +61,15 @@ tls_context_destroy(struct tls_context **ctx)
 	*ctx = NULL;
 }
 
+void
+tls_context_replace(struct tls_context *ctx, struct tls_context **other)
+{
+	struct tls_context before = *ctx;
+	*ctx = **other;
+	**other = before;
+	tls_context_destroy(other);
+}
+
 /* What servers and clients have in common. */
 static enum err
 context_create(const SSL_METHOD *method, enum tls_version minimum, struct tls_context **ret_ctx)
@@ -163,6 +172,43 @@ use_chain(SSL_CTX *ssl, struct bytes pem)
 }
 
 enum err
+tls_leaf_key_id(struct x509_st *leaf, uint8_t ret[TLS_KEY_ID])
+{
+	unsigned char *der = NULL;
+	int n = i2d_PUBKEY(X509_get0_pubkey(leaf), &der);
+	bool ok = n > 0 && EVP_Digest(der, (size_t)n, ret, NULL, EVP_sha256(), NULL) == 1;
+	OPENSSL_free(der);
+	ERR_clear_error();
+	return ok ? ERR_OK : ERR_FORMAT;
+}
+
+enum err
+tls_key_id(struct bytes chain_pem, uint8_t ret[TLS_KEY_ID])
+{
+	BIO *in = pem_open(chain_pem);
+	X509 *leaf = in == NULL ? NULL : PEM_read_bio_X509(in, NULL, no_password, NULL);
+	(void)BIO_free(in);
+	enum err e = leaf == NULL ? ERR_FORMAT : tls_leaf_key_id(leaf, ret);
+	X509_free(leaf);
+	ERR_clear_error();
+	return e;
+}
+
+/* The leaf's own key, held by somebody else. */
+static enum err
+use_signer(SSL_CTX *ssl, const struct tls_signer *signer)
+{
+	X509 *leaf = SSL_CTX_get0_certificate(ssl);
+	EVP_PKEY *key = NULL;
+	enum err e = leaf == NULL ? ERR_FORMAT : tls_remote_key(leaf, signer, &key);
+	if (e == ERR_OK && SSL_CTX_use_PrivateKey(ssl, key) != 1) {
+		e = ERR_AUTH;
+	}
+	EVP_PKEY_free(key);
+	return e;
+}
+
+enum err
 tls_server_create(const struct tls_server_settings *settings, struct tls_context **ret_ctx)
 {
 	struct tls_context *ctx = NULL;
@@ -173,7 +219,8 @@ tls_server_create(const struct tls_server_settings *settings, struct tls_context
 	/* The certificate first: the key is then checked against it. */
 	e = use_chain(ctx->ssl, settings->chain_pem);
 	if (e == ERR_OK) {
-		e = use_key(ctx->ssl, settings->key_pem);
+		e = settings->signer != NULL ? use_signer(ctx->ssl, settings->signer)
+					     : use_key(ctx->ssl, settings->key_pem);
 	}
 	if (e == ERR_OK && SSL_CTX_check_private_key(ctx->ssl) != 1) {
 		e = ERR_AUTH;
@@ -186,6 +233,9 @@ tls_server_create(const struct tls_server_settings *settings, struct tls_context
 	    (SSL_CTX_set_session_id_context(ctx->ssl, session_id, sizeof(session_id) - 1) != 1 ||
 	     SSL_CTX_set_num_tickets(ctx->ssl, settings->tickets ? 1 : 0) != 1)) {
 		e = ERR_MEMORY;
+	}
+	if (e == ERR_OK && settings->tickets) {
+		e = tls_tickets_use(ctx->ssl);
 	}
 	ERR_clear_error();
 	if (e != ERR_OK) {

@@ -132,23 +132,12 @@ send_keeper_files(struct child *c)
 	}
 	enum err e = channel_notice(c->channel, HOUSE_KEY, house_key, &k);
 	explicit_bzero(&k, sizeof(k));
-	static const enum role kinds[] = {ROLE_GATE_MX, ROLE_GATE_MEMBER};
-	for (size_t i = 0; i < 2 && e == ERR_OK; i++) {
-		struct buf key = BUF_INIT(IPC_SMALL);
-		struct buf chain = BUF_INIT(IPC_SMALL * 4);
-		bool sealed = false;
-		if (preflight_read_tls(h, kinds[i], &key, &chain, &sealed)) {
-			struct msg_tls_file t = {.kind = (uint8_t)kinds[i],
-						 .sealed = sealed,
-						 .key_file = buf_bytes(&key),
-						 .chain = buf_bytes(&chain)};
-			e = channel_notice(c->channel, TLS_FILE, tls_file, &t);
-		} else {
-			e = ERR_NOT_FOUND;
-		}
-		buf_wipe(&key);
-		buf_clear(&chain);
+	struct buf problem = BUF_INIT(TLS_PROBLEM_MAX);
+	if (e == ERR_OK && !tls_files_send(c, NULL, NULL, &problem)) {
+		log_event(LOG_LEVEL_ERROR, "%.*s", (int)problem.len, (const char *)problem.ptr);
+		e = ERR_NOT_FOUND;
 	}
+	buf_clear(&problem);
 	return e;
 }
 

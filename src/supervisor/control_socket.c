@@ -159,6 +159,37 @@ ask_next(struct control_connection *c)
 /* ---- requests ---- */
 
 static void
+on_tls_files(void *arg, enum err status, struct bytes payload)
+{
+	struct control_connection *c = arg;
+	struct msg_tls_files_reply r = {.problem = BYTES_EMPTY};
+	if (status == ERR_OK && msg_tls_files_reply_decode(payload, &r) != ERR_OK) {
+		status = ERR_FORMAT;
+	}
+	if (status != ERR_OK) {
+		r.problem = BYTES_LIT("the keeper could not answer. Remedy: try again");
+	} else if (r.problem.len > 0) {
+		status = is_plain(r.problem) ? ERR_FORMAT : ERR_DENIED;
+		r.problem = is_plain(r.problem) ? r.problem : BYTES_LIT("the service's log says why");
+	}
+	answer(c, status, r.problem, BYTES_EMPTY);
+}
+
+static void
+reload_tls(struct control_connection *c)
+{
+	struct child *keeper = child_find(c->house, ROLE_KEEPER, 0);
+	struct buf problem = BUF_INIT(TLS_PROBLEM_MAX);
+	if (keeper == NULL || keeper->channel == NULL || keeper->state != CHILD_READY) {
+		answer(c, ERR_AGAIN, BYTES_LIT("the service is starting. Remedy: try again in a moment"),
+		       BYTES_EMPTY);
+	} else if (!tls_files_send(keeper, on_tls_files, c, &problem)) {
+		answer(c, ERR_IO, buf_bytes(&problem), BYTES_EMPTY);
+	}
+	buf_clear(&problem);
+}
+
+static void
 handle(struct control_connection *c, struct bytes packet)
 {
 	struct house *h = c->house;
@@ -169,6 +200,10 @@ handle(struct control_connection *c, struct bytes packet)
 	if (packet.ptr[0] == CONTROL_STOP) {
 		answer(c, ERR_OK, BYTES_EMPTY, BYTES_EMPTY);
 		children_stop(h);
+		return;
+	}
+	if (packet.ptr[0] == CONTROL_TLS_RELOAD) {
+		reload_tls(c);
 		return;
 	}
 	struct child *opener = child_find(h, ROLE_OPENER, 0);

@@ -91,8 +91,16 @@ struct house {
 bool preflight(struct house *h, const char *home, char **sets, size_t set_count);
 /* The house key and TLS files are read here, whenever the keeper starts. */
 bool preflight_read_key(const struct house *h, uint8_t ret_key[32]);
+enum { TLS_KEY_FILE_MAX = IPC_SMALL, TLS_CHAIN_FILE_MAX = IPC_SMALL * 4, TLS_PROBLEM_MAX = 2048 };
+/* Appends the line to `problem` instead. */
 bool preflight_read_tls(const struct house *h, enum role kind, struct buf *ret_key, struct buf *ret_chain,
-			bool *ret_sealed);
+			bool *ret_sealed, struct buf *problem);
+
+/* tls_files.c */
+/* Reads them and hands them to the keeper; false: a line is appended to `problem`. fn, which may be NULL, gets its reply. */
+bool tls_files_send(struct child *keeper, channel_reply_fn *fn, void *arg, struct buf *problem);
+/* The same while the service runs; logs what comes of it. */
+void tls_files_reload(struct house *h);
 
 /* sockets.c */
 bool sockets_open(struct house *h);

@@ -182,26 +182,33 @@ preflight_read_key(const struct house *h, uint8_t ret_key[32])
 
 /* Certificates are public, and links to them are usual (ACME clients make such); keys are neither. */
 static bool
-read_named(const char *what, const char *path, unsigned flags, mode_t refused, struct buf *out)
+read_named(const char *what, const char *path, unsigned flags, mode_t refused, struct buf *out,
+	   struct buf *problem)
 {
 	enum err e = file_read(path, flags, refused, out);
+	enum err said = ERR_OK;
 	if (e == ERR_AUTH) {
-		log_event(LOG_LEVEL_ERROR,
-			  "the %s %s may be read or changed by others. Remedy: chown it to the user who runs "
-			  "cohue, or root, and chmod 600 %s",
-			  what, path, path);
+		said = buf_printf(problem,
+				  "the %s %s may be read or changed by others. Remedy: chown it to the user "
+				  "who runs cohue, or root, and chmod 600 %s",
+				  what, path, path);
 	} else if (e != ERR_OK) {
-		log_event(LOG_LEVEL_ERROR,
-			  "the %s %s cannot be read: %s. Remedy: correct the tls. keys of cohue.conf, or "
-			  "bring the file back",
-			  what, path, e == ERR_FORMAT ? "not a file" : err_text(e));
+		said = buf_printf(problem,
+				  "the %s %s cannot be read: %s. Remedy: correct the tls. keys of "
+				  "cohue.conf, or bring the file back",
+				  what, path, e == ERR_FORMAT ? "not a file" : err_text(e));
 	}
-	return e == ERR_OK;
+	if (said != ERR_OK) {
+		/* A path of that length; which file it is stands in the configuration. */
+		buf_reset(problem);
+		said = buf_printf(problem, "the %s cannot be read. Remedy: a shorter path", what);
+	}
+	return e == ERR_OK && said == ERR_OK;
 }
 
 bool
 preflight_read_tls(const struct house *h, enum role kind, struct buf *ret_key, struct buf *ret_chain,
-		   bool *ret_sealed)
+		   bool *ret_sealed, struct buf *problem)
 {
 	bool mx = kind == ROLE_GATE_MX;
 	const char *key = mx ? h->config.tls_mx_key : h->config.tls_member_key;
@@ -209,20 +216,20 @@ preflight_read_tls(const struct house *h, enum role kind, struct buf *ret_key, s
 	char path[PATH_ROOM];
 	*ret_sealed = key[0] == '\0';
 	if (key[0] != '\0') {
-		if (!read_named("TLS key", key, FILE_OURS, S_IWGRP | S_IRWXO, ret_key)) {
+		if (!read_named("TLS key", key, FILE_OURS, S_IWGRP | S_IRWXO, ret_key, problem)) {
 			return false;
 		}
 	} else {
 		(void)snprintf(path, sizeof(path), "%s/tls/%s.key.sealed", h->home, mx ? "mx" : "member");
-		if (!read_named("sealed TLS key", path, FILE_NO_LINK, S_IWGRP | S_IWOTH, ret_key)) {
+		if (!read_named("sealed TLS key", path, FILE_NO_LINK, S_IWGRP | S_IWOTH, ret_key, problem)) {
 			return false;
 		}
 	}
 	if (chain[0] != '\0') {
-		return read_named("certificate", chain, 0, S_IWOTH, ret_chain);
+		return read_named("certificate", chain, 0, S_IWOTH, ret_chain, problem);
 	}
 	(void)snprintf(path, sizeof(path), "%s/tls/%s.crt", h->home, mx ? "mx" : "member");
-	return read_named("certificate", path, 0, S_IWOTH, ret_chain);
+	return read_named("certificate", path, 0, S_IWOTH, ret_chain, problem);
 }
 
 static bool
@@ -256,11 +263,16 @@ preflight(struct house *h, const char *home, char **sets, size_t set_count)
 	static const enum role kinds[] = {ROLE_GATE_MX, ROLE_GATE_MEMBER};
 	bool good = true;
 	for (size_t i = 0; i < 2 && good; i++) {
-		struct buf tls_key = BUF_INIT(IPC_SMALL);
-		struct buf chain = BUF_INIT(IPC_SMALL * 4);
+		struct buf tls_key = BUF_INIT(TLS_KEY_FILE_MAX);
+		struct buf chain = BUF_INIT(TLS_CHAIN_FILE_MAX);
+		struct buf problem = BUF_INIT(TLS_PROBLEM_MAX);
 		bool sealed = false;
-		good = preflight_read_tls(h, kinds[i], &tls_key, &chain, &sealed);
+		good = preflight_read_tls(h, kinds[i], &tls_key, &chain, &sealed, &problem);
+		if (!good) {
+			log_event(LOG_LEVEL_ERROR, "%.*s", (int)problem.len, (const char *)problem.ptr);
+		}
 		buf_wipe(&tls_key);
+		buf_clear(&problem);
 		buf_clear(&chain);
 	}
 	return good;

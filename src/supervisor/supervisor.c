@@ -39,6 +39,8 @@ on_signal(struct watch *w, unsigned events)
 	while (read(h->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD) {
 			children_reap(h);
+		} else if (info.ssi_signo == SIGHUP) {
+			tls_files_reload(h);
 		} else {
 			children_stop(h);
 		}

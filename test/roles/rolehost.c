@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "base/wire.h"
+#include "loop/tls.h"
 #include "sealed/keys.h"
 
 enum { CONTROL_FD = 3 };
@@ -327,11 +328,16 @@ send_setup(struct rolehost *h, struct rolehost_child *c, enum role role)
 		struct msg_house_key k = {.unused_ = 0};
 		memset(k.key, 'k', sizeof(k.key));
 		assert_int_equal(channel_notice(c->ch, HOUSE_KEY, house_key, &k), ERR_OK);
-		for (unsigned kind = ROLE_GATE_MEMBER; kind <= ROLE_GATE_MX; kind++) {
-			struct msg_tls_file t = {
-			    .kind = (uint8_t)kind, .key_file = BYTES_LIT("key"), .chain = BYTES_LIT("chain")};
-			assert_int_equal(channel_notice(c->ch, TLS_FILE, tls_file, &t), ERR_OK);
-		}
+		struct buf key = BUF_INIT(65536);
+		struct buf chain = BUF_INIT(65536);
+		assert_int_equal(tls_make_self_signed("mail.example", clock_wall(), &key, &chain), ERR_OK);
+		struct msg_tls_files t = {.mx_key = buf_bytes(&key),
+					  .mx_chain = buf_bytes(&chain),
+					  .member_key = buf_bytes(&key),
+					  .member_chain = buf_bytes(&chain)};
+		assert_int_equal(channel_request(c->ch, TLS_FILES, tls_files, &t, 0, NULL, NULL), ERR_OK);
+		buf_wipe(&key);
+		buf_clear(&chain);
 	}
 }
 
