@@ -117,7 +117,7 @@ def deliveries(capture: Capture, seen: Seen, clock: float) -> list[Went]:
             at = bisect.bisect_left(dns, c.begun // clock * clock)
             data = c.up.data()
             found.append(Went(c.client, int(c.begun // clock), c.begun, {
-                "begun": c.begun, "ended": c.ended(), "asked": min(c.begun, *dns[at:at + 1]),
+                "begun": c.begun, "ended": c.ended(), "asked": min([c.begun, *dns[at:at + 1]]),
                 "lasted": c.ended() - c.begun, "octets": c.up.octets(), "packets": len(c.up.packets),
                 "records": len(data), "largest": max((r.size for r in data), default=0),
                 "back": c.down.octets(), "where": float(int(c.server[0].rpartition(".")[2]))}, c.server[0]))
