@@ -2,14 +2,17 @@
 /* From the end of data to 250: traced, sealed to each member, on disk. */
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "crypto/crypto.h"
 #include "gate_mx/judge.h"
 #include "law/law.h"
+#include "mail/traits.h"
 #include "mail/write.h"
 #include "process/log.h"
+#include "sealed/judgement.h"
 
 enum {
 	PUT_LIMIT_MS = 60 * 1000,
@@ -93,8 +96,30 @@ mx_ignore_reply(void *arg, enum err status, struct bytes payload)
 	(void)payload;
 }
 
+/* What it is like, for her who has to decide whether she wants it: the same for all recipients. */
 static enum err
-seal_parts(struct mx_connection *c, struct delivery *d, struct buf *parts)
+write_judgement(const struct mx_connection *c, const struct mx_judgement *judged, struct buf *extra)
+{
+	struct bytes message = buf_bytes(&c->message);
+	struct mail_structure s;
+	struct arena arena;
+	struct judgement *j = calloc(1, sizeof(*j));
+	if (j == NULL) {
+		return ERR_MEMORY;
+	}
+	arena_init(&arena, MAIL_PARSE_MEMORY);
+	j->score = judged->score;
+	enum err e = mail_parse(&arena, message, &s);
+	e = e == ERR_OK ? mail_traits(&s, message, j->traits, &j->trait_count) : e;
+	e = e == ERR_OK ? judgement_put(j, extra) : e;
+	arena_clear(&arena);
+	explicit_bzero(j, sizeof(*j));
+	free(j);
+	return e;
+}
+
+static enum err
+seal_parts(struct mx_connection *c, struct delivery *d, struct bytes extra, struct buf *parts)
 {
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < c->target_count && e == ERR_OK && !c->gone; i++) {
@@ -102,6 +127,7 @@ seal_parts(struct mx_connection *c, struct delivery *d, struct buf *parts)
 		struct delivery_target target = {
 		    .generation = t->account.generation,
 		    .quota = lookup_ceiling(c->mx->host, &t->account),
+		    .extra = extra,
 		    .recipient = bytes_slice(buf_bytes(&c->addresses), t->recipient_at, t->recipient_len)};
 		memcpy(target.account, t->account.id, SEALED_ID_LEN);
 		memcpy(target.public_key, t->account.public_key, BOX_PUBLIC_LEN);
@@ -163,6 +189,7 @@ mx_deliver(struct mx_connection *c)
 	log_ref(ref);
 	struct buf whole = BUF_INIT(c->message.len + HEADER_ROOM * 8);
 	struct buf parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND);
+	struct buf extra = BUF_INIT(ARRIVAL_EXTRA_MAX);
 	struct delivery d;
 	memset(&d, 0, sizeof(d));
 	if (e == ERR_OK) {
@@ -171,6 +198,9 @@ mx_deliver(struct mx_connection *c)
 	if (e == ERR_OK) {
 		/* Whoever claims to have been judged by us, was not (RFC 8601 section 5). */
 		e = authentication_results_strip(buf_bytes(&c->message), mx->host->config.hostname, &whole);
+	}
+	if (e == ERR_OK) {
+		e = write_judgement(c, &j, &extra);
 	}
 	if (e == ERR_OK) {
 		e = delivery_init(&d, mx->codec, mx->keys.key[PURPOSE_BLOB_NAME], buf_bytes(&whole),
@@ -182,7 +212,7 @@ mx_deliver(struct mx_connection *c)
 		d.flags = (c->smtp.smtp.tls ? (uint32_t)ARRIVAL_ENCRYPTED : 0) |
 			  (j.genuine ? (uint32_t)ARRIVAL_AUTHENTICATED : 0) |
 			  (j.suspected ? (uint32_t)ARRIVAL_SPAM : 0);
-		e = seal_parts(c, &d, &parts);
+		e = seal_parts(c, &d, buf_bytes(&extra), &parts);
 		/* Who hung up hears no 250 and comes again: nothing of it may stay, least of all a part of the recipients. */
 		e = e == ERR_OK && c->gone ? ERR_CLOSED : e;
 	}
@@ -196,5 +226,6 @@ mx_deliver(struct mx_connection *c)
 	mx_judgement_clear(&j);
 	buf_wipe(&whole);
 	buf_wipe(&parts);
+	buf_wipe(&extra);
 	return put_reply(e);
 }

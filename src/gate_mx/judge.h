@@ -12,6 +12,7 @@ struct mx_judgement {
 	struct authentication_results results;
 	bool made;      /* the checks were made: the results are to be written */
 	bool genuine;   /* DMARC passed: From is who it says */
+	uint32_t score; /* how suspicious it is by rules for everybody (sealed/judgement.h) */
 	bool suspected; /* its domain's policy is to set it apart */
 };
 

@@ -240,6 +240,9 @@ imap_do_copy(struct imap *im)
 	}
 	s.to_name = arena_copy(im->arena, to->name);
 	uint64_t n = 0;
+	bool unwanted = false;
+	const struct fold_mailbox *from = imap_selected(im);
+	bool teaches = from != NULL && member_junk_teaches(im->member, from, to, &unwanted);
 	enum err e =
 	    s.to_name.ptr == NULL ? ERR_MEMORY : member_append(im->member, im->conn, build_copy, &s, &n);
 	if (e == ERR_NOT_FOUND) {
@@ -254,6 +257,9 @@ imap_do_copy(struct imap *im)
 		imap_report(im, im->command->uid || move);
 		imap_ok(im, NULL, "There was nothing to do");
 		return;
+	}
+	if (teaches) {
+		member_junk_learn(im->member, s.items, s.count, unwanted);
 	}
 	if (move) {
 		/* RFC 6851 4.3: before the expunges. */

@@ -213,6 +213,17 @@ bool member_sent_marked(const struct member *m, const struct arrival *a, uint8_t
 const struct fold_mailbox *member_sent_mailbox(const struct member *m);
 /* Where goes what is set apart; the inbox where there is no other; NULL without any. */
 const struct fold_mailbox *member_junk_mailbox(const struct member *m);
+/* Annotations of her account (RFC 5464) with her own lists: session/junk.h. */
+#define MEMBER_JUNK_ALLOW "/private/vendor/cohue/allow"
+#define MEMBER_JUNK_BLOCK "/private/vendor/cohue/block"
+/* True: an arrival that goes into Junk. */
+bool member_junk_judge(const struct member *m, const struct arrival *a);
+/* Whether it teaches something that messages go from one of her mailboxes into another; and what. */
+bool member_junk_teaches(const struct member *m, const struct fold_mailbox *from,
+			 const struct fold_mailbox *to, bool *ret_unwanted);
+/* Learns from messages, of very many the first ones. Suspends. */
+struct message_item;
+void member_junk_learn(struct member *m, const struct message_item *items, size_t count, bool unwanted);
 /* Reads and files what the log has, without waiting for the store's notice of it. */
 COHUE_MUST_USE enum err member_look(struct member *m);
 

@@ -27,7 +27,7 @@ struct opened {
 	uint8_t delivery[SEALED_ID_LEN];
 	bool line; /* a line of the journal, and nothing else */
 	bool sent; /* the author's own copy, with its key */
-	bool spam; /* the gate set it apart */
+	bool junk; /* she does not want it */
 	uint8_t sent_key[OPERATION_KEY_LEN];
 	struct operation renamed; /* with her copy; views of plain */
 	struct buf plain;         /* of these two */
@@ -74,8 +74,8 @@ open_arrival(struct filing *f, struct bytes body, uint8_t kind, struct opened *o
 		o->received = (int64_t)a.received;
 		o->size = a.blob.size;
 		o->line = (a.flags & ARRIVAL_JOURNAL) != 0;
-		o->spam = (a.flags & ARRIVAL_SPAM) != 0;
 		o->sent = !o->line && member_sent_marked(m, &a, o->sent_key, &o->renamed);
+		o->junk = !o->line && !o->sent && member_junk_judge(m, &a);
 		if (o->line || o->sent) {
 			o->plain = plain;
 			buf_init(&plain, 0);
@@ -299,7 +299,7 @@ file_one(struct filing *f, const struct opened *o, uint32_t inbox, uint32_t junk
 	}
 	struct operation op = {.kind = OPERATION_FILED,
 			       .filed = {.arrival = o->n,
-					 .message = {.mailbox = o->spam ? junk : inbox,
+					 .message = {.mailbox = o->junk ? junk : inbox,
 						     .date = o->received,
 						     .zone = 0,
 						     .size = o->size,
