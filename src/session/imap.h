@@ -103,6 +103,11 @@ bool imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *re
 const struct fold_mailbox *imap_mailbox(struct imap *im, struct bytes wire, const char *code);
 /* The selected mailbox as it is now; NULL where it has gone. */
 const struct fold_mailbox *imap_selected(const struct imap *im);
+/*
+ * Of a message in the selected mailbox that could not be read, once the log was looked at: ERR_DAMAGED, or ERR_NOT_FOUND where it was
+ * expunged meanwhile: its octets go with the commit, before its own session has heard of that. Else why the log could not be read. Suspends.
+ */
+COHUE_MUST_USE enum err imap_damage(struct imap *im, uint32_t uid);
 /* A set with its "*" and "$" resolved, in the command's arena; *uid becomes true for "$", which holds UIDs. ERR_MEMORY. */
 COHUE_MUST_USE enum err imap_resolve(struct imap *im, const struct imap_set *set, bool *uid,
 				     struct imap_set *ret);

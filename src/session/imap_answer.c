@@ -140,6 +140,17 @@ imap_selected(const struct imap *im)
 	return fold_mailbox_by_id(im->member->fold, im->view.mailbox);
 }
 
+enum err
+imap_damage(struct imap *im, uint32_t uid)
+{
+	enum err e = member_look(im->member);
+	const struct fold_mailbox *box = imap_selected(im);
+	if (e != ERR_OK) {
+		return e;
+	}
+	return box != NULL && fold_message_by_uid(box, uid) != NULL ? ERR_DAMAGED : ERR_NOT_FOUND;
+}
+
 struct imap_flags
 imap_flags_of(struct imap *im, struct arena *a, const struct fold_message *message)
 {

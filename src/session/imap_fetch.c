@@ -301,10 +301,17 @@ write_message(struct fetching *f, size_t index, struct message *message)
 		}
 		if (e == ERR_UNSUPPORTED) {
 			f->undecodable++;
-		} else if (e == ERR_DAMAGED || e == ERR_FORMAT || e == ERR_NOT_FOUND) {
-			f->damaged++;
 		} else {
-			f->failed = e;
+			if (e == ERR_DAMAGED || e == ERR_FORMAT || e == ERR_NOT_FOUND) {
+				e = imap_damage(im, item->uid);
+			}
+			if (e == ERR_DAMAGED) {
+				f->damaged++;
+			} else if (e == ERR_NOT_FOUND) {
+				f->gone++;
+			} else {
+				f->failed = e;
+			}
 		}
 	}
 	if (f->arena.used > 0) {

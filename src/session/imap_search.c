@@ -187,10 +187,11 @@ later_pass(struct searching *s, enum imap_match need, enum message_want want)
 			e = match_message(s, i, &m, want);
 		}
 		if (e == ERR_DAMAGED || e == ERR_FORMAT) {
-			/* It cannot be looked into; the others can. */
-			s->damaged++;
+			/* It cannot be looked into, or is no longer there; the others can. */
+			e = imap_damage(s->im, m.item->uid);
+			s->damaged += e == ERR_DAMAGED ? 1 : 0;
 			s->state[i] = IMAP_MATCH_NO;
-			e = ERR_OK;
+			e = e == ERR_DAMAGED || e == ERR_NOT_FOUND ? ERR_OK : e;
 		}
 		next_message(s);
 		if (e == ERR_OK) {

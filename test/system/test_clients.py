@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Stock clients as a member uses them: mbsync, curl, swaks, neomutt; each skipped where its program is missing."""
+"""Stock clients as a member uses them: mbsync, offlineimap, fetchmail, curl, swaks, mutt, neomutt; each skipped where its program is missing."""
 
 import base64
 import email
+import hashlib
 import os
 import pathlib
 import random
@@ -13,7 +14,7 @@ import subprocess
 import time
 import unittest
 
-from harness import Cohue, wait_until
+from harness import Cohue
 
 MESSAGES = 200
 
@@ -221,6 +222,116 @@ SyncState *
         for name, octets in messages.items():
             self.assertEqual(back[f"Message-ID: <{name}@odd.test>".encode()], octets, name)
 
+    # offlineimap
+
+    def offlineimap(self, member, name: str) -> pathlib.Path:
+        """One sync of all folders, as mbsync()."""
+        self.save_certificate()
+        root = self.cohue.directory / f"offline-{name}"
+        (root / "mail").mkdir(parents=True, exist_ok=True)
+        config = root / "rc"
+        config.write_text(f"""[general]
+accounts = house
+metadata = {root}/state
+ui = quiet
+fsync = False
+
+[Account house]
+localrepository = near
+remoterepository = far
+
+[Repository near]
+type = Maildir
+localfolders = {root}/mail
+sep = /
+sync_deletes = yes
+
+[Repository far]
+type = IMAP
+remotehost = localhost
+remoteport = {self.cohue.port(993)}
+remoteuser = {member.address}
+remotepass = {member.password}
+ssl = yes
+cert_fingerprint = {hashlib.sha1(ssl.PEM_cert_to_DER_cert(self.certificate.read_text())).hexdigest()}
+""")
+        run("offlineimap", "-c", str(config), "-o", env={"HOME": str(root)}, seconds=60)
+        return root / "mail"
+
+    def test_offlineimap_syncs_both_ways_and_comes_to_rest(self) -> None:
+        need("offlineimap")
+        gerda = self.cohue.add_member("gerda")
+        client = self.cohue.imap(gerda)
+        folders = ("INBOX", "Work/2025", "Gr&APwA3w-e", "&ZeVnLIqe-/&BB8EOARBBEwEPAQw-")
+        for folder in folders[1:]:
+            client.create(f'"{folder}"')
+        for i in range(20):
+            client.append(f'"{folders[i % 4]}"', ("", r"\Seen", r"\Flagged")[i % 3], None, numbered(i).replace(b"\n", b"\r\n"))
+        near = self.offlineimap(gerda, "one")
+        self.assertEqual({folder: len(maildir(near / folder)) for folder in folders}, dict.fromkeys(folders, 5))
+        # Here a flag, a deletion, a new message and a new folder; there a flag, a deletion and a new message.
+        mine = sorted((near / "Work/2025").glob("*/*"))
+        flagged = maildir(near / "Work/2025")
+        mine[0].rename(mine[0].parent.parent / "cur" / (mine[0].name.partition(":2,")[0] + ":2,RS"))
+        mine[1].unlink()
+        put(near / "Gr&APwA3w-e", numbered(50))
+        put(near / "New", numbered(51))
+        client.select("INBOX")
+        client.store("1", "+FLAGS", r"(\Answered)")
+        client.store("2", "+FLAGS", r"(\Deleted)")
+        client.expunge()
+        client.append("INBOX", "", None, numbered(52).replace(b"\n", b"\r\n"))
+        self.offlineimap(gerda, "one")
+        other = self.offlineimap(gerda, "two")
+        for folder in (*folders, "New"):
+            a, b = maildir(near / folder), maildir(other / folder)
+            self.assertEqual({key: flags for key, (_, flags) in a.items()}, {key: flags for key, (_, flags) in b.items()}, folder)
+        self.assertEqual([len(maildir(near / folder)) for folder in (*folders, "New")], [5, 4, 6, 5, 1])
+        self.assertNotEqual(maildir(near / "Work/2025"), flagged)
+        inbox = maildir(near / "INBOX")
+        self.assertIn("R", inbox[b"Message-ID: <n0@many.test>"][1])
+        self.assertNotIn(b"Message-ID: <n4@many.test>", inbox)
+        client.select('"Work/2025"', readonly=True)
+        self.assertEqual(len(client.search(None, "ANSWERED")[1][0].split()), 1)
+        before = self.tree(near)
+        self.offlineimap(gerda, "one")
+        self.assertEqual(self.tree(near), before)
+        client.logout()
+
+    # fetchmail
+
+    def test_fetchmail_takes_new_mail_and_leaves_or_deletes_it(self) -> None:
+        need("fetchmail")
+        self.save_certificate()
+        heide = self.cohue.add_member("heide")
+        client = self.cohue.imap(heide)
+        for i in (1, 2, 3):
+            client.append("INBOX", r"\Seen" if i == 3 else "", None, numbered(i).replace(b"\n", b"\r\n"))
+        home = self.cohue.directory / "fetchmail"
+        home.mkdir()
+        rc = home / "rc"
+        rc.write_text(f"""poll localhost protocol IMAP service {self.cohue.port(993)}
+  user "{heide.address}" password "{heide.password}" ssl sslcertfile "{self.certificate}" sslcommonname "mail.house.test"
+  mda "cat >> {home}/got"
+""")
+        rc.chmod(0o600)
+
+        def fetch(*options: str) -> bytes:
+            (home / "got").write_bytes(b"")
+            run("fetchmail", "--nosyslog", "-f", str(rc), "-i", str(home / "ids"), "--pidfile", str(home / "pid"), *options,
+                env={"HOME": str(home), "FETCHMAILHOME": str(home)})
+            return (home / "got").read_bytes()
+        got = fetch("--keep")
+        self.assertEqual([f"<n{i}@many.test>".encode() in got for i in (1, 2, 3)], [True, True, False])
+        self.assertIn(b"line\n" * 2, got)
+        client.select("INBOX", readonly=True)
+        self.assertEqual(client.search(None, "SEEN")[1], [b"1 2 3"])
+        client.append("INBOX", "", None, numbered(4).replace(b"\n", b"\r\n"))
+        got = fetch()  # takes what is new, and deletes it
+        self.assertEqual([f"<n{i}@many.test>".encode() in got for i in (1, 2, 3, 4)], [False, False, False, True])
+        self.assertEqual(client.select("INBOX", readonly=True)[1], [b"3"])
+        client.logout()
+
     # curl
 
     def curl(self, member, path: str, *options: str, stdin: bytes | None = None, scheme: str = "imaps",
@@ -284,9 +395,9 @@ SyncState *
 
     # neomutt
 
-    def mutt(self, member, *, push: str, mailbox: str = "INBOX", seconds: float = 20) -> None:
-        """Types into neomutt in a terminal of its own, until it ends."""
-        need("neomutt")
+    def mutt(self, member, *, push: str, mailbox: str = "INBOX", seconds: float = 20, program: str = "neomutt") -> None:
+        """Types into neomutt, or mutt, in a terminal of its own, until it ends."""
+        need(program)
         need("script")
         self.save_certificate()
         home = self.cohue.directory / f"mutt-{member.name}"
@@ -322,19 +433,25 @@ set wait_key=no
 set sleep_time=0
 push "{push}"
 """)
-        ran = run("timeout", str(seconds), "script", "-qec", f"neomutt -n -F {rc}", "/dev/null", stdin=b"",
+        ran = run("timeout", str(seconds), "script", "-qec", f"{program} -n -F {rc}", "/dev/null", stdin=b"",
                   seconds=seconds + 5, env={"HOME": str(home), "TERM": "xterm", "LINES": "24", "COLUMNS": "80"},
                   check=False)
         self.assertEqual(ran.returncode, 0, ran.stdout[-2000:].decode(errors="replace"))
 
     def test_neomutt_reads_replies_moves_and_deletes(self) -> None:
-        need("neomutt")
-        frieda = self.cohue.add_member("frieda")
+        self.read_reply_move_delete("neomutt", "frieda")
+
+    def test_mutt_reads_replies_moves_and_deletes(self) -> None:
+        self.read_reply_move_delete("mutt", "ilse")
+
+    def read_reply_move_delete(self, program: str, name: str) -> None:
+        need(program)
+        frieda, friend = self.cohue.add_member(name), self.cohue.add_member(f"{name}-friend")
         client = self.cohue.imap(frieda)
         client.create("Kept")
         for i in (1, 2, 3):
-            client.append("INBOX", "", None, numbered(i).replace(b"ann@elsewhere.test", b"clara@house.test"))
-        self.mutt(frieda, push="<first-entry><display-message><exit><reply><send-message>"
+            client.append("INBOX", "", None, numbered(i).replace(b"ann@elsewhere.test", friend.address.encode()))
+        self.mutt(frieda, program=program, push="<first-entry><display-message><exit><reply><send-message>"
                                "<next-entry><save-message>=Kept<enter>"
                                "<last-entry><delete-message><sync-mailbox><quit>")
         client.select("INBOX", readonly=True)
@@ -344,7 +461,7 @@ push "{push}"
         self.assertIn(b"Number 1", answer[0][1])
         self.assertEqual(client.select("Kept", readonly=True)[1], [b"1"])
         client.logout()
-        wait_until(lambda: any(b"Re: Number 1" in m for m in self.cohue.wait_mail(self.clara)), 10, "the reply")
+        self.assertIn(b"Re: Number 1", self.cohue.wait_mail(friend, 1)[0])
 
 
 if __name__ == "__main__":

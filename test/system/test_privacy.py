@@ -200,7 +200,7 @@ class Threads(House):
             home = self.house.directory / f"mutt-{member.name}"
             home.mkdir(exist_ok=True)
             (home / "rc").write_text(f"""set folder="imaps://127.0.0.1:{self.house.port(993)}/" spoolfile="+{mailbox}"
-set imap_user="{member.address}" imap_pass="{member.password}" smtp_pass="{member.password}"
+set imap_user="{member.address}" imap_pass="{member.password}" smtp_pass="{member.password}" smtp_authenticators="plain"
 set smtp_url="smtps://{member.address}@127.0.0.1:{self.house.port(465)}/"
 set certificate_file="{home}/certificates" ssl_verify_host=no ssl_verify_dates=no
 set from="{member.address}" use_from=yes hostname="laptop.lan" record="+Sent" copy=yes postponed="" header_cache=""
