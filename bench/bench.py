@@ -257,30 +257,33 @@ def main() -> int:
     os.environ.setdefault("COHUE_BIN", next((str(p) for p in (HERE.parent / "build-release").rglob("cohue")
                                              if p.is_file() and os.access(p, os.X_OK)), ""))
     ours = [] if chosen.peers_only else [House]
-    theirs = not chosen.cohue_only
-    what = chosen.what or ["arrive", "login", "idle", "mailbox", "search", "large", "many"]
+    relays, readers = [], []
+    if not chosen.cohue_only:
+        relays = [lambda: Peers(True), lambda: Peers(False)]
+        readers = [lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)]
+    holders = [(lambda: Peers(True, "", postfix=False), "Dovecot, default", 250),
+               (lambda: Peers(True, postfix=False), "Dovecot, shared login processes", 1000),
+               (lambda: Peers(True, hibernate=True, postfix=False), "Dovecot, hibernated", 1000)] if readers else []
+    quick = chosen.quick
+    parts = {
+        "arrive": lambda: arrive([*relays, *ours], quick),
+        "login": lambda: login([*readers[:1], *ours], quick),
+        "idle": lambda: idle([*holders, *((lambda: make(ROOMY_HOUSE), "", 1000) for make in ours)], quick),
+        "mailbox": lambda: mailbox([*readers, *ours], quick),
+        "search": lambda: search([*readers, *ours], quick),
+        "large": lambda: large([*readers, *ours], quick, note, arrive_at_one, imap_load),
+        "many": lambda: many(note, OUT / "imapload", quick) if ours else None,
+    }
+    unknown = set(chosen.what) - set(parts)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     try:
         machine("before")
-        if "arrive" in what:
-            arrive([*([lambda: Peers(True), lambda: Peers(False)] if theirs else []), *ours], chosen.quick)
-        if "login" in what:
-            login([*([lambda: Peers(True, postfix=False)] if theirs else []), *ours], chosen.quick)
-        if "idle" in what:
-            peers = [(lambda: Peers(True, "", postfix=False), "Dovecot, default", 250),
-                     (lambda: Peers(True, postfix=False), "Dovecot, shared login processes", 1000),
-                     (lambda: Peers(True, hibernate=True, postfix=False), "Dovecot, hibernated", 1000)]
-            idle([*(peers if theirs else []), *((lambda: make(ROOMY_HOUSE), "", 1000) for make in ours)], chosen.quick)
-        if "mailbox" in what:
-            mailbox([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
-                     *ours], chosen.quick)
-        if "search" in what:
-            search([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
-                    *ours], chosen.quick)
-        if "large" in what:
-            large([*([lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)] if theirs else []),
-                   *ours], chosen.quick, note, arrive_at_one, imap_load)
-        if "many" in what and ours:
-            many(note, OUT / "imapload", chosen.quick)
+        for name, part in parts.items():
+            if name in (chosen.what or parts):
+                start = time.monotonic()
+                part()
+                note("machine", name, f"load {os.getloadavg()[0]:.1f}", {"took_seconds": round(time.monotonic() - start)})
         machine("after")
     except unittest.SkipTest as reason:
         print(f"bench: {reason}", file=sys.stderr)

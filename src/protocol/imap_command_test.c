@@ -305,6 +305,18 @@ store_carries_mode_and_condition(void **state)
 }
 
 static void
+a_search_tells_whether_it_asks_for_identifiers(void **state)
+{
+	(void)state;
+	struct imap_command c = parse("a SEARCH SUBJECT emailid SEEN");
+	assert_false(c.search.object_ids);
+	c = parse("a SEARCH SEEN EMAILID M1-0");
+	assert_true(c.search.object_ids);
+	c = parse("a UID SEARCH SEEN (OR SUBJECT x NOT (THREADID T1))");
+	assert_true(c.search.object_ids);
+}
+
+static void
 search_keys_become_a_tree(void **state)
 {
 	(void)state;
@@ -618,6 +630,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(mailbox_commands_carry_their_options, start, stop),
 	    cmocka_unit_test_setup_teardown(fetch_items_are_told_apart, start, stop),
 	    cmocka_unit_test_setup_teardown(store_carries_mode_and_condition, start, stop),
+	    cmocka_unit_test_setup_teardown(a_search_tells_whether_it_asks_for_identifiers, start, stop),
 	    cmocka_unit_test_setup_teardown(search_keys_become_a_tree, start, stop),
 	    cmocka_unit_test_setup_teardown(nesting_and_numbers_of_keys_are_bounded, start, stop),
 	    cmocka_unit_test_setup_teardown(sort_thread_and_saved_results_are_read, start, stop),
