@@ -100,6 +100,8 @@ struct deliveries {
 bool deliveries_seen(const struct deliveries *d, const uint8_t id[OPERATION_DELIVERY_LEN]);
 /* Adds one that was not seen; the oldest goes when there are too many. ERR_MEMORY. */
 COHUE_MUST_USE enum err deliveries_add(struct deliveries *d, const uint8_t id[OPERATION_DELIVERY_LEN]);
+/* Many at once, oldest first, where there are none yet: O(n log n). ERR_EXISTS: one twice; ERR_MEMORY. */
+COHUE_MUST_USE enum err deliveries_fill(struct deliveries *d, const uint8_t *ids, size_t count);
 const uint8_t *deliveries_at(const struct deliveries *d, size_t i); /* 0 is the oldest */
 void deliveries_clear(struct deliveries *d);
 

@@ -65,6 +65,58 @@ deliveries_add(struct deliveries *d, const uint8_t id[OPERATION_DELIVERY_LEN])
 	return ERR_OK;
 }
 
+/* An id and its first octets as a number, which nearly always decide. */
+struct ordered {
+	uint64_t start;
+	const uint8_t *id;
+};
+
+static int
+by_id(const void *left, const void *right)
+{
+	const struct ordered *a = left;
+	const struct ordered *b = right;
+	if (a->start != b->start) {
+		return a->start < b->start ? -1 : 1;
+	}
+	return memcmp(a->id, b->id, OPERATION_DELIVERY_LEN);
+}
+
+enum err
+deliveries_fill(struct deliveries *d, const uint8_t *ids, size_t count)
+{
+	if (d->count != 0 || count > FOLD_DELIVERIES_MAX) {
+		return ERR_STATE;
+	}
+	if (count == 0) {
+		return ERR_OK;
+	}
+	struct ordered *sorted = calloc(count, sizeof(*sorted));
+	enum err e = sorted == NULL ? ERR_MEMORY : parts_grow(&d->ids, &d->cap, count, sizeof(*d->ids));
+	if (e == ERR_OK) {
+		e = parts_grow(&d->order, &d->order_cap, count, sizeof(*d->order));
+	}
+	if (e != ERR_OK) {
+		free(sorted);
+		return e;
+	}
+	memcpy(d->ids, ids, count * OPERATION_DELIVERY_LEN);
+	for (size_t i = 0; i < count; i++) {
+		sorted[i].id = d->ids[i];
+		for (size_t j = 0; j < sizeof(uint64_t); j++) {
+			sorted[i].start = sorted[i].start << 8 | d->ids[i][j];
+		}
+	}
+	qsort(sorted, count, sizeof(*sorted), by_id);
+	for (size_t i = 0; i < count && e == ERR_OK; i++) {
+		e = i > 0 && by_id(&sorted[i - 1], &sorted[i]) == 0 ? ERR_EXISTS : ERR_OK;
+		d->order[i] = (uint16_t)((size_t)(sorted[i].id - d->ids[0]) / OPERATION_DELIVERY_LEN);
+	}
+	d->count = e == ERR_OK ? count : 0;
+	free(sorted);
+	return e;
+}
+
 const uint8_t *
 deliveries_at(const struct deliveries *d, size_t i)
 {

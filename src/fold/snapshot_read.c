@@ -189,17 +189,15 @@ get_recent(struct in *in)
 {
 	struct fold *f = in->f;
 	size_t count = get_count(in, FOLD_DELIVERIES_MAX, OPERATION_DELIVERY_LEN);
-	for (size_t i = 0; i < count; i++) {
-		uint8_t id[OPERATION_DELIVERY_LEN];
-		get_fixed(in, id, sizeof(id));
-		if (deliveries_seen(&f->deliveries, id)) {
-			return ERR_DAMAGED;
-		}
-		enum err e = deliveries_add(&f->deliveries, id);
-		if (e != ERR_OK) {
-			return e;
-		}
+	if (in->r.bad) {
+		return ERR_DAMAGED;
 	}
+	/* get_count has seen that so many octets are there. */
+	enum err e = deliveries_fill(&f->deliveries, in->r.at, count);
+	if (e != ERR_OK) {
+		return e == ERR_EXISTS ? ERR_DAMAGED : e;
+	}
+	in->r.at += count * OPERATION_DELIVERY_LEN;
 	count = get_count(in, FOLD_SENT_MAX, OPERATION_KEY_LEN + 2);
 	for (size_t i = 0; i < count; i++) {
 		struct sent_copy s;
@@ -209,7 +207,7 @@ get_recent(struct in *in)
 		if (s.mailbox == 0 || s.uid == 0) {
 			return ERR_DAMAGED;
 		}
-		enum err e = sent_add(f, &s);
+		e = sent_add(f, &s);
 		if (e != ERR_OK) {
 			return e;
 		}
@@ -219,7 +217,7 @@ get_recent(struct in *in)
 		struct renamed one;
 		get_fixed(in, one.key, sizeof(one.key));
 		get_fixed(in, one.token, sizeof(one.token));
-		enum err e = renamed_put(f, &one);
+		e = renamed_put(f, &one);
 		if (e != ERR_OK) {
 			return e;
 		}

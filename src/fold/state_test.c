@@ -171,6 +171,24 @@ a_duplicate_is_filed_once_and_the_oldest_delivery_ids_are_forgotten(void **state
 	apply(f, &op, 1);
 	assert_int_equal(fold_messages(f), count);
 	assert_int_equal(fold_pending_count(f), 0);
+	/* A snapshot knows the same ones, and which of them goes first. */
+	struct fold *g = NULL;
+	struct buf kept = BUF_INIT((size_t)64 << 20);
+	assert_int_equal(fold_snapshot_write(f, &kept), ERR_OK);
+	assert_int_equal(fold_snapshot_read(buf_bytes(&kept), &g), ERR_OK);
+	mixed = count * 2654435761U;
+	assert_int_equal(fold_apply_arrival(g, fold_n(g) + 1), ERR_OK);
+	op.filed.arrival = fold_n(g);
+	memcpy(op.filed.delivery, &mixed, 4);
+	apply(g, &op, 1);
+	for (uint32_t i = 0; i <= count; i++) {
+		uint8_t id[16] = {0};
+		mixed = i * 2654435761U;
+		memcpy(id, &mixed, 4);
+		assert_int_equal(fold_delivery_seen(g, id), i >= 1001);
+	}
+	buf_clear(&kept);
+	fold_destroy(&g);
 	buf_clear(&b);
 	fold_destroy(&f);
 }
