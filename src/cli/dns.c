@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/dns.h"
+#include "web/web.h"
 
 /* SHA-256 of the certificate's public key, in hex: TLSA 3 1 1 (RFC 6698, RFC 7671). */
 static bool
@@ -54,6 +55,42 @@ add_service(struct record *rows, size_t *count, const char *prefix, const struct
 	    value);
 }
 
+/* Names that mail programs and other servers ask over HTTP. */
+static void
+add_web(struct record *rows, size_t *n, const struct config *c)
+{
+	static const struct {
+		const char *prefix;
+		const char *note;
+	} names[] = {
+	    {"autoconfig.", "Thunderbird, K-9 and others find all settings"},
+	    {"autodiscover.", "Outlook does"},
+	    {"mta-sts.", "other servers read which TLS to insist on (RFC 8461)"},
+	};
+	char value[DNS_VALUE_MAX];
+	char id[WEB_MTA_STS_ID];
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char own[CONFIG_NAME_MAX + 32];
+		(void)snprintf(own, sizeof(own), "%s%s", names[i].prefix, c->domain);
+		if (strcmp(own, c->hostname) != 0) {
+			(void)snprintf(value, sizeof(value), "%s.", c->hostname);
+			add(rows, n, names[i].prefix, c->domain, "CNAME", names[i].note, value);
+		}
+	}
+	(void)snprintf(value, sizeof(value), "0 0 %u %s.", 443 + c->port_offset, c->hostname);
+	add(rows, n, "_autodiscover._tcp.", c->domain, "SRV", "Outlook, another way", value);
+	if (web_mta_sts_id(c, id) == ERR_OK) {
+		(void)snprintf(value, sizeof(value), "\"v=STSv1; id=%s\"", id);
+		add(rows, n, "_mta-sts.", c->domain, "TXT",
+		    "there is a policy; the id changes with it (cohue dns tells the new one)", value);
+	}
+	(void)snprintf(value, sizeof(value), "\"v=TLSRPTv1; rua=mailto:postmaster@%s\"", c->domain);
+	add(rows, n, "_smtp._tls.", c->domain, "TXT",
+	    "if you want it: others report where TLS to this house failed (RFC 8460), to this address",
+	    value);
+	rows[*n - 1].optional = true;
+}
+
 static size_t
 collect(const struct config *c, const char *certificate, struct record rows[DNS_RECORDS_MAX])
 {
@@ -80,7 +117,11 @@ collect(const struct config *c, const char *certificate, struct record rows[DNS_
 	add_service(rows, &n, "_submissions._tcp.", c, 465);
 	add_service(rows, &n, "_submission._tcp.", c, 587);
 	add(rows, &n, "_imap._tcp.", c->domain, "SRV", "there is no IMAP without TLS", "0 0 0 .");
-	add(rows, &n, "_pop3s._tcp.", c->domain, "SRV", "nor POP3", "0 0 0 .");
+	add(rows, &n, "_pop3._tcp.", c->domain, "SRV", "there is no POP3", "0 0 0 .");
+	add(rows, &n, "_pop3s._tcp.", c->domain, "SRV", "nor over TLS", "0 0 0 .");
+	if (c->web == CONFIG_ON) {
+		add_web(rows, &n, c);
+	}
 	return n;
 }
 
@@ -96,6 +137,9 @@ json_record(struct buf *out, const struct record *r, bool first)
 		e = buf_printf(out, "%s\"%s\": ", i == 0 ? "" : ", ", rows[i].key);
 		e = e == ERR_OK ? cli_json_text(out, bytes_str(rows[i].value)) : e;
 	}
+	if (e == ERR_OK && r->optional) {
+		e = buf_append_str(out, ", \"optional\": true");
+	}
 	return e == ERR_OK ? buf_append_byte(out, '}') : e;
 }
 
@@ -109,7 +153,8 @@ cli_dns_records(const struct config *config, const char *certificate, bool json,
 	for (size_t i = 0; i < n && e == ERR_OK; i++) {
 		const struct record *r = &rows[i];
 		e = json ? json_record(out, r, i == 0)
-			 : buf_printf(out, "; %s\n%s IN %s %s\n", r->note, r->name, r->type, r->value);
+			 : buf_printf(out, "; %s\n%s%s IN %s %s\n", r->note, r->optional ? "; " : "", r->name,
+				      r->type, r->value);
 	}
 	if (json) {
 		return e == ERR_OK ? buf_append_byte(out, ']') : e;

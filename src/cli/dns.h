@@ -13,6 +13,7 @@ struct record {
 	const char *type;
 	char value[DNS_VALUE_MAX]; /* as a zone file has it */
 	const char *note;
+	bool optional; /* printed as a comment; what the house does without */
 };
 
 /* How many: `certificate` and the like are found in the home. */

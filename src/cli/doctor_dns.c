@@ -461,7 +461,7 @@ doctor_dns(struct doctor *d)
 		bool needed;
 		const char *check = check_of(&rows[i], &needed);
 		unsigned type = type_of(rows[i].type);
-		if (check != NULL && type != 0) {
+		if (check != NULL && type != 0 && !rows[i].optional) {
 			compare(d, &a, &rows[i], type, check, needed);
 		}
 	}

@@ -23,6 +23,7 @@
 #include "loop/tls.h"
 #include "mail/address.h"
 #include "sealed/keys.h"
+#include "web/web.h"
 
 enum { HOUSE_KEY_BYTES = 32, KEY_TEXT = 2 * HOUSE_KEY_BYTES + 1 };
 
@@ -265,7 +266,15 @@ make_tls(const struct building *b, const char *kind)
 	struct buf key = BUF_INIT(16 * 1024);
 	struct buf certificate = BUF_INIT(16 * 1024);
 	struct buf sealed = BUF_INIT(32 * 1024);
-	enum err e = tls_make_self_signed(b->config.hostname, clock_wall(), &key, &certificate);
+	char names[WEB_NAMES_MAX][CONFIG_NAME_MAX];
+	const char *list[WEB_NAMES_MAX];
+	size_t count = web_names(&b->config, names);
+	for (size_t i = 0; i < count; i++) {
+		list[i] = names[i];
+	}
+	/* Other servers know this machine by its own name alone; it is the first. */
+	enum err e = tls_make_self_signed_for(list, strcmp(kind, "member") == 0 ? count : 1, clock_wall(),
+					      &key, &certificate);
 	if (e == ERR_OK) {
 		(void)snprintf(name, sizeof(name), "tls-%s", kind);
 		sealed_purpose_key(b->house, PURPOSE_TLS_WRAP, wrap);

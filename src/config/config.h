@@ -29,6 +29,8 @@ enum {
 enum config_inbound_clear { CONFIG_CLEAR_ACCEPT = 0, CONFIG_CLEAR_REFUSE = 1 };
 enum config_date { CONFIG_DATE_RELEASE = 0, CONFIG_DATE_DAY = 1, CONFIG_DATE_KEEP = 2 };
 enum config_outbound { CONFIG_OUTBOUND_REQUIRE = 0, CONFIG_OUTBOUND_PREFER = 1 };
+enum config_on { CONFIG_ON = 0, CONFIG_OFF = 1 };
+enum config_sts { CONFIG_STS_TESTING = 0, CONFIG_STS_ENFORCE = 1, CONFIG_STS_NONE = 2 };
 enum config_yes { CONFIG_NO = 0, CONFIG_YES = 1 };
 enum config_authentication {
 	CONFIG_AUTHENTICATION_ENFORCE = 0,
@@ -58,11 +60,16 @@ struct config {
 	char hostname[CONFIG_NAME_MAX]; /* of this machine: EHLO, certificate, MX */
 	struct config_address listen[CONFIG_ADDRESS_MAX];
 	size_t listen_count;
-	uint32_t port_offset;            /* added to 25, 465, 587, 993 */
+	uint32_t port_offset;            /* added to 25, 465, 587, 993, and the web's */
 	char house_key[CONFIG_PATH_MAX]; /* outside HOME */
 
 	struct law_config leave;
 	struct law_config arrive;
+
+	enum config_on web; /* settings for mail programs, the policy, answers to certificate authorities */
+	uint32_t web_https_port; /* before the offset */
+	uint32_t web_http_port;
+	enum config_sts mta_sts; /* mode of the policy, RFC 8461 section 3.2 */
 
 	enum config_date date; /* that recipients see */
 

@@ -39,6 +39,11 @@ config_check_pairs(const struct config *c, struct config_fault *fault)
 	     "the patient lane has a longer period than the others: set leave.patient higher"},
 	    {c->arrive.deadline < c->arrive.clock, "arrive.deadline is shorter than arrive.clock",
 	     "a message waits up to one period: set arrive.deadline higher"},
+	    {c->web_https_port + c->port_offset > 65535 || c->web_http_port + c->port_offset > 65535,
+	     "web.https_port or web.http_port is beyond 65535 with port_offset",
+	     "set it, or port_offset, lower"},
+	    {c->web_https_port == c->web_http_port, "web.https_port and web.http_port are the same",
+	     "what is in clear and what is not need a port each"},
 	    {c->quota != 0 && c->quota < c->message_size, "limits.quota is below limits.message_size",
 	     "a member must have room for one message: set limits.quota higher, or 0 for none"},
 	};

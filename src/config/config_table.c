@@ -16,6 +16,9 @@ static const struct config_choice authentication[] = {{"enforce", CONFIG_AUTHENT
 						      {"mark", CONFIG_AUTHENTICATION_MARK},
 						      {"off", CONFIG_AUTHENTICATION_OFF},
 						      {NULL, 0}};
+static const struct config_choice on_off[] = {{"on", CONFIG_ON}, {"off", CONFIG_OFF}, {NULL, 0}};
+static const struct config_choice sts[] = {
+    {"testing", CONFIG_STS_TESTING}, {"enforce", CONFIG_STS_ENFORCE}, {"none", CONFIG_STS_NONE}, {NULL, 0}};
 static const struct config_choice padding[] = {
     {"ladder", CONFIG_PAD_LADDER}, {"none", CONFIG_PAD_NONE}, {NULL, 0}};
 
@@ -48,7 +51,7 @@ const struct config_key config_keys[] = {
      AT(port_offset),
      .max = 64000,
      .standard = "0",
-     .help = "Added to the ports 25, 465, 587 and 993, for trial runs without privileges."},
+     .help = "Added to the ports 25, 465, 587, 993, 443 and 80, for trial runs without privileges."},
 
     {.name = "house_key",
      .type = CONFIG_TYPE_PATH,
@@ -144,6 +147,42 @@ const struct config_key config_keys[] = {
      .max = (uint64_t)30 * 24 * 3600 * 1000,
      .standard = "4 m",
      .help = "What has waited this long is delivered, crowd or none."},
+
+    {.name = "web",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(web),
+     .choices = on_off,
+     .standard = "on",
+     .group = "What the house says over HTTP",
+     .help = "Settings for mail programs, the policy of mta_sts, answers to a certificate authority: on, on "
+	     "ports 443 and 80, or "
+	     "off. Nothing is logged there."},
+    {.name = "web.https_port",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(web_https_port),
+     .min = 1,
+     .max = 65535,
+     .standard = "443",
+     .help = "Another port where a web server of this machine has 443 and passes on to us (TLS, with the "
+	     "Host field as it "
+	     "came)."},
+    {.name = "web.http_port",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(web_http_port),
+     .min = 1,
+     .max = 65535,
+     .standard = "80",
+     .help = "The same for port 80, in clear."},
+    {.name = "mta_sts",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(mta_sts),
+     .choices = sts,
+     .standard = "testing",
+     .help = "The policy for servers that send mail here (RFC 8461): testing (they report what fails), "
+	     "enforce (they deliver over "
+	     "verified TLS or not at all: only with a certificate from an authority), or none (takes an "
+	     "earlier one back). "
+	     "cohue dns prints its record."},
 
     {.name = "date",
      .type = CONFIG_TYPE_CHOICE,

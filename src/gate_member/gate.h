@@ -6,6 +6,7 @@
 
 #include "gate/gate_tls.h"
 #include "gate/smtp_connection.h"
+#include "gate_member/http_connection.h"
 #include "gate_member/imap_connection.h"
 #include "loop/listen.h"
 #include "process/role.h"
@@ -13,12 +14,15 @@
 /* Inside gate-member: the role's state, a connection before login, and the pipe it becomes. */
 
 enum {
-	GATE_LISTENERS_MAX = 24,
+	GATE_LISTENERS_MAX = 48,
 	GATE_BUCKETS = 4096,
 	GATE_ADDRESS_LEN = 16, /* IPv6, or mapped IPv4 */
 	GATE_LOGIN_MS = 60 * 1000,
 	GATE_SHARE = 4, /* one source may have 1/4 of all connections */
 	GATE_SHARE_LEAST = 16,
+	GATE_WEB_SHARE =
+	    8, /* of all connections the web has at most 1/8 more: strangers take no member's place */
+	GATE_WEB_SOURCE = 16,                /* connections to the web from one source */
 	GATE_IDLE_MARGIN_MS = 5 * 60 * 1000, /* above the session's own limit, which speaks first */
 	GATE_CREDIT_STEP = CONN_WINDOW / 4,
 	GATE_QUIET_MS = 500, /* a pipe without bytes for so long is between two commands */
@@ -37,7 +41,7 @@ struct source {
 struct gate_listener {
 	struct listener listener;
 	struct member_gate *gate;
-	uint16_t port; /* before the offset */
+	uint16_t port; /* the service, as in LISTEN */
 	int fd;
 };
 
@@ -47,10 +51,12 @@ struct member_gate {
 	struct tls_context *tls; /* gate_tls.ctx */
 	struct smtp_server_config smtp;
 	struct imap_gate_config imap;
+	struct web web;
 	struct gate_listener listeners[GATE_LISTENERS_MAX];
 	size_t listener_count;
 	struct connection *all;
-	size_t connections;
+	size_t connections; /* all */
+	size_t browsing;    /* of these, to the web */
 	size_t piped;
 	struct connection *pipes[GATE_BUCKETS]; /* by id */
 	uint32_t last_id;
@@ -63,7 +69,8 @@ struct member_gate {
 	uint64_t seen_unpadded; /* logged in over TLS 1.2: nothing can be padded */
 	uint64_t sent_payload;  /* bytes, of connections that have ended after a login */
 	uint64_t sent_padding;
-	uint64_t seen_crowded; /* turned away: too many from one source */
+	uint64_t seen_requests; /* on the web */
+	uint64_t seen_crowded;  /* turned away: too many from one source */
 };
 
 /* All that a connection holds while it idles after login: this and its stream. */
@@ -73,8 +80,9 @@ struct connection {
 	struct connection **link;
 	struct connection *next_pipe;
 	struct source *source;
-	struct login *login;   /* before login, else NULL */
-	struct stream *stream; /* after login, else NULL */
+	struct login *login;          /* before login, else NULL */
+	struct http_connection *http; /* to the web, else NULL */
+	struct stream *stream;        /* after login, else NULL */
 	msec active_at;
 	uint32_t id;
 	uint32_t to_session; /* bytes that we may send before the session gives credit */
@@ -82,8 +90,9 @@ struct connection {
 	uint32_t owed;       /* credit not yet given back */
 	uint16_t worker;
 	uint8_t protocol; /* enum ipc_protocol */
-	bool joined;      /* the session holds its end */
-	bool line_end;    /* the last byte to the client ended a line */
+	bool web;
+	bool joined;   /* the session holds its end */
+	bool line_end; /* the last byte to the client ended a line */
 };
 
 /* connection.c: counting, and the end. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
- * SECURITY. gate-member speaks with whoever reaches ports 465, 587 and 993: TLS, and SMTP and IMAP up to the login. It
+ * SECURITY. gate-member speaks with whoever reaches ports 465, 587 and 993: TLS, and SMTP and IMAP up to the login; and 443 and 80,
+ * where public pages are made from the configuration (src/web). It
  * holds no TLS key (the keeper signs its handshakes), but, until the opener has answered, names and passwords, or proofs that let in once. After a login
  * it carries bytes between the client and the session worker that holds the member's keys, in frames, and looks into none
  * of them: it parses no mail, reads no store, opens no file, and starts no connection. Its capture yields the passwords (of
@@ -38,6 +39,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	g->host = h;
 	h->state = g;
 	crypto_random_bytes(g->source_key, sizeof(g->source_key));
+	g->web.config = &h->config;
 	smtp_server_config_default(&g->smtp);
 	g->smtp.hostname = bytes_str(h->config.hostname);
 	g->smtp.max_message = h->config.message_size;
@@ -64,12 +66,18 @@ start(struct role_host *h)
 	return e == ERR_OK ? role_wait_channel(h, ROLE_OPENER, 0, limit, &ch) : e;
 }
 
+static bool
+is_ours(uint16_t port)
+{
+	return port == 465 || port == 587 || port == 993 || port == 443 || port == 80;
+}
+
 static void
 listen_on(struct role_host *h, uint16_t port, int fd)
 {
 	struct member_gate *g = h->state;
 	struct gate_listener *l = &g->listeners[g->listener_count];
-	if (g->listener_count == GATE_LISTENERS_MAX || (port != 465 && port != 587 && port != 993) ||
+	if (g->listener_count == GATE_LISTENERS_MAX || !is_ours(port) ||
 	    listener_start(h->loop, &l->listener, fd, on_accept, l) != ERR_OK) {
 		(void)close(fd);
 		log_event(LOG_LEVEL_ERROR, "cannot listen on one of the addresses of port %u",
@@ -148,12 +156,12 @@ status(struct role_host *h, struct buf *out)
 	    out,
 	    "=connections_open %zu\n=logged_in %zu\n+connections %llu\n+logins %llu\n"
 	    "+logins_refused %llu\n+logins_deferred %llu\n+logins_unpadded %llu\n+crowded_out %llu\n"
-	    "+sent_mib %llu\n+padding_mib %llu\n",
-	    g->connections, g->piped, (unsigned long long)g->seen_connections,
+	    "+sent_mib %llu\n+padding_mib %llu\n=web_open %zu\n+web_requests %llu\n",
+	    g->connections - g->browsing, g->piped, (unsigned long long)g->seen_connections,
 	    (unsigned long long)g->seen_logins, (unsigned long long)g->seen_refused,
 	    (unsigned long long)g->seen_deferred, (unsigned long long)g->seen_unpadded,
 	    (unsigned long long)g->seen_crowded, (unsigned long long)(g->sent_payload >> 20),
-	    (unsigned long long)(g->sent_padding >> 20));
+	    (unsigned long long)(g->sent_padding >> 20), g->browsing, (unsigned long long)g->seen_requests);
 }
 
 static void
@@ -164,12 +172,14 @@ stop_task(void *arg)
 	for (struct connection *c = g->all; c != NULL; c = c->next) {
 		if (c->login != NULL) {
 			login_shutdown(c);
+		} else if (c->http != NULL) {
+			http_connection_shutdown(c->http);
 		}
 	}
 	/* A command under way gets its answer; who is between two hears the end at once. */
 	while (g->connections > 0 && loop_now(g->host->loop) < limit) {
 		for (struct connection *c = g->all; c != NULL; c = c->next) {
-			if (c->login == NULL) {
+			if (c->login == NULL && !c->web) {
 				pipe_shutdown(c);
 			}
 		}

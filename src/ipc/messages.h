@@ -156,7 +156,7 @@ enum ipc_stage {
 #define MSG_SETUP_FIELDS(U8, U16, U32, U64, FIX, BYTES)   U8(role) U16(index) BYTES(config) BYTES(account_data)
 /* life: counts the channels between these two */
 #define MSG_CHANNEL_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(peer) U16(index) U32(life)
-#define MSG_LISTEN_FIELDS(U8, U16, U32, U64, FIX, BYTES)  U16(port) /* 25, 465, 587, 993: before the offset */
+#define MSG_LISTEN_FIELDS(U8, U16, U32, U64, FIX, BYTES)  U16(port) /* 25, 465, 587, 993, 443, 80: the service, wherever it listens */
 #define MSG_HOUSE_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, 32)
 /* Of gate-mx and of gate-member: taken both, or none. sealed 1: the key is wrapped under tls-wrap; 0: PEM, from outside HOME. */
 #define MSG_TLS_FILES_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(mx_sealed) BYTES(mx_key) BYTES(mx_chain) U8(member_sealed) BYTES(member_key) BYTES(member_chain)

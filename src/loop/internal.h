@@ -47,6 +47,9 @@ struct loop {
 void task_pool_destroy(struct loop *loop);
 void stream_loop_clear(struct loop *loop);
 
+struct stream;
+/* What a server's stream speaks (stream_set_alpn), or NULL. */
+const char *stream_alpn(const struct stream *s);
 struct ssl_ctx_st *tls_context_ssl(const struct tls_context *ctx);
 bool tls_context_verifies(const struct tls_context *ctx);
 /* tls_remote.c: a key of OpenSSL's whose signatures the signer makes, for the leaf's public key. ERR_UNSUPPORTED (kind of key), ERR_MEMORY. */

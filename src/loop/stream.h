@@ -81,6 +81,11 @@ void stream_finish(struct stream **stream);
  */
 COHUE_MUST_USE enum err stream_start_tls_server(struct stream *s, struct tls_context *ctx, bool implicit,
 						size_t *ret_discarded);
+/*
+ * The one protocol that is spoken here (RFC 7301), for a server, before stream_start_tls_server: who offers others alone is refused in the
+ * handshake. Static. Without it, what clients offer is overlooked.
+ */
+void stream_set_alpn(struct stream *s, const char *protocol);
 /* sni may be NULL, is copied, and is the name that a verifying context checks. */
 COHUE_MUST_USE enum err stream_start_tls_client(struct stream *s, struct tls_context *ctx, const char *sni,
 						bool implicit, size_t *ret_discarded);

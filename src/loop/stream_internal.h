@@ -35,6 +35,7 @@ struct stream {
 	const struct stream_events *events; /* NULL once the loop owns it */
 	void *arg;
 	const struct stream_settings *settings;
+	const char *alpn; /* NULL: none */
 	SSL *ssl;
 	struct watch watch;
 	struct timer timer;

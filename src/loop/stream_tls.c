@@ -138,6 +138,7 @@ start_tls(struct stream *s, struct tls_context *ctx, bool server, const char *sn
 	}
 	if (server) {
 		SSL_set_accept_state(ssl);
+		(void)SSL_set_app_data(ssl, s);
 	} else {
 		SSL_set_connect_state(ssl);
 	}
@@ -167,6 +168,18 @@ stream_start_tls_client(struct stream *s, struct tls_context *ctx, const char *s
 			size_t *ret_discarded)
 {
 	return start_tls(s, ctx, false, sni, implicit, ret_discarded);
+}
+
+void
+stream_set_alpn(struct stream *s, const char *protocol)
+{
+	s->alpn = protocol;
+}
+
+const char *
+stream_alpn(const struct stream *s)
+{
+	return s->alpn;
 }
 
 bool

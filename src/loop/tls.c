@@ -171,6 +171,31 @@ use_chain(SSL_CTX *ssl, struct bytes pem)
 	return e == ERR_OK && n == 0 ? ERR_FORMAT : e;
 }
 
+/* The stream says what it speaks. */
+static int
+select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+	    unsigned in_len, void *arg)
+{
+	const struct stream *s = SSL_get_app_data(ssl);
+	const char *name = s == NULL ? NULL : stream_alpn(s);
+	struct bytes wanted = name == NULL ? BYTES_EMPTY : bytes_str(name);
+	(void)arg;
+	if (wanted.len == 0) {
+		return SSL_TLSEXT_ERR_NOACK;
+	}
+	/* RFC 7301 section 3.1: a length of one octet, and a name. */
+	for (struct bytes rest = bytes_of(in, in_len); rest.len > 0;) {
+		struct bytes offered = bytes_slice(rest, 1, rest.ptr[0]);
+		if (bytes_equal(offered, wanted)) {
+			*out = offered.ptr;
+			*out_len = (unsigned char)offered.len;
+			return SSL_TLSEXT_ERR_OK;
+		}
+		rest = bytes_from(rest, offered.len + 1);
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 enum err
 tls_leaf_key_id(struct x509_st *leaf, uint8_t ret[TLS_KEY_ID])
 {
@@ -228,6 +253,7 @@ tls_server_create(const struct tls_server_settings *settings, struct tls_context
 	if (e == ERR_OK && !settings->tickets) {
 		(void)SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
 	}
+	SSL_CTX_set_alpn_select_cb(ctx->ssl, select_alpn, NULL);
 	static const unsigned char session_id[] = "cohue";
 	if (e == ERR_OK &&
 	    (SSL_CTX_set_session_id_context(ctx->ssl, session_id, sizeof(session_id) - 1) != 1 ||
@@ -328,19 +354,18 @@ is_host_name(struct bytes name)
 }
 
 static bool
-fill_certificate(X509 *cert, EVP_PKEY *key, const char *hostname, int64_t now_wall)
+fill_certificate(X509 *cert, EVP_PKEY *key, const char *hostname, const char *san, int64_t now_wall)
 {
 	time_t from = (time_t)(now_wall / 1000);
 	ASN1_INTEGER *serial = X509_get_serialNumber(cert);
 	BIGNUM *number = BN_new();
 	X509_NAME *subject = X509_get_subject_name(cert);
-	char san[4 + 253 + 1];
 	bool ok = number != NULL && serial != NULL &&
 		  BN_rand(number, 127, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
 		  BN_to_ASN1_INTEGER(number, serial) != NULL && X509_set_version(cert, X509_VERSION_3) == 1 &&
 		  X509_time_adj_ex(X509_getm_notBefore(cert), -1, 0, &from) != NULL &&
 		  X509_time_adj_ex(X509_getm_notAfter(cert), 3650, 0, &from) != NULL &&
-		  X509_set_pubkey(cert, key) == 1 && BIO_snprintf(san, sizeof(san), "DNS:%s", hostname) > 0;
+		  X509_set_pubkey(cert, key) == 1;
 	BN_free(number);
 	/* A common name holds 64 octets at most (X.520); the name that counts is the alternative one. */
 	const char *common = bytes_str(hostname).len <= 64 ? hostname : "mail";
@@ -356,8 +381,31 @@ fill_certificate(X509 *cert, EVP_PKEY *key, const char *hostname, int64_t now_wa
 enum err
 tls_make_self_signed(const char *hostname, int64_t now_wall, struct buf *key_pem, struct buf *cert_pem)
 {
-	if (!is_host_name(bytes_str(hostname))) {
-		return ERR_FORMAT;
+	return tls_make_self_signed_for(&hostname, 1, now_wall, key_pem, cert_pem);
+}
+
+/* "DNS:a,DNS:b", with its NUL. */
+static enum err
+write_names(const char *const *names, size_t count, struct buf *out)
+{
+	enum err e = count == 0 ? ERR_FORMAT : ERR_OK;
+	for (size_t i = 0; i < count && e == ERR_OK; i++) {
+		e = is_host_name(bytes_str(names[i]))
+			? buf_printf(out, "%sDNS:%s", i == 0 ? "" : ",", names[i])
+			: ERR_FORMAT;
+	}
+	return e == ERR_OK ? buf_append_byte(out, 0) : e;
+}
+
+enum err
+tls_make_self_signed_for(const char *const *names, size_t count, int64_t now_wall, struct buf *key_pem,
+			 struct buf *cert_pem)
+{
+	struct buf san = BUF_INIT(8 * 1024);
+	enum err named = write_names(names, count, &san);
+	if (named != ERR_OK) {
+		buf_clear(&san);
+		return named;
 	}
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *cert = X509_new();
@@ -368,7 +416,7 @@ tls_make_self_signed(const char *hostname, int64_t now_wall, struct buf *key_pem
 	size_t cert_len = cert_pem->len;
 	enum err e = ERR_MEMORY;
 	if (key != NULL && cert != NULL && key_out != NULL && cert_out != NULL &&
-	    fill_certificate(cert, key, hostname, now_wall) &&
+	    fill_certificate(cert, key, names[0], (const char *)san.ptr, now_wall) &&
 	    PEM_write_bio_PrivateKey(key_out, key, NULL, NULL, 0, NULL, NULL) == 1 &&
 	    PEM_write_bio_X509(cert_out, cert) == 1) {
 		e = append_bio(key_out, key_pem);
@@ -380,6 +428,7 @@ tls_make_self_signed(const char *hostname, int64_t now_wall, struct buf *key_pem
 		buf_truncate(key_pem, key_len);
 		buf_truncate(cert_pem, cert_len);
 	}
+	buf_clear(&san);
 	(void)BIO_free(key_out);
 	(void)BIO_free(cert_out);
 	X509_free(cert);

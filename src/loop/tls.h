@@ -73,6 +73,10 @@ void tls_context_destroy(struct tls_context **ctx);
 COHUE_MUST_USE enum err tls_make_self_signed(const char *hostname, int64_t now_wall, struct buf *key_pem,
 					     struct buf *cert_pem);
 
+/* The same for several names, the first of which is the common one. ERR_FORMAT: none, or not host names. */
+COHUE_MUST_USE enum err tls_make_self_signed_for(const char *const *names, size_t count, int64_t now_wall,
+						 struct buf *key_pem, struct buf *cert_pem);
+
 struct tls_info {
 	const char *version; /* "TLSv1.3", static */
 	const char *cipher;  /* IANA name, static */

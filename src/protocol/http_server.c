@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/calendar.h"
 #include "protocol/http_server_private.h"
 
 enum {
@@ -111,29 +112,16 @@ http_server_clear(struct http_server *s)
 
 /* ---- answers ---- */
 
-/* RFC 9110 section 5.6.7, by the calendar of days since 1970 (no time zone is read from anywhere). */
+/* RFC 9110 section 5.6.7 */
 static enum err
 append_date(struct buf *out, msec wall)
 {
-	static const char days[7][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+	static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-	uint64_t seconds = wall < 0 ? 0 : (uint64_t)wall / 1000;
-	uint64_t day = seconds / 86400;
-	unsigned second = (unsigned)(seconds % 86400);
-	/* Years that begin in March, in eras of 400. */
-	uint64_t z = day + 719468;
-	uint64_t era = z / 146097;
-	unsigned doe = (unsigned)(z % 146097);
-	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	unsigned mp = (5 * doy + 2) / 153;
-	unsigned dom = doy - (153 * mp + 2) / 5 + 1;
-	unsigned month = mp < 10 ? mp + 2 : mp - 10; /* from 0 */
-	uint64_t year = era * 400 + yoe + (month <= 1 ? 1 : 0);
-	return buf_printf(out, "Date: %s, %02u %s %04llu %02u:%02u:%02u GMT\r\n", days[day % 7], dom,
-			  months[month], (unsigned long long)year, second / 3600, second / 60 % 60,
-			  second % 60);
+	struct calendar c = calendar_of(wall / 1000);
+	return buf_printf(out, "Date: %s, %02d %s %04lld %02d:%02d:%02d GMT\r\n", days[c.weekday], c.day,
+			  months[c.month - 1], (long long)c.year, c.hour, c.minute, c.second);
 }
 
 static enum err

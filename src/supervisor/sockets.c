@@ -16,11 +16,23 @@ static const struct {
 	uint16_t port;
 	enum role role;
 } services[] = {
-    {25, ROLE_GATE_MX},
-    {465, ROLE_GATE_MEMBER},
-    {587, ROLE_GATE_MEMBER},
-    {993, ROLE_GATE_MEMBER},
+    {25, ROLE_GATE_MX},      {465, ROLE_GATE_MEMBER}, {587, ROLE_GATE_MEMBER},
+    {993, ROLE_GATE_MEMBER}, {443, ROLE_GATE_MEMBER}, {80, ROLE_GATE_MEMBER},
 };
+
+static bool
+is_web(uint16_t port)
+{
+	return port == 443 || port == 80;
+}
+
+/* Where a service listens. */
+static unsigned
+actual_port(const struct config *c, uint16_t port)
+{
+	unsigned base = port == 443 ? c->web_https_port : port == 80 ? c->web_http_port : port;
+	return base + c->port_offset;
+}
 
 static bool
 bind_one(struct house *h, const struct config_address *address, uint16_t port, enum role role)
@@ -28,7 +40,7 @@ bind_one(struct house *h, const struct config_address *address, uint16_t port, e
 	struct sockaddr_storage sa;
 	socklen_t len;
 	memset(&sa, 0, sizeof(sa));
-	unsigned actual = port + h->config.port_offset;
+	unsigned actual = actual_port(&h->config, port);
 	if (address->is_ipv6) {
 		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&sa;
 		in6->sin6_family = AF_INET6;
@@ -67,7 +79,11 @@ bind_one(struct house *h, const struct config_address *address, uint16_t port, e
 	}
 	const char *remedy = "correct listen in cohue.conf";
 	if (problem == EADDRINUSE) {
-		remedy = "stop the program that has the port (`ss -ltnp` shows it), or set port_offset";
+		remedy =
+		    is_web(port)
+			? "stop the web server that has the port (`ss -ltnp` shows it), or let it pass on to "
+			  "web.https_port and web.http_port (docs/web.md), or set web = off"
+			: "stop the program that has the port (`ss -ltnp` shows it), or set port_offset";
 	} else if (problem == EACCES || problem == EPERM) {
 		remedy = "start as root, or set port_offset = 10000";
 	}
@@ -80,7 +96,9 @@ bool
 sockets_open(struct house *h)
 {
 	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
-		for (size_t a = 0; a < h->config.listen_count; a++) {
+		for (size_t a = 0;
+		     a < h->config.listen_count && (h->config.web == CONFIG_ON || !is_web(services[i].port));
+		     a++) {
 			if (h->socket_count == SOCKETS_MAX ||
 			    !bind_one(h, &h->config.listen[a], services[i].port, services[i].role)) {
 				return false;
