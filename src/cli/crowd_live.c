@@ -142,10 +142,12 @@ cli_crowd_live(struct cli *c)
 			  "size void", "padding");
 		text_row(&o, "last 24 hours", &day);
 		text_row(&o, "last 30 days", &month);
-		crowd_say(&o, "\nSince the mixer's start at most. crowd: members in the batch of a letter, "
-			      "on average; guess: the best "
-			      "guess at a letter's sender; size void: deliveries that could not be padded "
-			      "(TLS 1.2), of all that were taken.\n");
+		crowd_say(
+		    &o, "\nOf whole hours and days since the mixer's start, rounded: fewer than ten letters "
+			"count as ten, and have no means. crowd: members in the batch of a letter, "
+			"on average; guess: the best "
+			"guess at a letter's sender; size void: deliveries that could not be padded "
+			"(TLS 1.2), of all that were taken.\n");
 	}
 	return crowd_print(&o);
 }

@@ -123,7 +123,7 @@ add_line(const struct work *w, enum outcome_state state, enum journal_event even
 	memcpy(line.unit, w->unit, sizeof(line.unit));
 	line.tls = tls_version(o->how.tls);
 	line.verified = o->how.verified;
-	line.padded = o->how.padded;
+	line.padded = o->how.padded && !o->how.larger;
 	enum err e = write_reason(o, &reason);
 	line.text = bytes_slice(buf_bytes(&reason), 0, JOURNAL_TEXT_MAX);
 	e = e == ERR_OK ? journal_seal(w->part.account, w->part.generation, w->part.public_key, delivery,
@@ -210,7 +210,8 @@ delivery_of(const struct work *w)
 	uint8_t delivery = IPC_DELIVERY_NONE;
 	for (size_t i = 0; i < w->part.recipient_count && delivery != IPC_DELIVERY_SHOWN; i++) {
 		if (w->outcomes[i].state == OUTCOME_DONE) {
-			delivery = w->outcomes[i].how.padded ? IPC_DELIVERY_HIDDEN : IPC_DELIVERY_SHOWN;
+			const struct protection *how = &w->outcomes[i].how;
+			delivery = how->padded && !how->larger ? IPC_DELIVERY_HIDDEN : IPC_DELIVERY_SHOWN;
 		}
 	}
 	return delivery;

@@ -146,6 +146,8 @@ on_recipient(void *arg, size_t index, const struct smtp_result *result)
 	struct outcome *o = &s->work->outcomes[s->indices[index]];
 	outcome_take(o, result, c->target.name, reports);
 	connection_protection(c, &o->how);
+	/* It left as one of a smaller class: whoever watches tells it from those by its size. */
+	o->how.larger = o->how.padded && o->how.size_class > s->work->size_class;
 }
 
 static struct bytes

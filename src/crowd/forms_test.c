@@ -98,6 +98,58 @@ waits_are_counted_to_the_second(void **state)
 	delays_destroy(&d);
 }
 
+/* Who asks after each letter learns of it at the end of the hour, with others, and never what is its own. */
+static void
+what_is_told_shows_no_letter(void **state)
+{
+	static struct live l;
+	static struct live told;
+	static struct live before;
+	const msec start = 20000 * MSEC_DAY;
+	(void)state;
+	l = (struct live){.members = 40, .counting = 31, .clock = 1800, .k = 3};
+	struct live_sums one = {
+	    .letters = 1, .deliveries = 1, .wait = 1234, .crowd = 1, .guess = LIVE_MILLION, .ticks = 1};
+	live_add(&l, start, &one);
+	live_told(&l, start + 50 * MSEC_MINUTE, &told);
+	assert_int_equal(told.hour_count + told.day_count, 0);
+	live_told(&l, start + MSEC_HOUR, &told);
+	assert_int_equal(told.hour_count, 1);
+	assert_int_equal(told.day_count, 0);
+	assert_int_equal(told.hours[0].sums.letters, LIVE_FEW);
+	assert_int_equal(told.hours[0].sums.wait, 0);
+	assert_int_equal(told.hours[0].sums.guess, 0);
+	/* One more, void or not, in the hour under way changes nothing. */
+	before = told;
+	one.void_letters = 1;
+	live_add(&l, start + MSEC_HOUR + 5, &one);
+	live_told(&l, start + MSEC_HOUR + 10, &told);
+	assert_memory_equal(&told, &before, sizeof(told));
+	/* Of many: one digit, waits in steps of ten minutes, shares in hundredths. */
+	struct live_sums many = {.letters = 234,
+				 .deliveries = 260,
+				 .void_letters = 7,
+				 .wait = 234 * 1300,
+				 .crowd = 234 * 4,
+				 .guess = 260 * 312345ULL,
+				 .ticks = 40,
+				 .bytes = 1000,
+				 .padded = 2345,
+				 .taken = 200,
+				 .shown = 3};
+	live_add(&l, start + MSEC_DAY, &many);
+	live_told(&l, start + 2 * MSEC_DAY, &told);
+	assert_int_equal(told.day_count, 2);
+	const struct live_sums *s = &told.days[1].sums;
+	assert_int_equal(s->letters, 200);
+	assert_int_equal(s->void_letters, 6); /* 2.99 %, rounded up */
+	assert_int_equal(s->wait / s->letters, 1200);
+	assert_int_equal(s->crowd / s->letters, 4);
+	assert_int_equal(s->guess / s->deliveries, 310000);
+	assert_int_equal(s->shown, 4);
+	assert_int_equal(s->padded, 23);
+}
+
 static void
 live_sums_survive_their_text(void **state)
 {
@@ -220,6 +272,7 @@ main(void)
 	    cmocka_unit_test(a_trace_is_sorted_and_its_rows_become_letters),
 	    cmocka_unit_test(garbage_is_refused_with_its_line_and_a_remedy),
 	    cmocka_unit_test(waits_are_counted_to_the_second),
+	    cmocka_unit_test(what_is_told_shows_no_letter),
 	    cmocka_unit_test(live_sums_survive_their_text),
 	    cmocka_unit_test(a_decision_gives_its_sums),
 	    cmocka_unit_test(foreign_lines_are_passed_over_and_broken_ones_refused),

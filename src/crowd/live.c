@@ -162,6 +162,98 @@ live_of_decision(const struct law_decision *d, msec age, struct live_sums *ret)
 	return ERR_OK;
 }
 
+/* ---- what may be told ---- */
+
+/* One digit, rounded: 3, 40, 200. */
+static uint64_t
+one_digit(uint64_t n)
+{
+	uint64_t step = 1;
+	while (n / step >= 10) {
+		step *= 10;
+	}
+	return (n / step + (n % step >= (step + 1) / 2 && step > 1 ? 1 : 0)) * step;
+}
+
+/* a of b as a part of `told`, in steps of one `steps`-th, rounded up: what is there at all is seen. */
+static uint64_t
+part_of(uint64_t a, uint64_t b, uint64_t told, uint64_t steps)
+{
+	uint64_t share = b == 0 ? 0 : (uint64_t)(((double)a / (double)b) * (double)steps + 0.999999);
+	return (share < steps ? share : steps) * told / steps;
+}
+
+/* The mean of `sum` over `count`, in whole `step`s, times `told`. */
+static uint64_t
+mean_of(uint64_t sum, uint64_t count, uint64_t told, uint64_t step)
+{
+	uint64_t mean = count == 0 ? 0 : sum / count;
+	return (mean + step / 2) / step * step * told;
+}
+
+static struct live_sums
+coarse(const struct live_sums *s)
+{
+	struct live_sums c = {.letters = 0};
+	bool few = s->letters < LIVE_FEW;
+	uint64_t shares = few ? 4 : 100;
+	if (s->letters == 0) {
+		return c;
+	}
+	c.letters = few ? LIVE_FEW : one_digit(s->letters);
+	c.deliveries = s->deliveries < LIVE_FEW ? LIVE_FEW : one_digit(s->deliveries);
+	c.ticks = s->ticks < LIVE_FEW ? LIVE_FEW : one_digit(s->ticks);
+	c.void_letters = part_of(s->void_letters, s->letters, c.letters * 100, shares) / 100;
+	c.urgent = few ? 0 : part_of(s->urgent, s->letters, c.letters, shares);
+	c.taken = s->taken == 0 ? 0 : s->taken < LIVE_FEW ? LIVE_FEW : one_digit(s->taken);
+	c.shown = part_of(s->shown, s->taken, c.taken * 100, s->taken < LIVE_FEW ? 4 : 100) / 100;
+	if (!few) {
+		c.wait = mean_of(s->wait, s->letters, c.letters, (uint64_t)(10 * MSEC_MINUTE / MSEC_SECOND));
+		c.crowd = mean_of(s->crowd, s->letters, c.letters, 1);
+		c.guess = mean_of(s->guess, s->deliveries, c.deliveries, LIVE_MILLION / 100);
+		c.bytes = s->bytes == 0 ? 0 : 10;
+		c.padded = s->bytes == 0 ? 0 : (uint64_t)((double)s->padded / (double)s->bytes * 10 + 0.5);
+	}
+	return c;
+}
+
+static void
+take_away(struct live_sums *from, const struct live_sums *what)
+{
+	for (size_t i = 0; i < FIELDS; i++) {
+		uint64_t a = get(from, fields[i].offset);
+		uint64_t b = get(what, fields[i].offset);
+		set(from, fields[i].offset, a > b ? a - b : 0);
+	}
+}
+
+void
+live_told(const struct live *l, msec wall, struct live *ret)
+{
+	uint64_t hour = wall < 0 ? 0 : (uint64_t)(wall / MSEC_HOUR);
+	struct live told = {.members = l->members, .counting = l->counting, .clock = l->clock, .k = l->k};
+	struct live_sums day = live_total(l->hours, l->hour_count);
+	/* The hour under way grows letter by letter: it is told when it has ended. So is the day. */
+	for (size_t i = 0; i < l->hour_count; i++) {
+		if (l->hours[i].number >= hour) {
+			take_away(&day, &l->hours[i].sums);
+		}
+	}
+	if (day.letters > 0) {
+		told.hours[told.hour_count++] =
+		    (struct live_period){.number = hour == 0 ? 0 : hour - 1, .sums = coarse(&day)};
+	}
+	for (size_t i = 0; i < l->day_count; i++) {
+		if (l->days[i].number < hour / 24) {
+			told.days[told.day_count++] = (struct live_period){.number = l->days[i].number,
+									   .sums = coarse(&l->days[i].sums)};
+		}
+	}
+	*ret = told;
+}
+
+/* ---- the lines ---- */
+
 static enum err
 write_periods(const char *kind, const struct live_period *periods, size_t count, struct buf *out)
 {

@@ -5,9 +5,8 @@
 #include "law/law.h"
 
 /*
- * How well the running service hid, in sums by the hour (the last day) and by the day (the last 30): all that may leave the
- * machine. The mixer adds what each tick released and writes the lines into its status; `cohue crowd live` reads
- * them back. Nothing in it is of one member or of one letter, beyond what an observer of the line counts himself.
+ * How well the running service hid, in sums by the hour (the last day) and by the day (the last 30). The mixer adds what
+ * each tick released, and writes what may be told (live_told) into its status; `cohue crowd live` reads the lines back.
  *
  * Lines "name value", among others that the reader passes over:
  *     crowd.hour.N letters=12 deliveries=15 …     N: hours since 1970
@@ -20,6 +19,7 @@
 enum {
 	LIVE_HOURS = 24,
 	LIVE_DAYS = 30,
+	LIVE_FEW = 10,
 	LIVE_TEXT_MAX = 32 * 1024,
 };
 #define LIVE_MILLION 1000000U
@@ -65,6 +65,11 @@ COHUE_MUST_USE enum err live_of_decision(const struct law_decision *decision, ms
 					 struct live_sums *ret);
 /* Adds to the hour and day of `wall`; forgets what is too old. A clock that went back adds to the latest. */
 void live_add(struct live *l, msec wall, const struct live_sums *sums);
+/*
+ * What may be told of it to who asks, however often: the last 24 whole hours as one period, and whole days; counts with one
+ * digit, means without what would tell a letter's own (waits in steps of ten minutes; none of fewer than LIVE_FEW letters).
+ */
+void live_told(const struct live *l, msec wall, struct live *ret);
 COHUE_MUST_USE enum err live_write(const struct live *l, struct buf *out);
 /* ERR_FORMAT for a line that begins with "crowd." and is not as above, or for more periods than there can be. */
 COHUE_MUST_USE enum err live_read(struct bytes text, struct live *ret);

@@ -285,6 +285,18 @@ oldest_hours(const struct mixer *m, enum spool_stage stage)
 	return any ? (uint64_t)((now - oldest) / MSEC_HOUR) + 1 : 0;
 }
 
+/* As it is for tests alone: what is told else shows no letter. */
+static enum err
+write_live(const struct mixer *m, struct buf *out)
+{
+	static struct live told;
+	if (m->host->config.status_exact == CONFIG_YES) {
+		return live_write(&m->live, out);
+	}
+	live_told(&m->live, room_now(m).wall, &told);
+	return live_write(&told, out);
+}
+
 static enum err
 status(struct role_host *h, struct buf *out)
 {
@@ -298,7 +310,7 @@ status(struct role_host *h, struct buf *out)
 	e = e == ERR_OK ? status_of_law(out, "arrive", h->config.arrive.kind, m->arrive, &m->arrived_sums)
 			: e;
 	e = e == ERR_OK ? buf_printf(out, "leave_promise %s\n", promise(m)) : e;
-	e = e == ERR_OK ? live_write(&m->live, out) : e;
+	e = e == ERR_OK ? write_live(m, out) : e;
 	return e != ERR_OK
 		   ? e
 		   : buf_printf(out,

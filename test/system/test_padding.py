@@ -223,6 +223,11 @@ class Leaving(unittest.TestCase):
         sizes, _ = self.seen(octets)
         self.assertEqual(sizes[2:-1], [FULL] * 16)
         self.assertEqual(self.status()["class_exceeded"], 1)
+        # In a class that its crowd was not of: void for size, and told.
+        taken, void = self.size_void()
+        self.assertTrue(taken >= 1 and void == 1, (taken, void))
+        told = self.house.cli("journal", "alice", stdin=self.alice.password + "\n").stdout
+        self.assertIn("void for size: it showed", told)
 
     def deliveries(self, recipients: list[str], many: int) -> list[list[int]]:
         """The sizes of records of each delivery of one letter, in connections of their own or one behind the other."""
