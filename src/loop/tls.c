@@ -26,6 +26,10 @@ static const char ciphers_12[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES2
 				 "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
 				 "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305";
 static const char ciphers_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+/* No SHA-1 and no SHA-224 (RFC 9155), on our side of a handshake. */
+static char signatures[] = "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:"
+			   "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
+			   "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512";
 static char groups[] = /* OpenSSL's macro takes it without const */
     "X25519:P-256:P-384";
 
@@ -254,6 +258,9 @@ tls_server_create(const struct tls_server_settings *settings, struct tls_context
 		(void)SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
 	}
 	SSL_CTX_set_alpn_select_cb(ctx->ssl, select_alpn, NULL);
+	if (e == ERR_OK && SSL_CTX_set1_sigalgs_list(ctx->ssl, signatures) != 1) {
+		e = ERR_UNSUPPORTED;
+	}
 	static const unsigned char session_id[] = "cohue";
 	if (e == ERR_OK &&
 	    (SSL_CTX_set_session_id_context(ctx->ssl, session_id, sizeof(session_id) - 1) != 1 ||
