@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -43,7 +44,7 @@ add(struct record *rows, size_t *count, const char *prefix, const char *domain, 
 	(void)snprintf(r->name, sizeof(r->name), "%s%s.", prefix, domain);
 	(void)snprintf(r->value, sizeof(r->value), "%s", value);
 	r->type = type;
-	r->note = note;
+	(void)snprintf(r->note, sizeof(r->note), "%s", note);
 }
 
 static void
@@ -91,8 +92,48 @@ add_web(struct record *rows, size_t *n, const struct config *c)
 	rows[*n - 1].optional = true;
 }
 
+struct rows {
+	struct record *rows;
+	size_t *count;
+};
+
+static enum err
+add_dkim(void *arg, const struct cli_dkim_record *r)
+{
+	struct rows *t = arg;
+	if (*t->count == DNS_RECORDS_MAX) {
+		return ERR_LIMIT;
+	}
+	/* The name ends with its dot already. */
+	struct record *row = &t->rows[(*t->count)++];
+	(void)snprintf(row->name, sizeof(row->name), "%s", r->name);
+	(void)snprintf(row->value, sizeof(row->value), "%s", r->value);
+	(void)snprintf(row->note, sizeof(row->note), "%s", r->note);
+	row->type = "TXT";
+	return ERR_OK;
+}
+
+/*
+ * All that leaves is signed for exactly this domain and comes from exactly this machine, so others may set apart what is not. Not
+ * p=reject: mailing lists that change what they pass on would lose members' letters (RFC 7960).
+ */
+static void
+add_dmarc(const struct config *c, struct record *rows, size_t *count)
+{
+	char value[DNS_VALUE_MAX];
+	bool reports = c->dmarc_rua[0] != '\0';
+	(void)snprintf(value, sizeof(value), "\"v=DMARC1; p=quarantine; adkim=s; aspf=s%s%s\"",
+		       reports ? "; rua=mailto:" : "", c->dmarc_rua);
+	add(rows, count, "_dmarc.", c->domain, "TXT",
+	    "what others do with mail that fails (RFC 7489). Where other machines send mail of this domain "
+	    "too: "
+	    "p=none until they sign it",
+	    value);
+}
+
 static size_t
-collect(const struct config *c, const char *certificate, struct record rows[DNS_RECORDS_MAX])
+collect(const struct config *c, const char *certificate, const struct dkim_ring *dkim,
+	struct record rows[DNS_RECORDS_MAX])
 {
 	size_t n = 0;
 	char value[DNS_VALUE_MAX];
@@ -105,9 +146,13 @@ collect(const struct config *c, const char *certificate, struct record rows[DNS_
 	add(rows, &n, "", c->domain, "TXT", "only this machine sends mail of the domain (RFC 7208)",
 	    c->smarthost[0] == '\0' ? "\"v=spf1 mx -all\""
 				    : "\"v=spf1 mx include:<your smarthost's domain> -all\"");
-	add(rows, &n, "_dmarc.", c->domain, "TXT",
-	    "what others do with mail that fails (RFC 7489); no reports, which tell who writes",
-	    "\"v=DMARC1; p=none\"");
+	add(rows, &n, "", c->hostname, "TXT",
+	    "nor does anybody else greet with this name (RFC 7208 section 10.1.3)", "\"v=spf1 a -all\"");
+	struct rows into = {.rows = rows, .count = &n};
+	if (dkim != NULL && cli_dkim_records(dkim, c->domain, add_dkim, &into) != ERR_OK) {
+		return 0;
+	}
+	add_dmarc(c, rows, &n);
 	if (key_digest(certificate, digest)) {
 		(void)snprintf(value, sizeof(value), "3 1 1 %s", digest);
 		add(rows, &n, "_25._tcp.", c->hostname, "TLSA",
@@ -144,20 +189,24 @@ json_record(struct buf *out, const struct record *r, bool first)
 }
 
 enum err
-cli_dns_records(const struct config *config, const char *certificate, bool json, struct buf *out)
+cli_dns_records(const struct config *config, const char *certificate, const struct dkim_ring *dkim, bool json,
+		struct buf *out)
 {
-	struct record rows[DNS_RECORDS_MAX];
-	memset(rows, 0, sizeof(rows));
-	size_t n = collect(config, certificate, rows);
-	enum err e = json ? buf_append_byte(out, '[') : ERR_OK;
+	struct record *rows = calloc(DNS_RECORDS_MAX, sizeof(*rows));
+	size_t n = rows == NULL ? 0 : collect(config, certificate, dkim, rows);
+	enum err e = n == 0 ? ERR_MEMORY : json ? buf_append_byte(out, '[') : ERR_OK;
 	for (size_t i = 0; i < n && e == ERR_OK; i++) {
 		const struct record *r = &rows[i];
 		e = json ? json_record(out, r, i == 0)
 			 : buf_printf(out, "; %s\n%s%s IN %s %s\n", r->note, r->optional ? "; " : "", r->name,
 				      r->type, r->value);
 	}
+	free(rows);
 	if (json) {
 		return e == ERR_OK ? buf_append_byte(out, ']') : e;
+	}
+	if (e == ERR_OK && dkim == NULL) {
+		e = buf_append_str(out, "; DKIM: the keys are made at the service's next start\n");
 	}
 	return e == ERR_OK
 		   ? buf_printf(
@@ -170,11 +219,16 @@ size_t
 cli_dns_collect(const struct cli *c, const struct config *config, struct record rows[DNS_RECORDS_MAX])
 {
 	char own[CLI_PATH_ROOM];
-	if (!cli_path(c, "tls/mx.crt", own)) {
+	char keys[CLI_PATH_ROOM];
+	struct dkim_ring ring;
+	if (!cli_path(c, "tls/mx.crt", own) || !cli_path(c, "dkim.keys", keys)) {
 		return 0;
 	}
-	return collect(config, config->tls_mx_certificate[0] == '\0' ? own : config->tls_mx_certificate,
-		       rows);
+	bool known = cli_dkim_read(keys, &ring) == ERR_OK;
+	size_t n = collect(config, config->tls_mx_certificate[0] == '\0' ? own : config->tls_mx_certificate,
+			   known ? &ring : NULL, rows);
+	dkim_ring_clear(&ring);
+	return n;
 }
 
 int
@@ -182,12 +236,21 @@ cli_dns(struct cli *c)
 {
 	struct config config;
 	char own[CLI_PATH_ROOM];
-	struct buf out = BUF_INIT(64 * 1024);
-	if (!cli_config(c, &config) || !cli_path(c, "tls/mx.crt", own)) {
+	char keys[CLI_PATH_ROOM];
+	struct dkim_ring ring;
+	struct buf out = BUF_INIT(256 * 1024);
+	if (!cli_config(c, &config) || !cli_path(c, "tls/mx.crt", own) || !cli_path(c, "dkim.keys", keys)) {
 		return CLI_FAILED;
 	}
 	const char *certificate = config.tls_mx_certificate[0] == '\0' ? own : config.tls_mx_certificate;
-	enum err e = cli_dns_records(&config, certificate, c->json, &out);
+	enum err e = cli_dkim_read(keys, &ring);
+	if (e != ERR_OK && e != ERR_NOT_FOUND) {
+		return cli_fail("%s cannot be read: %s. Remedy: run as the user who runs cohue, or as root; "
+				"where it is damaged, bring it back from a backup",
+				keys, e == ERR_AUTH ? "others may read or change it" : err_text(e));
+	}
+	e = cli_dns_records(&config, certificate, e == ERR_OK ? &ring : NULL, c->json, &out);
+	dkim_ring_clear(&ring);
 	if (e == ERR_OK && c->json) {
 		e = buf_append_byte(&out, '\n');
 	}

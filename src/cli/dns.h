@@ -6,13 +6,13 @@
 
 /* The records to publish, one by one: for `cohue dns`, and for `cohue doctor`, which compares. */
 
-enum { DNS_RECORDS_MAX = 48, DNS_VALUE_MAX = 2048 };
+enum { DNS_RECORDS_MAX = 64, DNS_VALUE_MAX = 1024, DNS_NOTE_MAX = 192 };
 
 struct record {
 	char name[CONFIG_NAME_MAX + 80]; /* with its final dot */
 	const char *type;
 	char value[DNS_VALUE_MAX]; /* as a zone file has it */
-	const char *note;
+	char note[DNS_NOTE_MAX];
 	bool optional; /* printed as a comment; what the house does without */
 };
 

@@ -295,6 +295,40 @@ make_tls(const struct building *b, const char *kind)
 	return good;
 }
 
+enum { POOL_BYTES = 64 * 1024 };
+
+/* The keys that sign leaving mail (dkim/ring.h): they sign from the start. */
+static bool
+make_dkim(const struct building *b)
+{
+	char path[CLI_PATH_ROOM];
+	uint8_t wrap[SEALED_KEY_LEN];
+	struct dkim_ring ring;
+	struct buf file = BUF_INIT(DKIM_RING_FILE_MAX);
+	if (secret_pool_init(POOL_BYTES) != ERR_OK) {
+		(void)cli_fail(
+		    "cannot lock %d bytes of memory for keys. Remedy: raise the memlock limit (ulimit -l)",
+		    (int)POOL_BYTES);
+		return false;
+	}
+	int64_t now = clock_wall() / MSEC_SECOND;
+	dkim_ring_init(&ring);
+	enum err e = dkim_ring_make(&ring, now, now);
+	if (e == ERR_OK) {
+		sealed_purpose_key(b->house, PURPOSE_DKIM_WRAP, wrap);
+		e = dkim_ring_write(&ring, wrap, &file);
+		secret_wipe(wrap, sizeof(wrap));
+	}
+	dkim_ring_clear(&ring);
+	if (e != ERR_OK) {
+		(void)cli_fail("the keys that sign mail cannot be made: %s; nothing was changed",
+			       err_text(e));
+	}
+	bool good = e == ERR_OK && in_work(b, "dkim.keys", path) && write_file(path, buf_bytes(&file), 0600);
+	buf_clear(&file);
+	return good;
+}
+
 static bool
 make_key(struct building *b)
 {
@@ -401,7 +435,7 @@ build(struct building *b)
 		    /* The word to the store that it may make its database: src/store/store.c. */
 		    in_work(b, "store/new", path) && write_file(path, BYTES_EMPTY, 0644) &&
 		    in_work(b, "cohue.conf", path) && write_file(path, buf_bytes(&b->config_text), 0644) &&
-		    make_key(b) && make_tls(b, "mx") && make_tls(b, "member");
+		    make_key(b) && make_tls(b, "mx") && make_tls(b, "member") && make_dkim(b);
 	if (good && geteuid() == 0) {
 		good = make_users(b);
 	}
@@ -436,6 +470,7 @@ take_down(const struct building *b)
 					    "tls/member.key.sealed",
 					    "tls/member.crt",
 					    "cohue.conf",
+					    "dkim.keys",
 					    "tls",
 					    "store",
 					    "empty"};
@@ -454,7 +489,7 @@ take_down(const struct building *b)
 }
 
 static enum err
-tell(const struct cli *c, const struct building *b, struct buf *out)
+say(const struct cli *c, const struct building *b, const struct dkim_ring *dkim, struct buf *out)
 {
 	char certificate[CLI_PATH_ROOM];
 	(void)snprintf(certificate, sizeof(certificate), "%s/tls/mx.crt", b->home);
@@ -464,7 +499,7 @@ tell(const struct cli *c, const struct building *b, struct buf *out)
 		e = e == ERR_OK ? buf_append_str(out, ", \"house_key\": ") : e;
 		e = e == ERR_OK ? cli_json_text(out, bytes_str(b->key)) : e;
 		e = e == ERR_OK ? buf_append_str(out, ", \"dns\": ") : e;
-		e = e == ERR_OK ? cli_dns_records(&b->config, certificate, true, out) : e;
+		e = e == ERR_OK ? cli_dns_records(&b->config, certificate, dkim, true, out) : e;
 		return e == ERR_OK ? buf_append_str(out, "}\n") : e;
 	}
 	enum err e = buf_printf(out,
@@ -474,7 +509,7 @@ tell(const struct cli *c, const struct building *b, struct buf *out)
 				"opened; with it and the disk, addresses and waiting mail can.\n\n"
 				"Publish these records in the DNS of %s:\n\n",
 				b->home, b->key, b->config.domain);
-	e = e == ERR_OK ? cli_dns_records(&b->config, certificate, false, out) : e;
+	e = e == ERR_OK ? cli_dns_records(&b->config, certificate, dkim, false, out) : e;
 	return e == ERR_OK
 		   ? buf_printf(out,
 				"\nNext:\n\n"
@@ -485,6 +520,20 @@ tell(const struct cli *c, const struct building *b, struct buf *out)
 				"tls.member_certificate and\ntls.member_key in cohue.conf for another one.\n",
 				b->home, b->home)
 		   : e;
+}
+
+static enum err
+tell(const struct cli *c, const struct building *b, struct buf *out)
+{
+	char keys[CLI_PATH_ROOM];
+	struct dkim_ring ring;
+	int n = snprintf(keys, sizeof(keys), "%s/dkim.keys", b->home);
+	enum err e = n > 0 && (size_t)n < sizeof(keys) ? cli_dkim_read(keys, &ring) : ERR_LIMIT;
+	if (e == ERR_OK) {
+		e = say(c, b, &ring, out);
+		dkim_ring_clear(&ring);
+	}
+	return e;
 }
 
 int

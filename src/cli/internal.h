@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "config/config.h"
 #include "control/control.h"
+#include "dkim/ring.h"
 
 /* What the files of this folder share. */
 
@@ -96,10 +97,34 @@ cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_passwo
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
     cli_member_quota, cli_member_lane;
 cli_fn cli_alias_set, cli_alias_remove, cli_alias_list;
+cli_fn cli_dkim, cli_dkim_rotate, cli_dkim_activate;
 cli_fn cli_crowd_table, cli_crowd_simulate, cli_crowd_advise, cli_crowd_live, cli_crowd_report;
 
-/* dns.c: the records to publish, for people or as JSON; the certificate of HOME gives the TLSA record. */
-COHUE_MUST_USE enum err cli_dns_records(const struct config *config, const char *certificate, bool json,
-					struct buf *out);
+/*
+ * dns.c: the records to publish, for people or as JSON; the certificate of HOME gives the TLSA record, its dkim.keys those of
+ * DKIM (NULL: there are none yet).
+ */
+COHUE_MUST_USE enum err cli_dns_records(const struct config *config, const char *certificate,
+					const struct dkim_ring *dkim, bool json, struct buf *out);
+
+/* ---- dkim.c ---- */
+
+/* HOME/dkim.keys, without its secrets. As of file_read and dkim_ring_read. */
+COHUE_MUST_USE enum err cli_dkim_read(const char *path, struct dkim_ring *ret);
+/* A TXT record's value as a zone file has it: quoted strings of at most 255 octets. Appended. */
+COHUE_MUST_USE enum err cli_dkim_quote(struct bytes text, struct buf *out);
+/* The records of all pairs that are not gone, in the order of making. Texts are lent. */
+struct cli_dkim_record {
+	const char *name; /* with its last dot */
+	const char *value;
+	const char *note;
+	const char *selector;
+	const char *state;
+	int64_t made;
+	int64_t until; /* seconds since 1970; INT64_MAX: no end is set */
+};
+typedef enum err cli_dkim_record_fn(void *arg, const struct cli_dkim_record *record);
+COHUE_MUST_USE enum err cli_dkim_records(const struct dkim_ring *r, const char *domain,
+					 cli_dkim_record_fn *fn, void *arg);
 
 #endif

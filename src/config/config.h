@@ -106,6 +106,9 @@ struct config {
 	uint32_t courier_port; /* of other providers */
 	uint32_t fetcher_port; /* of their policies */
 
+	msec dkim_overlap;               /* after `dkim rotate`, until the new keys sign */
+	char dmarc_rua[CONFIG_TEXT_MAX]; /* that cohue dns asks reports for; "": none */
+
 	uint64_t message_size;        /* bytes, as transferred */
 	uint64_t quota;               /* bytes a member, unless set otherwise for her; 0: none */
 	uint32_t recipients;          /* of one message */

@@ -31,6 +31,9 @@ config_check_pairs(const struct config *c, struct config_fault *fault)
 	    {c->resolver_forward_count > 0 && c->resolver_forward_tls_count > 0,
 	     "resolver.forward and resolver.forward_tls are both set",
 	     "keep one of them: a question is sent either in clear or over TLS"},
+	    {is_set(c->dmarc_rua) &&
+		 (strchr(c->dmarc_rua, '@') == NULL || strpbrk(c->dmarc_rua, " \",;!:\\") != NULL),
+	     "dmarc.rua is not an address", "one like reports@example.org, or none"},
 	    {c->retry_warn >= c->retry_give_up, "retry.warn is not before retry.give_up",
 	     "set retry.warn lower, like 1 d, or retry.give_up higher"},
 	    {c->leave.deadline < c->leave.clock, "leave.deadline is shorter than leave.clock",

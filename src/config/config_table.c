@@ -317,6 +317,23 @@ const struct config_key config_keys[] = {
      .max = 65535,
      .standard = "443",
      .help = "The port of other providers' MTA-STS policies. Anything but 443 is for trial runs."},
+    {.name = "dkim.overlap",
+     .type = CONFIG_TYPE_DURATION,
+     AT(dkim_overlap),
+     .min = 3600 * 1000,
+     .max = (uint64_t)90 * 24 * 3600 * 1000,
+     .standard = "7 d",
+     .help = "How long after cohue dkim rotate the new keys begin to sign: time to publish their records, "
+	     "and for "
+	     "others to see them."},
+    {.name = "dmarc.rua",
+     .type = CONFIG_TYPE_TEXT,
+     AT(dmarc_rua),
+     .max = CONFIG_TEXT_MAX,
+     .standard = "",
+     .help =
+	 "An address that others may send aggregate reports to; it goes into the DMARC record of cohue dns. "
+	 "Not set: no reports are asked for, since they tell who writes to whom, by domain and day."},
     {.name = "retry.warn",
      .type = CONFIG_TYPE_DURATION,
      AT(retry_warn),

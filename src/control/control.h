@@ -7,7 +7,7 @@
 /*
  * What the CLI says over HOME/control.sock (a sequential-packet socket, mode 0600: whoever
  * may connect is the volunteer), and what is answered. One packet each way. The supervisor
- * answers STATUS, STOP and TLS_RELOAD itself and hands all else to the opener unread.
+ * answers STATUS, STOP and TLS_RELOAD itself, changes the DKIM keys with the keeper's help, and hands all else to the opener unread.
  *
  * A request: u8 op, then the fields of the op (bytes unless said). An answer: u8 enum err, bytes text
  * (one line for a person when it is an error), bytes data (the op's result).
@@ -42,7 +42,11 @@ enum control_op {
 	CONTROL_MEMBER_QUOTA = 15, /* name, u64 quota -> */
 	CONTROL_MEMBER_LANE = 16,  /* name, u8 lane (enum law_lane: 0 normal, 1 urgent, 2 patient) -> */
 	CONTROL_TLS_RELOAD = 17,   /* -> nothing; what the TLS files hold is in force */
+	CONTROL_DKIM =
+	    18, /* u8 CONTROL_DKIM_ROTATE or CONTROL_DKIM_ACTIVATE -> ; HOME/dkim.keys says what is */
 };
+
+enum { CONTROL_DKIM_ROTATE = 1, CONTROL_DKIM_ACTIVATE = 2 };
 
 struct control_answer {
 	enum err status;

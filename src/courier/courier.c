@@ -151,13 +151,13 @@ status(struct role_host *h, struct buf *out)
 	    out,
 	    "=connections_open %zu\n=at_hand %zu\n+delivered %llu\n+deferred %llu\n+failed %llu\n"
 	    "+reports %llu\n+no_encryption %llu\n+delivered_unpadded %llu\n+delivered_clear %llu\n"
-	    "+class_exceeded %llu\n+sent_mib %llu\n+padding_mib %llu\n",
+	    "+class_exceeded %llu\n+signed %llu\n+sent_mib %llu\n+padding_mib %llu\n",
 	    pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
 	    (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
 	    (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption,
 	    (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
-	    (unsigned long long)c->seen_larger, (unsigned long long)(c->sent_payload >> 20),
-	    (unsigned long long)(c->sent_padding >> 20));
+	    (unsigned long long)c->seen_larger, (unsigned long long)c->seen_signed,
+	    (unsigned long long)(c->sent_payload >> 20), (unsigned long long)(c->sent_padding >> 20));
 }
 
 static void

@@ -9,7 +9,12 @@
 #include "law/law.h"
 #include "mail/write.h"
 
-enum { RESOLVE_LIMIT_MS = 45 * 1000, RESOLVE_TRIES = 3, HEADER_ROOM = 16 * 1024, SMTPS_PORT = 465 };
+enum {
+	RESOLVE_LIMIT_MS = 45 * 1000,
+	RESOLVE_TRIES = 3,
+	HEADER_ROOM = 16 * 1024 + COURIER_SIGNATURES_MAX,
+	SMTPS_PORT = 465
+};
 
 /* ---- the way ---- */
 
@@ -208,13 +213,36 @@ gather_recipients(struct sending *s, bool can_utf8)
 	s->mail.rcpts = s->rcpts;
 }
 
+/* Last of all: over exactly what leaves. */
+static enum err
+sign_body(struct work *w, struct buf *body)
+{
+	struct bytes fields;
+	size_t before = body->len;
+	enum err e = work_sign(w, buf_bytes(body), &fields);
+	if (e == ERR_LIMIT) {
+		fail_open(w, 550, "5.6.0", "The message has more header fields than can be signed");
+	} else if (e != ERR_OK) {
+		fail_open(w, 451, "4.7.5", "This house could not sign the message at the moment");
+	}
+	e = e == ERR_OK ? buf_append(body, fields) : e;
+	if (e == ERR_OK) {
+		memmove(body->ptr + fields.len, body->ptr, before);
+		memcpy(body->ptr, fields.ptr, fields.len);
+	}
+	return e;
+}
+
 static enum err
 prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
 {
 	struct work *w = s->work;
+	if (w->released_at == 0) {
+		w->released_at = clock_wall() / MSEC_SECOND;
+	}
 	struct message_trace trace = {.hostname = w->courier->host->config.hostname,
 				      .reference = w->reference,
-				      .now = clock_wall() / MSEC_SECOND,
+				      .now = w->released_at,
 				      .first_release = (int64_t)w->part.first_release,
 				      .date = (enum mail_privacy_date)w->courier->host->config.date};
 	buf_init(&s->released, w->message.len + HEADER_ROOM);
@@ -225,8 +253,8 @@ prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
 		}
 		return e;
 	}
-	*ret_body = buf_bytes(&s->released);
-	struct message_needs needs = message_needs(*ret_body);
+	struct buf *body = &s->released;
+	struct message_needs needs = message_needs(buf_bytes(body));
 	s->mail.needs_utf8 = needs.utf8;
 	s->mail.needs_8bit = needs.eight_bit;
 	if (needs.utf8 && (offers & SMTP_OFFER_SMTPUTF8) == 0) {
@@ -235,14 +263,20 @@ prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
 	}
 	if (needs.eight_bit && (offers & SMTP_OFFER_8BITMIME) == 0) {
 		buf_init(&s->narrow, s->released.len * 4 + HEADER_ROOM);
-		e = mail_downgrade_8bit(*ret_body, &s->narrow);
+		e = mail_downgrade_8bit(buf_bytes(body), &s->narrow);
 		if (e == ERR_UNSUPPORTED) {
 			fail_open(
 			    w, 550, "5.6.3",
 			    "The server takes seven bits only, and a signed part would have to be changed");
 		}
-		*ret_body = buf_bytes(&s->narrow);
+		body = &s->narrow;
 		s->mail.needs_8bit = false;
+	}
+	if (e == ERR_OK) {
+		e = sign_body(w, body);
+	}
+	if (e == ERR_OK) {
+		*ret_body = buf_bytes(body);
 	}
 	return e;
 }
@@ -320,14 +354,14 @@ send_over(struct work *w, struct connection *c, bool *ret_more)
 	arena_init(&s.arena, 4 << 20);
 	if (e != ERR_OK) {
 		fail_open(w, 451, "4.3.0", "This house could not read the message");
-	} else if (!connection_is_ready(c)) {
-		/* It went while the message was fetched. */
-		smtp_result_local(421, "4.4.2", "The connection was lost", &w->failure);
-		note_failure(w, &w->failure, c->target.name, false);
-		s.disconnected = true;
 	} else {
-		e = prepare_body(&s, offers, &body);
-		if (e == ERR_OK) {
+		e = connection_is_ready(c) ? prepare_body(&s, offers, &body) : ERR_CLOSED;
+		if (!connection_is_ready(c) && any_open(w)) {
+			/* It went while the message was fetched, or signed. */
+			smtp_result_local(421, "4.4.2", "The connection was lost", &w->failure);
+			note_failure(w, &w->failure, c->target.name, false);
+			s.disconnected = true;
+		} else if (e == ERR_OK) {
 			bool utf8 = false;
 			bool can_utf8 = (offers & SMTP_OFFER_SMTPUTF8) != 0;
 			s.mail.sender = address_of(&s, w->part.sender, &utf8);
@@ -338,7 +372,9 @@ send_over(struct work *w, struct connection *c, bool *ret_more)
 			gather_recipients(&s, can_utf8);
 			e = fit_flight(&s, offers);
 		}
-		if (e == ERR_OK && s.mail.rcpt_count > 0) {
+		if (s.disconnected) {
+			/* The next host, or a new connection. */
+		} else if (e == ERR_OK && s.mail.rcpt_count > 0) {
 			unsigned class = law_size_class(delivery_wire_size(buf_bytes(&w->message)));
 			class = class > w->size_class ? class : w->size_class;
 			e = connection_send(c, &s.mail, body, class, on_recipient, &s);

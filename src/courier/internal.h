@@ -27,6 +27,7 @@ enum {
 	COURIER_PARKED_MS = 30 * 60 * 1000,
 	COURIER_GATHER_MS = 100, /* a batch is complete when nothing more of it came for so long */
 	COURIER_GATHER_MOST_MS = 2000,
+	COURIER_SIGNATURES_MAX = 24 * 1024, /* two fields, each naming all that it signs */
 };
 
 struct spool_secret {
@@ -57,6 +58,7 @@ struct courier {
 	uint64_t seen_no_encryption;
 	uint64_t seen_unpadded; /* recipients whose copy's size showed: in clear, or under TLS 1.2 */
 	uint64_t seen_clear;    /* of them, in clear */
+	uint64_t seen_signed;   /* messages: as often as octets differ */
 	uint64_t seen_larger;   /* messages that did not go into the class that they waited in */
 	uint64_t sent_payload;  /* bytes of messages and their envelopes */
 	uint64_t sent_padding;  /* bytes */
@@ -87,7 +89,10 @@ struct work {
 	uint8_t public_key[BOX_PUBLIC_LEN];
 	/* Once fetched. */
 	struct buf message;
-	size_t charged; /* of courier.held */
+	size_t charged;        /* of courier.held */
+	int64_t released_at;   /* seconds since 1970: of this attempt, to all hosts; 0: not yet */
+	struct buf signatures; /* DKIM, over the octets of this hash */
+	uint8_t signed_hash[CRYPTO_HASH_LEN];
 	char reference[16];
 	/* Why no host took it, for those still open. */
 	bool tried;
@@ -107,6 +112,12 @@ void work_take(struct courier *c, const struct msg_courier_work *m);
 /* In its task: the message, once. ERR_DAMAGED: it does not verify. */
 COHUE_MUST_USE enum err work_fetch(struct work *w);
 void work_drop_message(struct work *w);
+
+/*
+ * sign.c, in its task: the DKIM-Signature fields for these octets, made once for all who get the same; lent until the next
+ * call. ERR_LIMIT: it has more fields than can be signed. All else: later.
+ */
+COHUE_MUST_USE enum err work_sign(struct work *w, struct bytes message, struct bytes *ret_fields);
 
 /* deliver.c, in its task: decides outcomes. */
 void work_deliver(struct work *w);

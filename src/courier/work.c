@@ -240,6 +240,7 @@ work_drop_message(struct work *w)
 	w->courier->held -= w->charged;
 	w->charged = 0;
 	buf_wipe(&w->message);
+	buf_clear(&w->signatures);
 }
 
 /* Appends the chunks of one page to `chunks`, as a list of bytes. */

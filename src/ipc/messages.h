@@ -81,6 +81,8 @@ enum ipc_stage {
 	M(LISTEN,          listen,          R_SUP,                      R_GATE_MX | R_GATE_MEMBER, 16, IPC_NOTICE, 1) \
 	M(HOUSE_KEY,       house_key,       R_SUP,                      R_KEEPER,   256,           IPC_NOTICE,  0) \
 	M(TLS_FILES,       tls_files,       R_SUP,                      R_KEEPER,   IPC_SMALL * 12, IPC_REQUEST, 0) \
+	M(DKIM_FILE,       dkim_file,       R_SUP,                      R_KEEPER,   IPC_SMALL * 3, IPC_NOTICE,  0) \
+	M(DKIM_CHANGE,     dkim_change,     R_SUP,                      R_KEEPER,   IPC_SMALL * 3, IPC_REQUEST, 0) \
 	M(GO,              go,              R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
 	M(SANDBOXED,       sandboxed,       R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
 	M(READY,           ready,           R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
@@ -100,6 +102,8 @@ enum ipc_stage {
 	M(SPOOL_KEY_DROP,  spool_key_drop,  R_MIXER,                    R_KEEPER,   16,            IPC_REQUEST, 0) \
 	M(SPOOL_KEY_CURRENT, spool_key_current, R_SESSION,              R_KEEPER,   64,            IPC_REQUEST, 0) \
 	M(SPOOL_KEY_SECRET, spool_key_secret, R_COURIER,                R_KEEPER,   128,           IPC_REQUEST, 0) \
+	M(DKIM_SELECTORS,  dkim_selectors,  R_COURIER,                  R_KEEPER,   256,           IPC_REQUEST, 0) \
+	M(DKIM_SIGN,       dkim_sign,       R_COURIER,                  R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	/* The store. */ \
 	M(DIRECTORY_GET,   directory_get,   R_GATE_MX | R_OPENER | R_SESSION, R_STORE, IPC_CHUNK,  IPC_REQUEST, 0) \
 	M(DIRECTORY_WRITE, directory_write, R_OPENER,                   R_STORE,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
@@ -162,6 +166,15 @@ enum ipc_stage {
 #define MSG_TLS_FILES_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(mx_sealed) BYTES(mx_key) BYTES(mx_chain) U8(member_sealed) BYTES(member_key) BYTES(member_chain)
 /* problem: empty where they were taken, else one line for the volunteer */
 #define MSG_TLS_FILES_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(problem)
+/* HOME/dkim.keys: what is signed with from now on. */
+#define MSG_DKIM_FILE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(file)
+/*
+ * What the file (empty: there is none yet) becomes by op: 0 tidied (and made), 1 with a next pair, 2 with that pair
+ * signing at once. Nothing changes until the supervisor has it on disk and says DKIM_FILE. ERR_EXISTS, ERR_NOT_FOUND, ERR_LIMIT as
+ * of dkim/ring.h; ERR_AUTH, ERR_FORMAT where the file does not open.
+ */
+#define MSG_DKIM_CHANGE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(op) BYTES(file)
+#define MSG_DKIM_CHANGE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(file)
 #define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* Set up and in the sandbox: descriptors may come now. */
 #define MSG_SANDBOXED_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -199,6 +212,13 @@ enum ipc_stage {
 #define MSG_SPOOL_KEY_CURRENT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch) FIX(public_key, 32)
 #define MSG_SPOOL_KEY_SECRET_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch)
 #define MSG_SPOOL_KEY_SECRET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(public_key, 32) FIX(secret_key, 32)
+
+/* Those to sign with now. ERR_AGAIN: the keys have not come yet. */
+#define MSG_DKIM_SELECTORS_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+#define MSG_DKIM_SELECTORS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(rsa) BYTES(ed25519)
+/* The SHA-256 of a message's canonical header; nothing else is ever signed. ERR_NOT_FOUND: that selector signs no more. */
+#define MSG_DKIM_SIGN_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(selector) FIX(digest, 32)
+#define MSG_DKIM_SIGN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(signature)
 
 #define MSG_DIRECTORY_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, IPC_KEY)
 #define MSG_DIRECTORY_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
@@ -445,6 +465,12 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(house_key, MSG_HOUSE_KEY_FIELDS)                                                                   \
 	P(tls_files, MSG_TLS_FILES_FIELDS)                                                                   \
 	P(tls_files_reply, MSG_TLS_FILES_REPLY_FIELDS)                                                       \
+	P(dkim_file, MSG_DKIM_FILE_FIELDS)                                                                   \
+	P(dkim_change, MSG_DKIM_CHANGE_FIELDS)                                                               \
+	P(dkim_change_reply, MSG_DKIM_CHANGE_REPLY_FIELDS)                                                   \
+	P(dkim_selectors_reply, MSG_DKIM_SELECTORS_REPLY_FIELDS)                                             \
+	P(dkim_sign, MSG_DKIM_SIGN_FIELDS)                                                                   \
+	P(dkim_sign_reply, MSG_DKIM_SIGN_REPLY_FIELDS)                                                       \
 	P(peer_fault, MSG_PEER_FAULT_FIELDS)                                                                 \
 	P(peer_lost, MSG_PEER_LOST_FIELDS)                                                                   \
 	P(status_reply, MSG_STATUS_REPLY_FIELDS)                                                             \

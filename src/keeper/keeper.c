@@ -14,6 +14,7 @@
 
 #include "base/secret.h"
 #include "base/wire.h"
+#include "keeper/dkim.h"
 #include "keeper/tls_keys.h"
 #include "loop/tls.h"
 #include "process/log.h"
@@ -51,6 +52,8 @@ struct keeper {
 	struct tls_keys tls;
 	struct timer tls_forget;
 	bool tls_old_members; /* tls.member_minimum: 1.2 */
+	struct keeper_dkim dkim;
+	int64_t dkim_overlap; /* seconds */
 	uint64_t requests;
 	uint64_t handshakes;
 	char house_key_file[CONFIG_PATH_MAX]; /* for the words alone: it is never opened here */
@@ -212,6 +215,29 @@ take_tls_files(struct keeper *k, struct channel *ch, const struct channel_messag
 		tls_pair_destroy(&pairs[i]);
 	}
 	buf_clear(&problem);
+	return e;
+}
+
+static enum err
+take_dkim_file(struct keeper *k, struct bytes payload)
+{
+	uint8_t wrap[SEALED_KEY_LEN];
+	if (k->house == NULL) {
+		return ERR_FORMAT;
+	}
+	derive(k, PURPOSE_DKIM_WRAP, wrap);
+	enum err e = keeper_dkim_take(&k->dkim, wrap, k->house_key_file, payload);
+	secret_wipe(wrap, sizeof(wrap));
+	return e;
+}
+
+static enum err
+dkim_change(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	uint8_t wrap[SEALED_KEY_LEN];
+	derive(k, PURPOSE_DKIM_WRAP, wrap);
+	enum err e = keeper_dkim_change(wrap, k->house_key_file, k->dkim_overlap, ch, m);
+	secret_wipe(wrap, sizeof(wrap));
 	return e;
 }
 
@@ -453,6 +479,18 @@ sign_member(struct keeper *k, struct channel *ch, const struct channel_message *
 	return e == ERR_OK ? channel_reply(ch, SIGN_PUBLIC, sign_public_reply, m->id, &r) : e;
 }
 
+static enum err
+dkim_selectors(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	return keeper_dkim_selectors(&k->dkim, ch, m);
+}
+
+static enum err
+dkim_sign_digest(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	return keeper_dkim_sign(&k->dkim, ch, m);
+}
+
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
@@ -469,11 +507,16 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	    {MSG_SPOOL_KEY_DROP, spool_key_drop},
 	    {MSG_SPOOL_KEY_CURRENT, spool_key_current},
 	    {MSG_SPOOL_KEY_SECRET, spool_key_secret},
+	    {MSG_DKIM_CHANGE, dkim_change},
+	    {MSG_DKIM_SELECTORS, dkim_selectors},
+	    {MSG_DKIM_SIGN, dkim_sign_digest},
 	};
 	struct keeper *k = h->state;
 	enum err e = ERR_FORMAT;
-	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILES) {
-		e = m->type == MSG_HOUSE_KEY ? take_house_key(k, m->payload) : take_tls_files(k, ch, m);
+	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILES || m->type == MSG_DKIM_FILE) {
+		e = m->type == MSG_HOUSE_KEY   ? take_house_key(k, m->payload)
+		    : m->type == MSG_TLS_FILES ? take_tls_files(k, ch, m)
+					       : take_dkim_file(k, m->payload);
 		if (e != ERR_OK) {
 			if (!log_said_error()) {
 				log_event(LOG_LEVEL_ERROR, "cannot take the keys: %s", err_text(e));
@@ -508,8 +551,10 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	k->host = h;
 	k->tls_old_members = h->config.tls_member_minimum == CONFIG_TLS_1_2;
 	timer_init(&k->tls_forget, on_tls_forget, k);
+	k->dkim_overlap = h->config.dkim_overlap / MSEC_SECOND;
 	h->state = k;
-	return tls_keys_warm_up();
+	enum err e = tls_keys_warm_up();
+	return e == ERR_OK ? dkim_pair_warm() : e;
 }
 
 static enum err
@@ -527,8 +572,10 @@ status(struct role_host *h, struct buf *out)
 	for (size_t i = 0; i < SPOOL_KEYS_MAX; i++) {
 		spool += k->spool[i].secret != NULL ? 1 : 0;
 	}
-	return buf_printf(out, "+requests %llu\n+handshakes_signed %llu\nspool_keys %zu\n",
-			  (unsigned long long)k->requests, (unsigned long long)k->handshakes, spool);
+	return buf_printf(out,
+			  "+requests %llu\n+handshakes_signed %llu\n+dkim_signatures %llu\nspool_keys %zu\n",
+			  (unsigned long long)k->requests, (unsigned long long)k->handshakes,
+			  (unsigned long long)k->dkim.signatures, spool);
 }
 
 const struct role_def keeper_role = {

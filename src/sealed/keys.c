@@ -17,6 +17,7 @@ static const char *const labels[PURPOSE__COUNT] = {
     [PURPOSE_MESSAGE_ID] = "message-id",
     [PURPOSE_SCRAM_FAKE] = "scram-fake",
     [PURPOSE_BLOB_NAME] = "blob-name",
+    [PURPOSE_DKIM_WRAP] = "dkim-wrap",
     [PURPOSE_PUBLIC_KEY_SIGN] = "public-key-sign",
     [PURPOSE_PUBLIC_KEY_VERIFY] = "public-key-verify",
     [PURPOSE_COURIER_KEEP] = "courier-keep",

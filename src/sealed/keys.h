@@ -31,6 +31,7 @@ enum sealed_purpose {
 	PURPOSE_MESSAGE_ID,
 	PURPOSE_SCRAM_FAKE,
 	PURPOSE_BLOB_NAME,
+	PURPOSE_DKIM_WRAP,
 	PURPOSE_PUBLIC_KEY_SIGN,   /* the seed; nobody but the keeper has it */
 	PURPOSE_PUBLIC_KEY_VERIFY, /* no secret: the verification key of that seed */
 	PURPOSE_COURIER_KEEP, /* what the courier finds again after a restart: policies of other domains */

@@ -364,6 +364,9 @@ start_child(struct child *c)
 	enum err e = send_setup(c);
 	if (e == ERR_OK && c->role == ROLE_KEEPER) {
 		e = send_keeper_files(c);
+		if (e == ERR_OK) {
+			dkim_begin(c);
+		}
 	}
 	if (e == ERR_OK) {
 		e = timer_start_after(h->loop, &c->start_deadline, START_LIMIT_MS);

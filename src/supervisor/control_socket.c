@@ -41,6 +41,7 @@ drop(struct control_connection *c)
 	for (size_t i = 0; i < h->child_count; i++) {
 		channel_forget(h->children[i].channel, c);
 	}
+	dkim_forget(h, c);
 	watch_stop(&c->watch);
 	timer_stop(&c->deadline);
 	buf_clear(&c->text);
@@ -190,6 +191,12 @@ reload_tls(struct control_connection *c)
 }
 
 static void
+on_dkim(void *arg, enum err status, const char *text)
+{
+	answer(arg, status, bytes_str(text), BYTES_EMPTY);
+}
+
+static void
 handle(struct control_connection *c, struct bytes packet)
 {
 	struct house *h = c->house;
@@ -204,6 +211,18 @@ handle(struct control_connection *c, struct bytes packet)
 	}
 	if (packet.ptr[0] == CONTROL_TLS_RELOAD) {
 		reload_tls(c);
+		return;
+	}
+	if (packet.ptr[0] == CONTROL_DKIM) {
+		if (packet.len != 2 || packet.ptr[1] < CONTROL_DKIM_ROTATE ||
+		    packet.ptr[1] > CONTROL_DKIM_ACTIVATE) {
+			on_dkim(c, ERR_FORMAT,
+				"the request is not understood. Remedy: use the `cohue` of the same version "
+				"as the service");
+		} else if (dkim_ask(h, packet.ptr[1], on_dkim, c) != ERR_OK) {
+			on_dkim(c, ERR_AGAIN,
+				"the keys cannot be changed just now. Remedy: try again in a moment");
+		}
 		return;
 	}
 	struct child *opener = child_find(h, ROLE_OPENER, 0);

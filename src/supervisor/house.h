@@ -59,6 +59,15 @@ struct listening {
 
 struct control_connection;
 
+/* One change of the DKIM keys at a time; see dkim.c. */
+struct dkim_change {
+	bool busy;
+	bool first;      /* of a keeper that has just started */
+	struct buf file; /* what was sent: as on disk */
+	void (*done)(void *arg, enum err status, const char *text);
+	void *arg;
+};
+
 struct house {
 	struct loop *loop;
 	struct config config;
@@ -69,6 +78,7 @@ struct house {
 	size_t child_count;
 	struct joint joints[CHILDREN_MAX][CHILDREN_MAX]; /* by the lower and the higher number */
 	struct timer rejoin;
+	struct dkim_change dkim;
 	struct listening sockets[SOCKETS_MAX];
 	size_t socket_count;
 	int lock_fd;
@@ -101,6 +111,17 @@ bool preflight_read_tls(const struct house *h, enum role kind, struct buf *ret_k
 bool tls_files_send(struct child *keeper, channel_reply_fn *fn, void *arg, struct buf *problem);
 /* The same while the service runs; logs what comes of it. */
 void tls_files_reload(struct house *h);
+
+/* dkim.c: HOME/dkim.keys, which the keeper alone can open. */
+/* The keeper has started: what there is, tidied, or the first pair. */
+void dkim_begin(struct child *keeper);
+/*
+ * CONTROL_DKIM: asks the keeper, writes what it says, hands it over. `done` is called once, unless dkim_forget comes first (or
+ * this fails: ERR_AGAIN). text: for people.
+ */
+typedef void dkim_done_fn(void *arg, enum err status, const char *text);
+COHUE_MUST_USE enum err dkim_ask(struct house *h, unsigned op, dkim_done_fn *done, void *arg);
+void dkim_forget(struct house *h, const void *arg);
 
 /* sockets.c */
 bool sockets_open(struct house *h);

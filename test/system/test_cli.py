@@ -71,7 +71,7 @@ class Init(unittest.TestCase):
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertIn("house.test. IN MX 10 mail.house.test.", ran.stdout)
         modes = {"home": 0o711, "home/store": 0o700, "home/store/new": 0o644, "home/tls": 0o700,
-                 "home/empty": 0o555, "home.key": 0o600,
+                 "home/empty": 0o555, "home.key": 0o600, "home/dkim.keys": 0o600,
                  "home/cohue.conf": 0o644, "home/tls/mx.key.sealed": 0o600, "home/tls/member.key.sealed": 0o600,
                  "home/tls/mx.crt": 0o644, "home/tls/member.crt": 0o644}
         self.assertEqual(self.listing(), sorted(modes))
