@@ -123,10 +123,10 @@ class Joints(unittest.TestCase):
         self.mail_comes_and_goes(1)
         # Of a role with which it has no channel it can know nothing.
         gate = c.role_pids("gate-mx")
-        resolver = c.role_pids("resolver")
-        accuse(gate[0], "resolver")
+        courier = c.role_pids("courier")
+        accuse(gate[0], "courier")
         c.wait_role("gate-mx", gate)
-        self.assertEqual(c.role_pids("resolver"), resolver)
+        self.assertEqual(c.role_pids("courier"), courier)
 
 
 if __name__ == "__main__":
