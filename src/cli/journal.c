@@ -262,6 +262,7 @@ json_line(struct report *r, struct bytes head, struct buf *room)
 	} rows[] = {{"Date", "time"},         {"Cohue-Letter", "letter"},
 		    {"Cohue-Event", "event"}, {"Cohue-Protected", "protected"},
 		    {"Cohue-Crowd", "crowd"}, {"Cohue-Size-Hidden", "size_hidden"},
+		    {"Cohue-Link", "link"},   {"Cohue-Reason", "reason"},
 		    {"Subject", "text"}};
 	enum err e = buf_append_str(&r->out, r->first ? "\n  {" : ",\n  {");
 	bool first = true;
@@ -315,11 +316,11 @@ read_journal(struct client *c, struct report *r, bool *ret_lost)
 		if (!command(c, bytes_str(text), NULL, NULL, ret_lost)) {
 			return !*ret_lost; /* the names go on without a gap */
 		}
-		if (!command(
-			c,
-			BYTES_LIT("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (DATE SUBJECT COHUE-LETTER COHUE-EVENT "
-				  "COHUE-PROTECTED COHUE-CROWD COHUE-SIZE-HIDDEN)])"),
-			take_line, r, ret_lost) &&
+		if (!command(c,
+			     BYTES_LIT("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (DATE SUBJECT COHUE-LETTER "
+				       "COHUE-EVENT COHUE-LINK COHUE-REASON "
+				       "COHUE-PROTECTED COHUE-CROWD COHUE-SIZE-HIDDEN)])"),
+			     take_line, r, ret_lost) &&
 		    *ret_lost) {
 			return false;
 		}

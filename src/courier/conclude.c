@@ -122,7 +122,10 @@ add_line(const struct work *w, enum outcome_state state, enum journal_event even
 	crypto_random_bytes(delivery, sizeof(delivery));
 	memcpy(line.unit, w->unit, sizeof(line.unit));
 	line.tls = tls_version(o->how.tls);
-	line.verified = o->how.verified;
+	line.proof = o->how.tls == 0                        ? JOURNAL_PROOF_NONE
+		     : o->how.proof == LINK_PROOF_DANE      ? JOURNAL_PROOF_DANE
+		     : o->how.proof == LINK_PROOF_AUTHORITY ? JOURNAL_PROOF_STS
+							    : JOURNAL_PROOF_NONE;
 	line.padded = o->how.padded && !o->how.larger;
 	enum err e = write_reason(o, &reason);
 	line.text = bytes_slice(buf_bytes(&reason), 0, JOURNAL_TEXT_MAX);
@@ -260,6 +263,9 @@ count(struct work *w)
 		c->seen_failed += state == OUTCOME_FAILED ? 1 : 0;
 		const struct protection *how = &w->outcomes[i].how;
 		c->seen_unpadded += state == OUTCOME_DONE && !how->padded ? 1 : 0;
+		c->seen_dane += state == OUTCOME_DONE && how->proof == LINK_PROOF_DANE ? 1 : 0;
+		c->seen_sts += state == OUTCOME_DONE && how->proof == LINK_PROOF_AUTHORITY ? 1 : 0;
+		c->seen_unprotected += report_is_unprotected(&w->outcomes[i]) ? 1 : 0;
 		c->seen_clear += state == OUTCOME_DONE && how->tls == 0 ? 1 : 0;
 	}
 }
@@ -281,11 +287,23 @@ wait_for_mixer(struct work *w, uint64_t generation)
 	return role_channel(c->host, ROLE_MIXER, 0) != NULL || wait_for_mixer(w, c->mixer_generation);
 }
 
+/* What protects a domain's mail is not as it should be: told at the first failure, since only people can mend it. */
+static bool
+any_unprotected(const struct work *w)
+{
+	for (size_t i = 0; i < w->part.recipient_count; i++) {
+		if (report_is_unprotected(&w->outcomes[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void
 work_conclude(struct work *w)
 {
 	struct courier *c = w->courier;
-	bool warn = !w->warned && w->age > (uint64_t)c->host->config.retry_warn;
+	bool warn = !w->warned && (w->age > (uint64_t)c->host->config.retry_warn || any_unprotected(w));
 	struct verdict v = report_decide(&w->part, w->outcomes, w->last, warn);
 	count(w);
 	if (v.failed + v.delayed + v.relayed == 0) {

@@ -158,6 +158,23 @@ send_output(struct connection *c)
 	}
 }
 
+/* TLS, with what the server has to prove. */
+static enum err
+start_tls(struct connection *c, bool implicit, size_t *ret_discarded)
+{
+	/* An address literal names no server to ask for. */
+	bool named = strpbrk(c->target.name, ":") == NULL &&
+		     !ascii_is_digit((uint8_t)c->target.name[strlen(c->target.name) - 1]);
+	struct tls_expectation x = {.proof = c->wish.proof,
+				    .host = c->wish.host[0] != '\0' ? c->wish.host
+					    : named                 ? c->target.name
+								    : NULL,
+				    .also = c->wish.also,
+				    .associations = c->wish.associations,
+				    .count = c->wish.association_count};
+	return stream_start_tls_client_proving(c->stream, c->settings->tls, &x, implicit, ret_discarded);
+}
+
 /* After each call into the engine: what it wants to send, TLS, its deadline. */
 static void
 pump(struct connection *c)
@@ -170,13 +187,8 @@ pump(struct connection *c)
 	send_output(c);
 	if (c->wants_tls && c->stream != NULL) {
 		size_t discarded = 0;
-		/* An address literal names no server to ask for. */
-		bool named = strpbrk(c->target.name, ":") == NULL &&
-			     !ascii_is_digit((uint8_t)c->target.name[strlen(c->target.name) - 1]);
 		c->wants_tls = false;
-		if (stream_start_tls_client(c->stream, c->settings->tls, named ? c->target.name : NULL, false,
-					    &discarded) != ERR_OK ||
-		    discarded > 0) {
+		if (start_tls(c, false, &discarded) != ERR_OK || discarded > 0) {
 			c->handshake_failed = true;
 			smtp_client_lost(&c->client, now);
 		}
@@ -212,9 +224,11 @@ on_secured(struct stream *s, void *arg)
 	c->padded = c->settings->pad && stream_can_pad(s);
 	if (stream_tls_info(s, &info) == ERR_OK) {
 		c->how.tls = bytes_is(bytes_str(info.version), "TLSv1.3") ? 13 : 12;
-		c->how.verified = info.verified;
+		c->how.proof = !info.verified                    ? LINK_PROOF_NONE
+			       : c->wish.proof == TLS_PROOF_DANE ? LINK_PROOF_DANE
+								 : LINK_PROOF_AUTHORITY;
 	}
-	if (c->policy == SMTP_TLS_IMPLICIT) {
+	if (c->wish.tls == SMTP_TLS_IMPLICIT) {
 		smtp_client_start(&c->client, loop_now(c->settings->loop));
 	} else {
 		smtp_client_tls_started(&c->client, loop_now(c->settings->loop));
@@ -234,9 +248,10 @@ on_closed(struct stream *s, void *arg, enum err why)
 {
 	struct connection *c = arg;
 	bool secure = stream_is_secure(s);
+	c->unproved = c->unproved || stream_is_unproved(s);
 	c->handshake_failed =
 	    c->handshake_failed || why == ERR_AUTH ||
-	    (!secure && (c->policy == SMTP_TLS_IMPLICIT || smtp_client_deadline(&c->client) == INT64_MAX) &&
+	    (!secure && (c->wish.tls == SMTP_TLS_IMPLICIT || smtp_client_deadline(&c->client) == INT64_MAX) &&
 	     !c->ready && !c->over);
 	stream_destroy(&c->stream);
 	if (!c->over) {
@@ -332,8 +347,8 @@ begin(struct connection *c, int fd)
 		(void)close(fd);
 		return e;
 	}
-	if (c->policy == SMTP_TLS_IMPLICIT) {
-		return stream_start_tls_client(c->stream, c->settings->tls, c->target.name, true, NULL);
+	if (c->wish.tls == SMTP_TLS_IMPLICIT) {
+		return start_tls(c, true, NULL);
 	}
 	smtp_client_start(&c->client, loop_now(c->settings->loop));
 	pump(c);
@@ -351,6 +366,37 @@ explain_connect(enum err e, struct smtp_result *ret)
 			  ret);
 }
 
+void
+connection_wish_init(struct connection_wish *w, enum smtp_tls_policy tls)
+{
+	memset(w, 0, sizeof(*w));
+	w->tls = tls;
+}
+
+void
+connection_wish_mark(struct connection_wish *w)
+{
+	static const uint8_t key[CRYPTO_KEY_LEN] = "cohue connection wish 1";
+	struct crypto_hasher h;
+	if (w->proof == TLS_PROOF_NONE) {
+		memset(w->mark, 0, sizeof(w->mark));
+		return;
+	}
+	const uint8_t proof = (uint8_t)w->proof;
+	crypto_hasher_init(&h, key);
+	crypto_hasher_update(&h, bytes_of(&proof, 1));
+	crypto_hasher_update(&h, bytes_of(w->host, strlen(w->host) + 1));
+	crypto_hasher_update(&h, bytes_of(w->also, strlen(w->also) + 1));
+	for (size_t i = 0; i < w->association_count; i++) {
+		const struct tls_association *a = &w->associations[i];
+		const uint8_t head[5] = {a->usage, a->selector, a->matching, (uint8_t)(a->data.len >> 8),
+					 (uint8_t)a->data.len};
+		crypto_hasher_update(&h, bytes_of(head, sizeof(head)));
+		crypto_hasher_update(&h, a->data);
+	}
+	crypto_hasher_final(&h, w->mark);
+}
+
 static void
 destroy(struct connection *c)
 {
@@ -362,7 +408,7 @@ destroy(struct connection *c)
 
 enum err
 connection_open(const struct connection_settings *settings, const struct route_target *target,
-		enum smtp_tls_policy policy, struct connection **ret, struct smtp_result *ret_why,
+		const struct connection_wish *wish, struct connection **ret, struct smtp_result *ret_why,
 		enum smtp_closed *ret_closed)
 {
 	struct connection *c = calloc(1, sizeof(*c));
@@ -373,8 +419,8 @@ connection_open(const struct connection_settings *settings, const struct route_t
 	}
 	c->settings = settings;
 	c->target = *target;
-	c->policy = policy;
-	smtp_client_init(&c->client, &settings->smtp[policy], &engine_host, c);
+	c->wish = *wish;
+	smtp_client_init(&c->client, &settings->smtp[wish->tls], &engine_host, c);
 	timer_init(&c->timer, on_timer, c);
 	int fd = -1;
 	enum err e = connect_to(c, &fd);
@@ -389,6 +435,8 @@ connection_open(const struct connection_settings *settings, const struct route_t
 	while (e == ERR_OK && !c->ready && !c->over) {
 		e = wait(c);
 	}
+	c->wish.associations = NULL;
+	c->wish.association_count = 0;
 	if (e == ERR_OK && c->ready) {
 		*ret = c;
 		return ERR_OK;
@@ -398,6 +446,13 @@ connection_open(const struct connection_settings *settings, const struct route_t
 	bool handshake = c->handshake_failed;
 	if (e != ERR_OK) {
 		explain_connect(ERR_CLOSED, ret_why);
+	} else if (c->unproved) {
+		smtp_result_local(
+		    451, "4.7.5",
+		    c->wish.proof == TLS_PROOF_DANE
+			? "The server's certificate is none of those that the domain's DNS names (DANE)"
+			: "The server's certificate does not prove that it is the domain's (MTA-STS)",
+		    ret_why);
 	} else if (handshake) {
 		smtp_result_local(451, "4.7.10", "The server offers encryption, and then fails to do it",
 				  ret_why);

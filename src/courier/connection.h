@@ -4,9 +4,11 @@
 
 #include "courier/report.h"
 #include "courier/route.h"
+#include "crypto/crypto.h"
 #include "loop/listen.h"
 #include "loop/stream.h"
 #include "loop/task.h"
+#include "loop/tls_proof.h"
 #include "protocol/smtp_client.h"
 
 /*
@@ -16,6 +18,23 @@
 
 /* Recipients of a delivery to a peer that does not pipeline, or NOOPs in their place. */
 enum { CONNECTION_STEPS = 4 };
+
+/* How a connection has to be protected. */
+struct connection_wish {
+	enum smtp_tls_policy tls;
+	enum tls_proof proof;
+	char host[ROUTE_NAME_MAX]; /* whose proof; "": the target's name */
+	char also[ROUTE_NAME_MAX]; /* for DANE: the domain that the mail is for */
+	/* Borrowed until connection_open, or pool_get, returns. */
+	const struct tls_association *associations;
+	size_t association_count;
+	/* The same for wishes that one connection fulfils; all zero where nothing is to be proved. */
+	uint8_t mark[CRYPTO_HASH_LEN];
+};
+
+void connection_wish_init(struct connection_wish *w, enum smtp_tls_policy tls);
+/* Fills in the mark. */
+void connection_wish_mark(struct connection_wish *w);
 
 /* What all connections share; outlives them. */
 struct connection_settings {
@@ -30,7 +49,7 @@ struct connection_settings {
 struct connection {
 	const struct connection_settings *settings;
 	struct route_target target;
-	enum smtp_tls_policy policy;
+	struct connection_wish wish;
 	struct smtp_client client;
 	struct connector connector;
 	struct stream *stream;
@@ -40,6 +59,7 @@ struct connection {
 	bool over; /* nothing more comes of it */
 	bool wants_tls;
 	bool handshake_failed;
+	bool unproved; /* since the server did not prove what it should */
 	bool pumping;
 	bool padded;          /* all that is sent under TLS has sizes that say nothing */
 	uint64_t batch;       /* for whose works it lives */
@@ -72,7 +92,7 @@ struct connection {
  * ERR_AUTH: the handshake failed; ERR_CLOSED: all else; ERR_MEMORY. In a task.
  */
 COHUE_MUST_USE enum err connection_open(const struct connection_settings *settings,
-					const struct route_target *target, enum smtp_tls_policy policy,
+					const struct route_target *target, const struct connection_wish *wish,
 					struct connection **ret, struct smtp_result *ret_why,
 					enum smtp_closed *ret_closed);
 /*

@@ -13,9 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/secret.h"
 #include "courier/internal.h"
 #include "process/log.h"
+
+#define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
 
 enum { STOP_LIMIT_MS = 5 * 1000, STOP_STEP_MS = 20, START_LIMIT_MS = 20 * 1000 };
 
@@ -78,6 +81,26 @@ configure(struct courier *c)
 	return e;
 }
 
+/* Who is at the other end only DANE and MTA-STS can say: without them it is encrypted, not verified. */
+static enum err
+prepare_tls(struct courier *c)
+{
+	enum { AUTHORITIES_MAX = 16 << 20 };
+	const char *named = c->host->config.tls_authorities;
+	struct buf pem = BUF_INIT(AUTHORITIES_MAX);
+	/* Without any no server can prove itself under MTA-STS; the fetcher says so. */
+	enum err e = file_read(named[0] != '\0' ? named : SYSTEM_AUTHORITIES, 0, 0, &pem);
+	if (e != ERR_OK && named[0] == '\0') {
+		buf_clear(&pem);
+		e = ERR_OK;
+	}
+	if (e == ERR_OK) {
+		e = tls_client_create_proving(TLS_1_2, buf_bytes(&pem), &c->settings.tls);
+	}
+	buf_clear(&pem);
+	return e;
+}
+
 static enum err
 prepare(struct role_host *h, struct sandbox_profile *profile)
 {
@@ -92,8 +115,8 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	if (e != ERR_OK) {
 		return e;
 	}
-	/* Encrypted, not verified: who is at the other end only DANE and MTA-STS can say. */
-	e = tls_client_create(TLS_1_2, BYTES_EMPTY, &c->settings.tls);
+	sts_cache_init(&c->sts);
+	e = prepare_tls(c);
 	if (e == ERR_OK) {
 		e = blob_codec_create(&c->codec);
 	}
@@ -116,7 +139,8 @@ start(struct role_host *h)
 	work_gather_start(c);
 	courier_keys_start(c);
 	enum err e = purpose_keys_fetch(h, &c->purpose);
-	if (e == ERR_OK && c->purpose.key[PURPOSE_BLOB_NAME] == NULL) {
+	if (e == ERR_OK &&
+	    (c->purpose.key[PURPOSE_BLOB_NAME] == NULL || c->purpose.key[PURPOSE_COURIER_KEEP] == NULL)) {
 		e = ERR_STATE;
 	}
 	return e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
@@ -151,13 +175,18 @@ status(struct role_host *h, struct buf *out)
 	    out,
 	    "=connections_open %zu\n=at_hand %zu\n+delivered %llu\n+deferred %llu\n+failed %llu\n"
 	    "+reports %llu\n+no_encryption %llu\n+delivered_unpadded %llu\n+delivered_clear %llu\n"
+	    "+delivered_dane %llu\n+delivered_mta_sts %llu\n+unprotected %llu\n+policies "
+	    "%llu\n+policies_failed %llu\n"
 	    "+class_exceeded %llu\n+signed %llu\n+sent_mib %llu\n+padding_mib %llu\n",
 	    pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
 	    (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
 	    (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption,
 	    (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
-	    (unsigned long long)c->seen_larger, (unsigned long long)c->seen_signed,
-	    (unsigned long long)(c->sent_payload >> 20), (unsigned long long)(c->sent_padding >> 20));
+	    (unsigned long long)c->seen_dane, (unsigned long long)c->seen_sts,
+	    (unsigned long long)c->seen_unprotected, (unsigned long long)c->seen_policies,
+	    (unsigned long long)c->seen_policies_failed, (unsigned long long)c->seen_larger,
+	    (unsigned long long)c->seen_signed, (unsigned long long)(c->sent_payload >> 20),
+	    (unsigned long long)(c->sent_padding >> 20));
 }
 
 static void

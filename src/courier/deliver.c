@@ -6,15 +6,12 @@
 
 #include "courier/internal.h"
 #include "courier/message.h"
+#include "courier/policy.h"
+#include "courier/protect.h"
 #include "law/law.h"
 #include "mail/write.h"
 
-enum {
-	RESOLVE_LIMIT_MS = 45 * 1000,
-	RESOLVE_TRIES = 3,
-	HEADER_ROOM = 16 * 1024 + COURIER_SIGNATURES_MAX,
-	SMTPS_PORT = 465
-};
+enum { HEADER_ROOM = 16 * 1024 + COURIER_SIGNATURES_MAX, SMTPS_PORT = 465 };
 
 /* ---- the way ---- */
 
@@ -26,28 +23,8 @@ struct asking {
 static enum err
 resolve(void *ctx, const char *name, enum route_type type, struct route_answer *ret)
 {
-	enum { NO_NAME = 3 };
 	struct asking *a = ctx;
-	struct role_host *h = a->courier->host;
-	struct msg_resolve q = {.name = bytes_str(name), .type = (uint16_t)type};
-	struct msg_resolve_reply r;
-	enum err e = ERR_CLOSED;
-	/* A resolver that died comes back at once: no reason to let mail wait for an hour. */
-	for (unsigned i = 0; i < RESOLVE_TRIES && e == ERR_CLOSED; i++) {
-		struct channel *ch = NULL;
-		msec until = loop_now(h->loop) + RESOLVE_LIMIT_MS;
-		buf_wipe(&a->reply);
-		if (role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) == ERR_OK) {
-			e = channel_call(ch, RESOLVE, resolve, &q, until, &a->reply);
-		}
-	}
-	if (e == ERR_OK) {
-		e = msg_resolve_reply_decode(buf_bytes(&a->reply), &r);
-	}
-	if (e == ERR_OK) {
-		*ret = (struct route_answer){.no_name = r.rcode == NO_NAME, .rdata = r.answers};
-	}
-	return e;
+	return protect_resolve(a->courier, name, type, &a->reply, ret);
 }
 
 static uint32_t
@@ -73,17 +50,46 @@ find_way(struct work *w, struct route *ret, struct smtp_result *ret_why)
 	return e;
 }
 
-static enum smtp_tls_policy
-policy_of(const struct config *c)
+/* How the host has to be protected, by all that is known of it. */
+static enum policy_use
+decide(struct work *w, const struct route_target *target, enum policy_sts sts, struct protect_dane *dane,
+       struct connection_wish *wish, struct smtp_result *ret_why)
 {
-	bool relay = c->smarthost[0] != '\0';
-	if (relay && c->smarthost_port == SMTPS_PORT) {
-		return SMTP_TLS_IMPLICIT;
+	const struct config *config = &w->courier->host->config;
+	struct policy_facts facts = {.require = config->tls_outbound == CONFIG_OUTBOUND_REQUIRE,
+				     .exception = policy_is_listed(config->tls_exceptions, w->part.domain),
+				     .author_waives = (w->part.flags & COURIER_TLS_OPTIONAL) != 0,
+				     .requiretls = (w->part.flags & COURIER_REQUIRETLS) != 0,
+				     .relay = config->smarthost[0] != '\0',
+				     .sts = sts};
+	bool waived = !facts.requiretls && (facts.exception || facts.author_waives);
+	if (!facts.relay && !waived) {
+		protect_dane(w, target, dane);
 	}
-	/* A password never goes in clear. */
-	return c->tls_outbound == CONFIG_OUTBOUND_REQUIRE || (relay && c->smarthost_user[0] != '\0')
-		   ? SMTP_TLS_REQUIRE
-		   : SMTP_TLS_PREFER;
+	facts.dane = dane->state;
+	enum policy_use use = policy_decide(&facts, ret_why);
+	connection_wish_init(wish, use == POLICY_USE_PREFER ? SMTP_TLS_PREFER : SMTP_TLS_REQUIRE);
+	if (facts.relay && config->smarthost_port == SMTPS_PORT) {
+		wish->tls = SMTP_TLS_IMPLICIT;
+	} else if (facts.relay && config->smarthost_user[0] != '\0') {
+		/* A password never goes in clear. */
+		wish->tls = SMTP_TLS_REQUIRE;
+	}
+	if (use == POLICY_USE_DANE) {
+		wish->proof = TLS_PROOF_DANE;
+		memcpy(wish->host, dane->base, sizeof(wish->host));
+		size_t len = w->part.domain.len < sizeof(wish->also) ? w->part.domain.len : 0;
+		if (len > 0 && w->part.domain.ptr[0] != '[') {
+			memcpy(wish->also, w->part.domain.ptr, len);
+		}
+		wish->associations = dane->list;
+		wish->association_count = dane->count;
+	} else if (use == POLICY_USE_AUTHORITY) {
+		wish->proof = TLS_PROOF_AUTHORITY;
+		memcpy(wish->host, target->name, sizeof(wish->host));
+	}
+	connection_wish_mark(wish);
+	return use;
 }
 
 /* ---- one message over one connection ---- */
@@ -128,7 +134,13 @@ static void
 note_failure(struct work *w, const struct smtp_result *why, const char *host, bool final)
 {
 	w->final = final && (w->final || !w->tried);
+	/* That a host was not protected as it must be says more than that another one could not be reached. */
+	bool keep = w->tried && why->local && strncmp(w->failure.status + 1, ".7.", 3) == 0 &&
+		    w->failure.local && strncmp(why->status + 1, ".7.", 3) != 0;
 	w->tried = true;
+	if (keep) {
+		return;
+	}
 	w->failure = *why;
 	(void)snprintf(w->failure_host, sizeof(w->failure_host), "%s", why->local ? "" : host);
 }
@@ -368,6 +380,7 @@ send_over(struct work *w, struct connection *c, bool *ret_more)
 			s.mail.needs_utf8 = s.mail.needs_utf8 || utf8;
 			s.mail.size = body.len;
 			s.mail.ret = (enum smtp_ret)w->part.ret;
+			s.mail.require_tls = (w->part.flags & COURIER_REQUIRETLS) != 0;
 			s.mail.envid = bytes_slice(w->part.envid, 0, SMTP_ENVID_MAX);
 			gather_recipients(&s, can_utf8);
 			e = fit_flight(&s, offers);
@@ -413,11 +426,24 @@ take_closed(struct work *w, const struct route_target *target, enum smtp_closed 
 	note_failure(w, why, target->name, final);
 }
 
+/* RFC 8689 section 4.2.1: what was promised goes on only to who promises it, too. */
+static bool
+is_promised(struct work *w, const struct route_target *target, const struct connection *c)
+{
+	struct smtp_result why;
+	if ((w->part.flags & COURIER_REQUIRETLS) == 0 ||
+	    (smtp_client_offers(&c->client) & SMTP_OFFER_REQUIRETLS) != 0) {
+		return true;
+	}
+	smtp_result_local(550, "5.7.30", "REQUIRETLS: the server does not promise it", &why);
+	note_failure(w, &why, target->name, true);
+	return false;
+}
+
 static void
-try_target(struct work *w, const struct route_target *target)
+send_to(struct work *w, const struct route_target *target, struct connection_wish *wish)
 {
 	struct courier *c = w->courier;
-	enum smtp_tls_policy policy = policy_of(&c->host->config);
 	bool fresh = false;
 	for (unsigned i = 0; i < 3;) {
 		bool more = false;
@@ -425,16 +451,19 @@ try_target(struct work *w, const struct route_target *target)
 		struct smtp_result why;
 		enum smtp_closed how = SMTP_CLOSED_LOST;
 		msec until = loop_now(c->host->loop) + COURIER_TURN_MS;
-		enum err e =
-		    pool_get(c->pool, target, policy, w->batch, fresh, until, &connection, &why, &how);
-		if (e == ERR_AUTH && policy == SMTP_TLS_PREFER) {
+		enum err e = pool_get(c->pool, target, wish, w->batch, fresh, until, &connection, &why, &how);
+		if (e == ERR_AUTH && wish->tls == SMTP_TLS_PREFER) {
 			/* It offers encryption and cannot do it: in clear, as if it had not. */
-			policy = SMTP_TLS_NONE;
+			wish->tls = SMTP_TLS_NONE;
 			i++;
 			continue;
 		}
 		if (e != ERR_OK) {
 			take_closed(w, target, how, &why);
+			return;
+		}
+		if (!is_promised(w, target, connection)) {
+			pool_put(c->pool, &connection);
 			return;
 		}
 		bool used = connection->messages > 0;
@@ -453,6 +482,26 @@ try_target(struct work *w, const struct route_target *target)
 	}
 }
 
+static void
+try_target(struct work *w, const struct route_target *target, enum policy_sts sts)
+{
+	struct protect_dane *dane = calloc(1, sizeof(*dane));
+	struct connection_wish wish;
+	struct smtp_result why;
+	if (dane == NULL) {
+		smtp_result_local(451, "4.3.0", "This house is short of memory", &why);
+		note_failure(w, &why, target->name, false);
+	} else if (decide(w, target, sts, dane, &wish, &why) == POLICY_USE_NOT) {
+		note_failure(w, &why, target->name, why.code >= 500);
+	} else {
+		send_to(w, target, &wish);
+	}
+	if (dane != NULL) {
+		protect_dane_clear(dane);
+		free(dane);
+	}
+}
+
 void
 work_deliver(struct work *w)
 {
@@ -462,9 +511,13 @@ work_deliver(struct work *w)
 	if (route == NULL) {
 		smtp_result_local(451, "4.3.0", "This house is short of memory", &why);
 	}
+	enum policy_sts sts[ROUTE_TARGETS_MAX] = {POLICY_STS_NONE};
+	if (e == ERR_OK && w->courier->host->config.smarthost[0] == '\0') {
+		protect_sts(w, route, sts);
+	}
 	for (size_t i = 0; e == ERR_OK && i < route->count && any_open(w) && !w->courier->host->stopping;
 	     i++) {
-		try_target(w, &route->targets[i]);
+		try_target(w, &route->targets[i], sts[i]);
 	}
 	free(route);
 	if (e != ERR_OK) {

@@ -3,6 +3,7 @@
 #define COHUE_COURIER_INTERNAL_H
 
 #include "base/arena.h"
+#include "courier/mta_sts.h"
 #include "courier/pool.h"
 #include "courier/report.h"
 #include "crypto/random.h"
@@ -56,12 +57,19 @@ struct courier {
 	uint64_t seen_failed;
 	uint64_t seen_reports;
 	uint64_t seen_no_encryption;
-	uint64_t seen_unpadded; /* recipients whose copy's size showed: in clear, or under TLS 1.2 */
-	uint64_t seen_clear;    /* of them, in clear */
-	uint64_t seen_signed;   /* messages: as often as octets differ */
-	uint64_t seen_larger;   /* messages that did not go into the class that they waited in */
-	uint64_t sent_payload;  /* bytes of messages and their envelopes */
-	uint64_t sent_padding;  /* bytes */
+	uint64_t seen_unpadded;    /* recipients whose copy's size showed: in clear, or under TLS 1.2 */
+	uint64_t seen_clear;       /* of them, in clear */
+	uint64_t seen_dane;        /* recipients whose server proved itself, by DANE */
+	uint64_t seen_sts;         /* by an authority */
+	uint64_t seen_unprotected; /* kept back since what the domain asks for was not met */
+	uint64_t seen_policies;    /* asked for */
+	uint64_t seen_policies_failed;
+	uint64_t seen_signed;  /* messages: as often as octets differ */
+	uint64_t seen_larger;  /* messages that did not go into the class that they waited in */
+	uint64_t sent_payload; /* bytes of messages and their envelopes */
+	uint64_t sent_padding; /* bytes */
+	struct sts_cache sts;
+	bool sts_loaded, sts_loading, sts_changed, sts_saving;
 	struct timer gather;
 	msec gather_limit; /* the first of those that are gathered waits no longer */
 };

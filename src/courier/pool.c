@@ -11,8 +11,9 @@ struct host {
 	struct host *next;
 	uint8_t address[16];
 	enum smtp_tls_policy policy;
-	unsigned open;   /* in use, idle, or being opened */
-	unsigned wanted; /* tasks within pool_get */
+	uint8_t mark[CRYPTO_HASH_LEN]; /* what it has proved, or has to */
+	unsigned open;                 /* in use, idle, or being opened */
+	unsigned wanted;               /* tasks within pool_get */
 	struct connection *idle;
 	msec failed_until;
 	enum err failure;
@@ -92,10 +93,11 @@ forget_unused(struct pool *p)
 }
 
 static struct host *
-find(struct pool *p, const struct route_target *target, enum smtp_tls_policy policy)
+find(struct pool *p, const struct route_target *target, const struct connection_wish *wish)
 {
 	for (struct host *h = p->hosts; h != NULL; h = h->next) {
-		if (h->policy == policy && memcmp(h->address, target->address, sizeof(h->address)) == 0) {
+		if (h->policy == wish->tls && memcmp(h->mark, wish->mark, sizeof(h->mark)) == 0 &&
+		    memcmp(h->address, target->address, sizeof(h->address)) == 0) {
 			return h;
 		}
 	}
@@ -104,7 +106,8 @@ find(struct pool *p, const struct route_target *target, enum smtp_tls_policy pol
 	if (h != NULL) {
 		memcpy(h->address, target->address, sizeof(h->address));
 		h->pool = p;
-		h->policy = policy;
+		h->policy = wish->tls;
+		memcpy(h->mark, wish->mark, sizeof(h->mark));
 		h->next = p->hosts;
 		p->hosts = h;
 		p->host_count++;
@@ -218,12 +221,13 @@ pool_create(const struct connection_settings *settings, size_t max_connections, 
 /* ---- getting and giving back ---- */
 
 static enum err
-open_new(struct pool *p, struct host *h, const struct route_target *target, struct connection **ret,
-	 struct smtp_result *ret_why, enum smtp_closed *ret_closed)
+open_new(struct pool *p, struct host *h, const struct route_target *target,
+	 const struct connection_wish *wish, struct connection **ret, struct smtp_result *ret_why,
+	 enum smtp_closed *ret_closed)
 {
 	h->open++;
 	p->open++;
-	enum err e = connection_open(p->settings, target, h->policy, ret, ret_why, ret_closed);
+	enum err e = connection_open(p->settings, target, wish, ret, ret_why, ret_closed);
 	if (e != ERR_OK) {
 		if (e != ERR_MEMORY) {
 			h->failed_until = now_of(p) + POOL_REMEMBER_MS;
@@ -237,11 +241,11 @@ open_new(struct pool *p, struct host *h, const struct route_target *target, stru
 }
 
 enum err
-pool_get(struct pool *p, const struct route_target *target, enum smtp_tls_policy policy, uint64_t batch,
-	 bool fresh, msec deadline, struct connection **ret, struct smtp_result *ret_why,
+pool_get(struct pool *p, const struct route_target *target, const struct connection_wish *wish,
+	 uint64_t batch, bool fresh, msec deadline, struct connection **ret, struct smtp_result *ret_why,
 	 enum smtp_closed *ret_closed)
 {
-	struct host *h = find(p, target, policy);
+	struct host *h = find(p, target, wish);
 	enum err e = h == NULL ? ERR_LIMIT : ERR_OK;
 	bool got = false;
 	if (h != NULL) {
@@ -258,7 +262,7 @@ pool_get(struct pool *p, const struct route_target *target, enum smtp_tls_policy
 			*ret_closed = h->failed_how;
 			e = h->failure;
 		} else if (h->open < POOL_PER_HOST && p->open < p->max) {
-			e = open_new(p, h, target, ret, ret_why, ret_closed);
+			e = open_new(p, h, target, wish, ret, ret_why, ret_closed);
 			if (e == ERR_OK) {
 				(*ret)->batch = batch;
 			}
@@ -296,7 +300,7 @@ pool_put(struct pool *p, struct connection **conn)
 	if (c == NULL) {
 		return;
 	}
-	struct host *h = find(p, &c->target, c->policy);
+	struct host *h = find(p, &c->target, &c->wish);
 	if (h == NULL || h->open == 0) {
 		panic("a connection that is not the pool's");
 	}

@@ -32,8 +32,8 @@ void pool_destroy(struct pool **pool);
  * connection_open (at once where it failed within the last minute), or ERR_TIMEOUT after the deadline.
  */
 COHUE_MUST_USE enum err pool_get(struct pool *p, const struct route_target *target,
-				 enum smtp_tls_policy policy, uint64_t batch, bool fresh, msec deadline,
-				 struct connection **ret, struct smtp_result *ret_why,
+				 const struct connection_wish *wish, uint64_t batch, bool fresh,
+				 msec deadline, struct connection **ret, struct smtp_result *ret_why,
 				 enum smtp_closed *ret_closed);
 /* Gives it back: it is kept for others while it takes messages, else closed. */
 void pool_put(struct pool *p, struct connection **c);

@@ -116,9 +116,10 @@ get(uint64_t batch)
 	struct connection *c = NULL;
 	struct smtp_result why;
 	enum smtp_closed how;
-	assert_int_equal(
-	    pool_get(pool, &target, SMTP_TLS_NONE, batch, false, loop_now(loop) + 5000, &c, &why, &how),
-	    ERR_OK);
+	struct connection_wish wish;
+	connection_wish_init(&wish, SMTP_TLS_NONE);
+	assert_int_equal(pool_get(pool, &target, &wish, batch, false, loop_now(loop) + 5000, &c, &why, &how),
+			 ERR_OK);
 	return c;
 }
 

@@ -58,13 +58,25 @@ concerns(const struct courier_recipient *r, const struct outcome *o, enum report
 	}
 }
 
+bool
+report_is_unprotected(const struct outcome *o)
+{
+	const char *status = o->result.status;
+	return o->state == OUTCOME_TEMPORARY && o->result.local &&
+	       (strcmp(status, "4.7.5") == 0 || strcmp(status, "4.7.10") == 0);
+}
+
 /* The attempt was the last: what would have been tried again has failed. */
 static void
 expire(struct outcome *o)
 {
-	bool encryption = strcmp(o->result.status, "4.7.10") == 0;
+	bool unprotected = report_is_unprotected(o);
 	o->state = OUTCOME_FAILED;
-	(void)snprintf(o->result.status, sizeof(o->result.status), "%s", encryption ? "5.7.10" : "5.4.7");
+	if (unprotected) {
+		o->result.status[0] = '5';
+	} else {
+		(void)snprintf(o->result.status, sizeof(o->result.status), "5.4.7");
+	}
 }
 
 struct verdict
@@ -123,7 +135,14 @@ explain(const struct outcome *o)
 	    {".7.10",
 	     "That provider's server offers no encryption, and we send nothing that anybody on the way "
 	     "can read. Reach the person in another way; their provider has to switch encryption on."},
-	    {".7.5", "That domain's DNS answers do not verify. Its operators have to repair this."},
+	    {".7.5", "What protects that domain's mail does not verify: its DNS answers, or its server's "
+		     "certificate. Its "
+		     "operators have made a mistake, or somebody on the way pretends to be that server; we "
+		     "send nothing there "
+		     "unprotected. Reach the person in another way."},
+	    {".7.30", "You asked that this letter travel on verified, encrypted links only (REQUIRETLS). "
+		      "That provider cannot "
+		      "promise it, so it was not sent. Send it without, or reach the person in another way."},
 	    {".7.1", "That provider refuses the message. What its server says may tell why."},
 	};
 	const char *status = o->result.status;
@@ -174,7 +193,8 @@ write_text(const struct courier_part *part, const struct outcome *outcomes, enum
 			e = buf_append_str(out, ">\r\n");
 		}
 		if (e == ERR_OK && kind != REPORT_RELAYED) {
-			e = put_line(out, "    ", kind == REPORT_FAILED ? explain(o) : "");
+			e = put_line(out, "    ",
+				     kind == REPORT_FAILED || report_is_unprotected(o) ? explain(o) : "");
 			if (e == ERR_OK) {
 				e = put_line(
 				    out, o->result.local ? "    What happened: " : "    Its server says: ",

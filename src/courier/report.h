@@ -15,10 +15,13 @@ enum outcome_state {
 	OUTCOME_FAILED,    /* never */
 };
 
+/* What the server proved who it is by. */
+enum link_proof { LINK_PROOF_NONE = 0, LINK_PROOF_AUTHORITY, LINK_PROOF_DANE };
+
 /* How a message was protected on its way to one host. */
 struct protection {
 	uint8_t tls; /* 0: in clear, 12, 13 */
-	bool verified;
+	enum link_proof proof;
 	bool padded;        /* its commands and its body showed their class alone */
 	bool larger;        /* it did not go into the class that it waited in, and was padded to this one */
 	uint8_t size_class; /* where padded */
@@ -56,6 +59,9 @@ void outcome_take(struct outcome *o, const struct smtp_result *result, const cha
  */
 struct verdict report_decide(const struct courier_part *part, struct outcome *outcomes, bool last,
 			     bool warn_due);
+
+/* It could not be sent protected as it has to be: who wrote it hears so at once. */
+bool report_is_unprotected(const struct outcome *o);
 
 enum report_kind { REPORT_FAILED, REPORT_DELAYED, REPORT_RELAYED };
 

@@ -55,7 +55,8 @@ can_be_asked(const char *name)
 static enum err
 ask(const struct route_host *host, const char *name, enum route_type type, struct route_answer *ret)
 {
-	*ret = (struct route_answer){.no_name = true, .rdata = BYTES_EMPTY};
+	memset(ret, 0, sizeof(*ret));
+	ret->no_name = true;
 	return can_be_asked(name) ? host->resolve(host->ctx, name, type, ret) : ERR_OK;
 }
 
@@ -177,7 +178,7 @@ is_usable(const struct search *s, const uint8_t address[16])
 }
 
 static void
-add_target(struct search *s, const char *name, const uint8_t address[16])
+add_target(struct search *s, const char *name, const uint8_t address[16], const struct route_answer *answer)
 {
 	struct route *route = s->route;
 	if (!is_usable(s, address)) {
@@ -193,6 +194,11 @@ add_target(struct search *s, const char *name, const uint8_t address[16])
 		struct route_target *t = &route->targets[route->count++];
 		(void)snprintf(t->name, sizeof(t->name), "%s", name);
 		memcpy(t->address, address, sizeof(t->address));
+		t->secure = route->secure && answer != NULL && answer->secure;
+		t->canonical[0] = '\0';
+		if (t->secure && answer->canonical[0] != '\0' && strcasecmp(answer->canonical, name) != 0) {
+			memcpy(t->canonical, answer->canonical, sizeof(t->canonical));
+		}
 	}
 }
 
@@ -225,12 +231,12 @@ add_host(struct search *s, const char *name)
 			uint8_t address[16] = {0};
 			if (types[i] == ROUTE_AAAA && record.len == 16) {
 				memcpy(address, record.ptr, 16);
-				add_target(s, name, address);
+				add_target(s, name, address, &answer);
 			} else if (types[i] == ROUTE_A && record.len == 4) {
 				address[10] = 0xff;
 				address[11] = 0xff;
 				memcpy(address + 12, record.ptr, 4);
-				add_target(s, name, address);
+				add_target(s, name, address, &answer);
 			}
 		}
 	}
@@ -263,7 +269,7 @@ find_literal(struct search *s, struct bytes domain, struct smtp_result *ret_why)
 		text[inner.len] = '\0';
 		if (v6 == (strchr(text, ':') != NULL) && strlen(text) == inner.len &&
 		    numeric(text, address)) {
-			add_target(s, text, address);
+			add_target(s, text, address, NULL);
 		}
 	}
 	if (s->route->count == 0) {
@@ -327,6 +333,7 @@ route_find(const struct route_host *host, struct bytes domain, struct route *ret
 	struct mx_list list;
 	char name[ROUTE_NAME_MAX];
 	ret->count = 0;
+	ret->secure = false;
 	if (domain.len > 2 && domain.ptr[0] == '[') {
 		return find_literal(&s, domain, ret_why);
 	}
@@ -341,6 +348,7 @@ route_find(const struct route_host *host, struct bytes domain, struct route *ret
 	if (answer.no_name) {
 		return say(ret_why, 550, "5.1.2", "The domain does not exist");
 	}
+	ret->secure = answer.secure;
 	memset(&list, 0, sizeof(list));
 	read_mx(answer.rdata, &list);
 	if (list.null && list.count == 0) {
@@ -371,8 +379,9 @@ route_find_host(const struct route_host *host, const char *name, struct route *r
 	struct search s = {.host = &named, .route = ret};
 	uint8_t address[16];
 	ret->count = 0;
+	ret->secure = false;
 	if (numeric(name, address)) {
-		add_target(&s, name, address);
+		add_target(&s, name, address, NULL);
 	} else {
 		(void)add_host(&s, name);
 	}

@@ -17,15 +17,20 @@ enum {
 	ROUTE_RECORDS_MAX = 64, /* of one answer */
 };
 
-enum route_type { ROUTE_A = 1, ROUTE_MX = 15, ROUTE_AAAA = 28 };
+enum route_type { ROUTE_A = 1, ROUTE_MX = 15, ROUTE_TXT = 16, ROUTE_AAAA = 28, ROUTE_TLSA = 52 };
 
 /* Where to connect to. */
 struct route_target {
 	char name[ROUTE_NAME_MAX]; /* of the host; of a literal: the literal */
 	uint8_t address[16];       /* IPv6, or mapped IPv4 */
+	/* The DNS said all of it securely, from the domain to this address (RFC 7672 section 2.2): DANE may hold. */
+	bool secure;
+	char canonical
+	    [ROUTE_NAME_MAX]; /* the name behind its aliases, secure as the rest; "" where it is no alias */
 };
 
 struct route {
+	bool secure; /* which hosts the domain names was said securely */
 	size_t count;
 	struct route_target targets[ROUTE_TARGETS_MAX]; /* in the order in which to try them */
 };
@@ -33,6 +38,8 @@ struct route {
 /* One answer: rdata as in MSG_RESOLVE_REPLY, a list of bytes, lent until the next call. */
 struct route_answer {
 	bool no_name; /* NXDOMAIN */
+	bool secure;  /* validated */
+	char canonical[ROUTE_NAME_MAX];
 	struct bytes rdata;
 };
 

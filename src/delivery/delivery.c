@@ -106,8 +106,9 @@ size_t
 delivery_fitting(const struct courier_part *part, size_t first)
 {
 	/* The longest forms; of ENVID each octet may become three (RFC 3461 section 4). */
-	static const char mail[] = "RSET\r\nMAIL FROM:<> SIZE=18446744073709551615 BODY=8BITMIME SMTPUTF8 "
-				   "RET=FULL ENVID=\r\nDATA\r\n";
+	static const char mail[] =
+	    "RSET\r\nMAIL FROM:<> SIZE=18446744073709551615 BODY=8BITMIME SMTPUTF8 REQUIRETLS "
+	    "RET=FULL ENVID=\r\nDATA\r\n";
 	static const char rcpt[] = "RCPT TO:<>\r\n";
 	static const char notify[] = " NOTIFY=SUCCESS,FAILURE,DELAY";
 	static const char orcpt[] = " ORCPT=";

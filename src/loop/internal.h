@@ -51,6 +51,7 @@ struct stream;
 /* What a server's stream speaks (stream_set_alpn), or NULL. */
 const char *stream_alpn(const struct stream *s);
 struct ssl_ctx_st *tls_context_ssl(const struct tls_context *ctx);
+COHUE_MUST_USE enum err tls_context_trust(struct tls_context *ctx, struct bytes pem);
 bool tls_context_verifies(const struct tls_context *ctx);
 /* tls_remote.c: a key of OpenSSL's whose signatures the signer makes, for the leaf's public key. ERR_UNSUPPORTED (kind of key), ERR_MEMORY. */
 COHUE_MUST_USE enum err tls_remote_key(struct x509_st *leaf, const struct tls_signer *signer,

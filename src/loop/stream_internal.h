@@ -64,6 +64,7 @@ struct stream {
 	enum tls_state tls;
 	enum closing closing;
 	enum err why;
+	bool unproved; /* the handshake failed: the peer did not prove what it should */
 	bool paused, ended, congested, want_write, offering, verify, ended_told, reported, quick_ack;
 	bool busy; /* a handler of the loop is at work on it: freeing waits for its end */
 	bool dead;
@@ -111,6 +112,10 @@ enum err stream_pad_sent(struct stream *s, size_t n, size_t asked);
 
 /* stream_write.c: the deferred call at the end of the turn. */
 void stream_on_flush(struct defer *d);
+
+/* tls_proof.c */
+struct tls_expectation;
+enum err tls_expect(SSL *ssl, const struct tls_expectation *expectation);
 
 /* stream_tls.c */
 void stream_free_ssl(struct stream *s);

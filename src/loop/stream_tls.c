@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "loop/stream_internal.h"
+#include "loop/tls_proof.h"
 
 #include <errno.h>
 #include <openssl/x509v3.h>
@@ -58,6 +59,7 @@ stream_shake_hands(struct stream *s)
 	if (result != 1) {
 		enum err e = stream_ssl_result(s, result, &ended);
 		if (e != ERR_OK || ended) {
+			s->unproved = s->verify && SSL_get_verify_result(s->ssl) != X509_V_OK;
 			stream_fail(s, ended ? ERR_CLOSED : e);
 		}
 		return;
@@ -104,8 +106,8 @@ discard_clear(struct stream *s, size_t *ret_discarded)
 }
 
 static enum err
-start_tls(struct stream *s, struct tls_context *ctx, bool server, const char *sni, bool implicit,
-	  size_t *ret_discarded)
+start_tls(struct stream *s, struct tls_context *ctx, bool server, const char *sni,
+	  const struct tls_expectation *expectation, bool implicit, size_t *ret_discarded)
 {
 	if (s->tls != CLEAR || s->closing != OPEN) {
 		return ERR_STATE;
@@ -131,10 +133,17 @@ start_tls(struct stream *s, struct tls_context *ctx, bool server, const char *sn
 		return ERR_MEMORY;
 	}
 	if (SSL_set_fd(ssl, s->fd) != 1 ||
-	    (name_len > 0 && (SSL_set_tlsext_host_name(ssl, name) != 1 || SSL_set1_host(ssl, name) != 1))) {
+	    (name_len > 0 && expectation == NULL &&
+	     (SSL_set_tlsext_host_name(ssl, name) != 1 || SSL_set1_host(ssl, name) != 1))) {
 		SSL_free(ssl);
 		ERR_clear_error();
 		return ERR_MEMORY;
+	}
+	enum err expected = expectation == NULL ? ERR_OK : tls_expect(ssl, expectation);
+	if (expected != ERR_OK) {
+		SSL_free(ssl);
+		ERR_clear_error();
+		return expected;
 	}
 	if (server) {
 		SSL_set_accept_state(ssl);
@@ -143,7 +152,8 @@ start_tls(struct stream *s, struct tls_context *ctx, bool server, const char *sn
 		SSL_set_connect_state(ssl);
 	}
 	s->ssl = ssl;
-	s->verify = tls_context_verifies(ctx) && name_len > 0;
+	s->verify = expectation != NULL ? expectation->proof != TLS_PROOF_NONE
+					: tls_context_verifies(ctx) && name_len > 0;
 	s->tls = TLS_PENDING;
 	s->clear_left = stream_queued(s);
 	s->deadline = clock_monotonic() + stream_handshake_ms(s);
@@ -160,14 +170,28 @@ start_tls(struct stream *s, struct tls_context *ctx, bool server, const char *sn
 enum err
 stream_start_tls_server(struct stream *s, struct tls_context *ctx, bool implicit, size_t *ret_discarded)
 {
-	return start_tls(s, ctx, true, NULL, implicit, ret_discarded);
+	return start_tls(s, ctx, true, NULL, NULL, implicit, ret_discarded);
 }
 
 enum err
 stream_start_tls_client(struct stream *s, struct tls_context *ctx, const char *sni, bool implicit,
 			size_t *ret_discarded)
 {
-	return start_tls(s, ctx, false, sni, implicit, ret_discarded);
+	return start_tls(s, ctx, false, sni, NULL, implicit, ret_discarded);
+}
+
+enum err
+stream_start_tls_client_proving(struct stream *s, struct tls_context *ctx,
+				const struct tls_expectation *expectation, bool implicit,
+				size_t *ret_discarded)
+{
+	return start_tls(s, ctx, false, NULL, expectation, implicit, ret_discarded);
+}
+
+bool
+stream_is_unproved(const struct stream *s)
+{
+	return s->unproved;
 }
 
 void

@@ -302,6 +302,12 @@ trust(SSL_CTX *ssl, struct bytes pem)
 }
 
 enum err
+tls_context_trust(struct tls_context *ctx, struct bytes pem)
+{
+	return trust(ctx->ssl, pem);
+}
+
+enum err
 tls_client_create(enum tls_version minimum, struct bytes ca_pem, struct tls_context **ret_ctx)
 {
 	struct tls_context *ctx = NULL;

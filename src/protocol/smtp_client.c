@@ -149,6 +149,7 @@ take_offer(struct smtp_client *c, struct bytes line)
 	    {"STARTTLS", SMTP_OFFER_STARTTLS},
 	    {"ENHANCEDSTATUSCODES", SMTP_OFFER_ENHANCED},
 	    {"CHUNKING", SMTP_OFFER_CHUNKING},
+	    {"REQUIRETLS", SMTP_OFFER_REQUIRETLS},
 	};
 	ptrdiff_t space = bytes_find(line, ' ');
 	struct bytes keyword = space >= 0 ? bytes_slice(line, 0, (size_t)space) : line;

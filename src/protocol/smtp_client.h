@@ -41,6 +41,7 @@ enum {
 	SMTP_OFFER_AUTH_LOGIN = 128,
 	SMTP_OFFER_ENHANCED = 256,
 	SMTP_OFFER_CHUNKING = 512,
+	SMTP_OFFER_REQUIRETLS = 1024,
 };
 
 /* RFC 5321 section 4.5.3.2. */
@@ -86,9 +87,10 @@ struct smtp_client_mail {
 	struct bytes sender; /* local@domain, or empty for <> */
 	const struct smtp_client_rcpt *rcpts;
 	size_t rcpt_count;
-	uint64_t size;   /* octets of the body; 0 when not known */
-	bool needs_8bit; /* the body has octets above 127 */
-	bool needs_utf8; /* an address or a header field has */
+	uint64_t size;    /* octets of the body; 0 when not known */
+	bool needs_8bit;  /* the body has octets above 127 */
+	bool needs_utf8;  /* an address or a header field has */
+	bool require_tls; /* REQUIRETLS (RFC 8689): only where it is offered */
 	enum smtp_ret ret;
 	struct bytes envid; /* decoded */
 	/*

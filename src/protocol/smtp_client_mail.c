@@ -134,6 +134,9 @@ put_mail(unsigned offers, const struct smtp_client_mail *m, struct buf *out)
 	if (e == ERR_OK && m->needs_utf8) {
 		e = buf_append_str(out, " SMTPUTF8");
 	}
+	if (e == ERR_OK && m->require_tls) {
+		e = buf_append_str(out, " REQUIRETLS");
+	}
 	bool dsn = (offers & SMTP_OFFER_DSN) != 0;
 	if (e == ERR_OK && dsn && m->ret != SMTP_RET_UNSAID) {
 		e = buf_append_str(out, m->ret == SMTP_RET_FULL ? " RET=FULL" : " RET=HDRS");

@@ -123,6 +123,13 @@ param_utf8(struct target *t, struct bytes value COHUE_UNUSED)
 }
 
 static enum err
+param_require_tls(struct target *t, struct bytes value COHUE_UNUSED)
+{
+	t->mail->require_tls = true;
+	return ERR_OK;
+}
+
+static enum err
 param_ret(struct target *t, struct bytes value)
 {
 	if (bytes_is_nocase(value, "FULL")) {
@@ -276,20 +283,22 @@ static const struct param {
 	bool auth;
 	bool priority;
 	bool future;
+	bool tls;
 	enum value value;
 	enum err (*read)(struct target *t, struct bytes value);
 } params[] = {
-    {"SIZE", true, false, false, false, false, VALUE_REQUIRED, param_size},
-    {"BODY", true, false, false, false, false, VALUE_REQUIRED, param_body},
-    {"SMTPUTF8", true, false, false, false, false, VALUE_NONE, param_utf8},
-    {"RET", true, true, false, false, false, VALUE_REQUIRED, param_ret},
-    {"ENVID", true, true, false, false, false, VALUE_REQUIRED, param_envid},
-    {"AUTH", true, false, true, false, false, VALUE_REQUIRED, param_auth},
-    {"MT-PRIORITY", true, false, false, true, false, VALUE_REQUIRED, param_priority},
-    {"HOLDFOR", true, false, false, false, true, VALUE_REQUIRED, param_holdfor},
-    {"HOLDUNTIL", true, false, false, false, true, VALUE_REQUIRED, param_holduntil},
-    {"NOTIFY", false, true, false, false, false, VALUE_REQUIRED, param_notify},
-    {"ORCPT", false, true, false, false, false, VALUE_REQUIRED, param_orcpt},
+    {"SIZE", true, false, false, false, false, false, VALUE_REQUIRED, param_size},
+    {"BODY", true, false, false, false, false, false, VALUE_REQUIRED, param_body},
+    {"SMTPUTF8", true, false, false, false, false, false, VALUE_NONE, param_utf8},
+    {"REQUIRETLS", true, false, false, false, false, true, VALUE_NONE, param_require_tls},
+    {"RET", true, true, false, false, false, false, VALUE_REQUIRED, param_ret},
+    {"ENVID", true, true, false, false, false, false, VALUE_REQUIRED, param_envid},
+    {"AUTH", true, false, true, false, false, false, VALUE_REQUIRED, param_auth},
+    {"MT-PRIORITY", true, false, false, true, false, false, VALUE_REQUIRED, param_priority},
+    {"HOLDFOR", true, false, false, false, true, false, VALUE_REQUIRED, param_holdfor},
+    {"HOLDUNTIL", true, false, false, false, true, false, VALUE_REQUIRED, param_holduntil},
+    {"NOTIFY", false, true, false, false, false, false, VALUE_REQUIRED, param_notify},
+    {"ORCPT", false, true, false, false, false, false, VALUE_REQUIRED, param_orcpt},
 };
 
 enum { PARAM_COUNT = sizeof(params) / sizeof(params[0]) };
@@ -331,7 +340,8 @@ read_param(struct bytes text, struct smtp_offer offer, struct target *t, unsigne
 	for (unsigned i = 0; i < PARAM_COUNT; i++) {
 		const struct param *p = &params[i];
 		bool offered = (!p->dsn || offer.dsn) && (!p->auth || offer.auth) &&
-			       (!p->priority || offer.priority) && (!p->future || offer.hold_max > 0);
+			       (!p->priority || offer.priority) && (!p->future || offer.hold_max > 0) &&
+			       (!p->tls || offer.require_tls);
 		if (p->of_mail != (t->mail != NULL) || !offered || !bytes_is_nocase(keyword, p->keyword)) {
 			continue;
 		}

@@ -30,7 +30,8 @@ struct smtp_mail {
 	struct mail_mailbox sender; /* local part and domain empty for <> */
 	uint64_t size;              /* octets declared with SIZE=; 0 when unsaid */
 	enum smtp_body body;
-	bool utf8; /* SMTPUTF8 (RFC 6531) */
+	bool utf8;        /* SMTPUTF8 (RFC 6531) */
+	bool require_tls; /* REQUIRETLS (RFC 8689) */
 	enum smtp_ret ret;
 	struct bytes envid; /* decoded; empty when unsaid */
 	/*
@@ -60,13 +61,14 @@ COHUE_MUST_USE enum err smtp_xtext_encode(struct bytes plain, struct buf *ret_te
  * views of ret_ point. ret_ must come with its path set; other fields are set here.
  * ERR_UNSUPPORTED: a keyword that is not known or not offered (555 5.5.4);
  * ERR_FORMAT: bad value, or a keyword twice (501 5.5.4); ERR_LIMIT: held longer than offered; ERR_MEMORY.
- * `dsn` allows RET, ENVID, NOTIFY, ORCPT; `auth` allows AUTH= (read and ignored); `priority` MT-PRIORITY;
+ * `dsn` allows RET, ENVID, NOTIFY, ORCPT; `auth` allows AUTH= (read and ignored); `priority` MT-PRIORITY; `require_tls` REQUIRETLS;
  * `hold_max` HOLDFOR and HOLDUNTIL, up to that many seconds after `wall` (seconds since 1970); 0: none.
  */
 struct smtp_offer {
 	bool dsn;
 	bool auth;
 	bool priority;
+	bool require_tls;
 	uint64_t hold_max;
 	int64_t wall;
 };

@@ -78,6 +78,9 @@ put_ehlo(struct smtp_server *s)
 				    ? "250-AUTH PLAIN LOGIN\r\n"
 				    : "250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n");
 	}
+	if (s->tls) {
+		smtp_put_raw(s, "250-REQUIRETLS\r\n");
+	}
 	smtp_put_raw(s, "250 ENHANCEDSTATUSCODES\r\n");
 }
 
@@ -164,7 +167,7 @@ static void
 handle_mail(struct smtp_server *s, struct mail_mailbox sender, struct bytes params, struct buf *scratch)
 {
 	bool member = s->mode == SMTP_MODE_SESSION;
-	struct smtp_offer offer = {.dsn = member, .auth = member, .priority = member};
+	struct smtp_offer offer = {.dsn = member, .auth = member, .priority = member, .require_tls = s->tls};
 	if (member && s->config->wall != NULL) {
 		offer.hold_max = s->config->hold_max;
 		offer.wall = s->config->wall() / MSEC_SECOND;

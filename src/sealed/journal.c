@@ -10,7 +10,8 @@ static bool
 fits(const struct journal_line *l)
 {
 	return l->event >= JOURNAL_SUBMITTED && l->event < JOURNAL__COUNT &&
-	       (unsigned)l->wait < JOURNAL_WAIT__COUNT && l->time <= UINT64_C(253402300799);
+	       (unsigned)l->wait < JOURNAL_WAIT__COUNT && (unsigned)l->proof < JOURNAL_PROOF__COUNT &&
+	       l->time <= UINT64_C(253402300799);
 }
 
 enum err
@@ -40,7 +41,7 @@ journal_encode(const struct journal_line *line, struct buf *out)
 	wire_put_u32(&w, line->batch);
 	wire_put_bytes(&w, line->domain);
 	wire_put_u16(&w, line->tls);
-	wire_put_u8(&w, line->verified ? 1 : 0);
+	wire_put_u8(&w, (uint8_t)line->proof);
 	wire_put_u8(&w, line->padded ? 1 : 0);
 	wire_put_bytes(&w, line->text);
 	return wire_done(&w);
@@ -72,12 +73,12 @@ journal_decode(struct bytes plain, struct journal_line *ret)
 	got.batch = wire_get_u32(&r);
 	got.domain = wire_get_bytes(&r, JOURNAL_TEXT_MAX);
 	got.tls = wire_get_u16(&r);
-	uint8_t verified = wire_get_u8(&r);
+	uint8_t proof = wire_get_u8(&r);
 	uint8_t padded = wire_get_u8(&r);
-	got.verified = verified == 1;
+	got.proof = (enum journal_proof)proof;
 	got.padded = padded == 1;
 	got.text = wire_get_bytes(&r, JOURNAL_TEXT_MAX);
-	sealed_expect(&r, verified <= 1 && padded <= 1 && fits(&got));
+	sealed_expect(&r, padded <= 1 && fits(&got));
 	enum err e = wire_end(&r);
 	if (e == ERR_OK) {
 		*ret = got;

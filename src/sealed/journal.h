@@ -34,6 +34,15 @@ enum journal_wait {
 	JOURNAL_WAIT__COUNT
 };
 
+/* How the server proved who it is. */
+enum journal_proof {
+	JOURNAL_PROOF_NONE = 0,
+	JOURNAL_PROOF_NAME = 1, /* in some way: lines of the time before the next two */
+	JOURNAL_PROOF_DANE = 2,
+	JOURNAL_PROOF_STS = 3, /* by an authority, as an MTA-STS policy asks */
+	JOURNAL_PROOF__COUNT
+};
+
 struct journal_line {
 	enum journal_event event;
 	uint8_t unit[SEALED_ID_LEN]; /* the letter: the same in all its lines */
@@ -52,8 +61,8 @@ struct journal_line {
 	uint32_t batch; /* deliveries of this class */
 	/* DELIVERED, DEFERRED, FAILED: one destination */
 	struct bytes domain;
-	uint16_t tls;      /* version of the protocol (0x0304: 1.3), 0: in clear, or not reached */
-	bool verified;     /* the server proved its name */
+	uint16_t tls; /* version of the protocol (0x0304: 1.3), 0: in clear, or not reached */
+	enum journal_proof proof;
 	bool padded;       /* sizes were hidden */
 	struct bytes text; /* what the server said, or why it was not reached */
 };

@@ -664,7 +664,7 @@ a_line_of_the_journal_comes_back_and_is_no_mail(void **state)
 	assert_int_equal(got.crowd, 5);
 	assert_int_equal(got.batch, 7);
 	assert_int_equal(got.tls, 0x0304);
-	assert_true(got.padded && !got.verified && got.wait == JOURNAL_WAIT_CROWD);
+	assert_true(got.padded && got.proof == JOURNAL_PROOF_NONE && got.wait == JOURNAL_WAIT_CROWD);
 	assert_true(bytes_equal(got.domain, l.domain) && bytes_equal(got.text, l.text));
 	assert_true((a.flags & ARRIVAL_JOURNAL) != 0);
 	a.extra = BYTES_EMPTY;

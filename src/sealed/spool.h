@@ -126,7 +126,8 @@ enum courier_flags {
 	COURIER_REQUIRETLS = 1 << 3,
 	COURIER_WARNED = 1 << 4, /* the warning after a day has gone out */
 	COURIER_AUTOMATIC = 1 << 5,
-	COURIER_FLAGS_ALL = (1 << 6) - 1,
+	COURIER_TLS_OPTIONAL = 1 << 6, /* the author says that it may go in clear (RFC 8689 section 5) */
+	COURIER_FLAGS_ALL = (1 << 7) - 1,
 };
 
 struct courier_recipient {

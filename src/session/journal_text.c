@@ -37,6 +37,40 @@ put_size(struct buf *out, unsigned size_class)
 }
 
 static const char *
+proof_text(enum journal_proof proof)
+{
+	switch (proof) {
+	case JOURNAL_PROOF_DANE:
+		return "the server proved who it is (DANE)";
+	case JOURNAL_PROOF_STS:
+		return "the server proved who it is (MTA-STS)";
+	case JOURNAL_PROOF_NAME:
+		return "the server proved its name";
+	case JOURNAL_PROOF_NONE:
+	case JOURNAL_PROOF__COUNT:
+		break;
+	}
+	return "encrypted, not verified";
+}
+
+/* "DANE": in one word or two, for programs. */
+static const char *
+link_text(const struct journal_line *l)
+{
+	return l->tls == 0                      ? "clear"
+	       : l->proof == JOURNAL_PROOF_DANE ? "DANE"
+	       : l->proof == JOURNAL_PROOF_STS  ? "MTA-STS"
+	       : l->proof == JOURNAL_PROOF_NAME ? "verified"
+						: "encrypted, not verified";
+}
+
+static bool
+is_attempt(const struct journal_line *l)
+{
+	return l->event == JOURNAL_DELIVERED || l->event == JOURNAL_DEFERRED || l->event == JOURNAL_FAILED;
+}
+
+static const char *
 tls_name(uint16_t version)
 {
 	return version == 0x0304 ? "TLS 1.3" : version == 0x0303 ? "TLS 1.2" : NULL;
@@ -159,15 +193,14 @@ body_attempt(const struct journal_line *l, struct buf *out)
 	enum err e = buf_append_str(out, "The server said: ");
 	e = e == ERR_OK ? put_clean(out, l->text) : e;
 	e = e == ERR_OK ? buf_append_str(out, "\r\n") : e;
-	if (e != ERR_OK || (l->event != JOURNAL_DELIVERED && l->tls == 0)) {
+	if (e != ERR_OK || l->event != JOURNAL_DELIVERED) {
 		return e;
 	}
 	const char *tls = tls_name(l->tls);
 	if (tls == NULL) {
 		return buf_append_str(out, "It went in clear: whoever has the lines could read it.\r\n");
 	}
-	e = buf_printf(out, "On the way: %s, %s, %s.\r\n", tls,
-		       l->verified ? "the server proved its name" : "the server did not prove its name",
+	e = buf_printf(out, "On the way: %s, %s, %s.\r\n", tls, proof_text(l->proof),
 		       l->padded ? "its size hidden" : "its size not hidden (void for size)");
 	return e;
 }
@@ -230,6 +263,14 @@ head(const struct journal_line *l, const struct journal_names *n, struct bytes t
 	}
 	if (e == ERR_OK && l->event == JOURNAL_DELIVERED) {
 		e = buf_printf(out, "Cohue-Size-Hidden: %s\r\n", l->tls != 0 && l->padded ? "yes" : "no");
+	}
+	if (e == ERR_OK && l->event == JOURNAL_DELIVERED) {
+		e = buf_printf(out, "Cohue-Link: %s\r\n", link_text(l));
+	}
+	if (e == ERR_OK && is_attempt(l) && l->text.len > 0) {
+		e = buf_append_str(out, "Cohue-Reason: ");
+		e = e == ERR_OK ? put_clean(out, l->text) : e;
+		e = e == ERR_OK ? buf_append_str(out, "\r\n") : e;
 	}
 	if (e == ERR_OK && l->event == JOURNAL_LEFT) {
 		e = buf_printf(out, "Cohue-Crowd: %u\r\n", l->crowd);

@@ -15,7 +15,7 @@ struct journal_names {
 /*
  * Appends the message: From the house, a subject that says it all, a few sentences, and for programs the fields
  * Cohue-Letter (the same in all lines of a letter), Cohue-Event, Cohue-Protected (of a letter that left: yes or no),
- * Cohue-Crowd, and Cohue-Size-Hidden (of one that was delivered). All lines of one letter are one thread. ERR_LIMIT, ERR_MEMORY.
+ * Cohue-Crowd, and Cohue-Size-Hidden (of one that was delivered), Cohue-Link (how it was protected) and Cohue-Reason (what the server said). All lines of one letter are one thread. ERR_LIMIT, ERR_MEMORY.
  */
 COHUE_MUST_USE enum err journal_write(const struct journal_line *line, const struct journal_names *names,
 				      struct buf *out);

@@ -100,6 +100,7 @@ envelope_mail(struct envelope *v, const struct member *m, const struct smtp_mail
 	    .hold = mail->hold, .has_priority = mail->has_priority, .priority = mail->priority};
 	v->declared = mail->size;
 	v->utf8 = mail->utf8;
+	v->require_tls = mail->require_tls;
 	v->sender_utf8 = mail->sender.utf8;
 	return e == ERR_OK ? good : no_memory();
 }

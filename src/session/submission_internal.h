@@ -43,7 +43,8 @@ struct envelope {
 	struct smtp_mail wish; /* how it wants to wait; its views are dead */
 	uint64_t declared;     /* its size by MAIL's SIZE=; 0: unsaid */
 	uint8_t ret;
-	bool utf8; /* SMTPUTF8 was said */
+	bool utf8;        /* SMTPUTF8 was said */
+	bool require_tls; /* REQUIRETLS was */
 	bool sender_utf8;
 	struct recipient *recipients;
 	size_t recipient_count;

@@ -110,3 +110,20 @@ submission_is_automatic(struct bytes message)
 	struct mail_field f;
 	return mail_field_find(message, "Auto-Submitted", &f) && !bytes_is_nocase(bytes_trim(f.value), "no");
 }
+
+bool
+submission_waives_tls(struct bytes message)
+{
+	struct mail_fields it;
+	struct mail_field f;
+	size_t seen = 0;
+	bool no = false;
+	mail_fields_init(&it, message);
+	while (mail_fields_next(&it, &f)) {
+		if (bytes_is_nocase(f.name, "TLS-Required")) {
+			no = bytes_is_nocase(bytes_trim(f.value), "no");
+			seen++;
+		}
+	}
+	return seen == 1 && no;
+}

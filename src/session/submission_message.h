@@ -22,5 +22,7 @@ COHUE_MUST_USE enum err submission_sent_copy(struct bytes message, struct bytes 
 					     struct buf *out);
 /* True where Auto-Submitted says that no person wrote it (RFC 3834). */
 bool submission_is_automatic(struct bytes message);
+/* True where the header says, once, TLS-Required: No (RFC 8689 section 5): rather delivered than protected. */
+bool submission_waives_tls(struct bytes message);
 
 #endif

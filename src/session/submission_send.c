@@ -123,6 +123,9 @@ courier_flags(const struct sending *s, struct bytes domain)
 	utf8 = v->utf8 && (utf8 || mail_has_8bit_header(message));
 	return (mail_has_8bit(message) ? (uint32_t)COURIER_8BIT : 0) |
 	       (utf8 ? (uint32_t)COURIER_SMTPUTF8 : 0) |
+	       (v->require_tls                   ? (uint32_t)COURIER_REQUIRETLS
+		: submission_waives_tls(message) ? (uint32_t)COURIER_TLS_OPTIONAL
+						 : 0) |
 	       (submission_is_automatic(message) ? (uint32_t)COURIER_AUTOMATIC : 0);
 }
 

@@ -15,21 +15,22 @@ class Sink:
     """`with Sink() as s`: s.port, s.messages (bytes), s.sessions (lists of command lines)."""
 
     def __init__(self, pipelining: bool = True, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, address: str = "127.0.0.1",
-                 port: int = 0, starttls: bool = True, eight_bit: bool = True) -> None:
+                 port: int = 0, starttls: bool = True, eight_bit: bool = True,
+                 context: ssl.SSLContext | None = None, more: tuple[str, ...] = (), cut: int | None = None,
+                 refuse: str = "", pause: float = 0) -> None:
         self.offers = ["8BITMIME"] * eight_bit + ["PIPELINING"] * pipelining
+        self.offers += more
         self.starttls = starttls
+        self.cut = cut          # octets of a message after which the connection is dropped
+        self.refuse = refuse    # the answer to RCPT
+        self.pause = pause      # seconds before each answer
         self.messages: list[bytes] = []
         self.sessions: list[list[str]] = []
         self.begun: list[float] = []
         self.resumed = 0
-        with tempfile.TemporaryDirectory() as place:
-            key, certificate = pathlib.Path(place) / "key", pathlib.Path(place) / "certificate"
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                            "-keyout", key, "-out", certificate, "-subj", "/CN=mx.sink.test", "-days", "2"],
-                           check=True, capture_output=True)
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(certificate, key)
-            self.context.maximum_version = maximum
+        self.context = context
+        if context is None:
+            self.make_context(maximum)
         sink = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -44,6 +45,16 @@ class Sink:
             daemon_threads = True
         self.server = Server((address, port), Handler)
         self.port = self.server.server_address[1]
+
+    def make_context(self, maximum: ssl.TLSVersion) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            key, certificate = pathlib.Path(place) / "key", pathlib.Path(place) / "certificate"
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-keyout", key, "-out", certificate, "-subj", "/CN=mx.sink.test", "-days", "2"],
+                           check=True, capture_output=True)
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(certificate, key)
+            self.context.maximum_version = maximum
 
     def __enter__(self) -> "Sink":
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -60,6 +71,7 @@ class Sink:
         reader = line.makefile("rb")
 
         def reply(text: str) -> None:
+            time.sleep(self.pause)
             line.sendall(text.encode() + b"\r\n")
         reply("220 mx.sink.test")
         secure = False
@@ -68,7 +80,7 @@ class Sink:
             said.append(text)
             verb = text.split(" ")[0].upper()
             if verb == "EHLO":
-                offers = self.offers + ["STARTTLS"] * (self.starttls and not secure)
+                offers = [o for o in self.offers if secure or o != "REQUIRETLS"] + ["STARTTLS"] * (self.starttls and not secure)
                 reply("\r\n".join(f"250-{word}" for word in ["mx.sink.test", *offers]) + "\r\n250 HELP")
             elif verb == "STARTTLS":
                 reply("220 go on")
@@ -77,11 +89,18 @@ class Sink:
                 self.resumed += bool(line.session_reused)
                 secure = True
                 reader = line.makefile("rb")
+            elif verb == "RCPT" and self.refuse:
+                reply(self.refuse)
+            elif verb == "DATA" and self.refuse:
+                reply("503 nobody takes it")
             elif verb == "DATA":
                 reply("354 go on")
                 body = b""
                 while (part := reader.readline()) != b".\r\n":
                     if not part:
+                        raise EOFError
+                    if self.cut is not None and len(body) > self.cut:
+                        line.shutdown(socket.SHUT_RDWR)
                         raise EOFError
                     body += part[1:] if part.startswith(b".") else part
                 self.messages.append(body)
