@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <string.h>
 
 #include "loop/internal.h"
 #include "loop/stream_internal.h"
@@ -62,12 +63,25 @@ tls_associations_usable(const struct tls_context *ctx, const struct tls_associat
 	return usable;
 }
 
+static bool
+set_sni(SSL *ssl, const char *host)
+{
+	/* OpenSSL's macro takes the name without const. */
+	char name[256];
+	size_t len = bytes_str(host).len;
+	if (len >= sizeof(name)) {
+		return false;
+	}
+	memcpy(name, host, len + 1);
+	return SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
 enum err
 tls_expect(SSL *ssl, const struct tls_expectation *x)
 {
 	const char *host = x->host;
 	if (x->proof == TLS_PROOF_NONE) {
-		return host == NULL || SSL_set_tlsext_host_name(ssl, host) == 1 ? ERR_OK : ERR_MEMORY;
+		return host == NULL || set_sni(ssl, host) ? ERR_OK : ERR_MEMORY;
 	}
 	if (host == NULL || host[0] == '\0') {
 		return ERR_STATE;
@@ -75,8 +89,7 @@ tls_expect(SSL *ssl, const struct tls_expectation *x)
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	if (x->proof == TLS_PROOF_AUTHORITY) {
-		return SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1 ? ERR_OK
-												 : ERR_MEMORY;
+		return set_sni(ssl, host) && SSL_set1_host(ssl, host) == 1 ? ERR_OK : ERR_MEMORY;
 	}
 	/* Sets SNI and the first name. */
 	if (SSL_dane_enable(ssl, host) != 1) {

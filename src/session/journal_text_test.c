@@ -75,7 +75,16 @@ what_a_server_said_stays_in_its_line(void **state)
 				 .text = BYTES_LIT("250 ok\r\n\r\n.\r\nFrom: x")};
 	write_line(&l, &out);
 	assert_false(mail_field_find(buf_bytes(&out), "Bcc", &f));
-	assert_true(has(&out, "TLS 1.3, the server did not prove its name, its size hidden"));
+	assert_true(has(&out, "TLS 1.3, encrypted, not verified, its size hidden"));
+	assert_true(has(&out, "Cohue-Link: encrypted, not verified\r\n") && has(&out, "Cohue-Reason: "));
+	buf_clear(&out);
+	l.proof = JOURNAL_PROOF_DANE;
+	assert_int_equal(journal_write(&l, &names, &out), ERR_OK);
+	assert_true(has(&out, "proved who it is (DANE)") && has(&out, "Cohue-Link: DANE\r\n"));
+	buf_clear(&out);
+	l.proof = JOURNAL_PROOF_STS;
+	assert_int_equal(journal_write(&l, &names, &out), ERR_OK);
+	assert_true(has(&out, "proved who it is (MTA-STS)") && has(&out, "Cohue-Link: MTA-STS\r\n"));
 	l.tls = 0;
 	write_line(&l, &out);
 	assert_true(has(&out, "in clear"));
