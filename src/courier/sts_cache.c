@@ -88,8 +88,9 @@ sts_took(struct sts_entry *e, const char *id, struct sts_policy *p, int64_t now)
 	sts_policy_clear(&e->policy);
 	e->policy = *p;
 	sts_policy_init(p);
-	(void)memset(e->id, 0, sizeof(e->id));
-	(void)strncpy(e->id, id, sizeof(e->id) - 1);
+	size_t len = strlen(id) < sizeof(e->id) ? strlen(id) : sizeof(e->id) - 1;
+	memset(e->id, 0, sizeof(e->id));
+	memcpy(e->id, id, len);
 	e->expires = now + (int64_t)e->policy.max_age;
 	e->retry_after = 0;
 }
