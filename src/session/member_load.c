@@ -240,7 +240,8 @@ load(struct member *m)
 enum err
 member_ready(struct member *m)
 {
-	if (m->loaded && !m->changed && m->broken == ERR_OK) {
+	/* One without mailboxes is just being founded, by whoever came first: that is waited for. */
+	if (m->loaded && !m->changed && m->broken == ERR_OK && fold_mailbox_count(m->fold) > 0) {
 		return ERR_OK;
 	}
 	member_ref(m);
