@@ -176,7 +176,17 @@ take_type(struct arena *arena, struct bytes value, struct mail_budget *budget, s
 	part->subtype = content.subtype;
 	part->params = content.params;
 	budget->cut = budget->cut || content.truncated;
-	if (mail_param_find(&part->params, "boundary", boundary)) {
+	bool found = mail_param_find(&part->params, "boundary", boundary);
+	if (!found && bytes_is_nocase(part->type, "multipart")) {
+		/* In pieces, or encoded (RFC 2231), as no program does: but some readers join them. */
+		struct buf joined = BUF_INIT(MAIL_MAX_SHORT_TEXT);
+		if (mail_param_decode(&part->params, "boundary", &joined) == ERR_OK) {
+			*boundary = arena_copy(arena, buf_bytes(&joined));
+			found = boundary->ptr != NULL;
+		}
+		buf_clear(&joined);
+	}
+	if (found) {
 		while (boundary->len > 0 && mail_is_blank(boundary->ptr[boundary->len - 1])) {
 			boundary->len--;
 		}

@@ -222,6 +222,30 @@ mail_id_is_opaque(struct bytes id, struct bytes domain)
 
 /* ---- fields ---- */
 
+/* What stands outside of angle brackets and is not blank. */
+static void
+cut_between_ids(struct edits *x, struct bytes value, size_t value_at)
+{
+	size_t at = 0;
+	while (at < value.len) {
+		size_t from = at;
+		if (value.ptr[at] == '<') {
+			ptrdiff_t close = bytes_find(bytes_from(value, at), '>');
+			if (close < 0) {
+				return;
+			}
+			at += (size_t)close + 1;
+		} else if (mail_is_blank(value.ptr[at])) {
+			at++;
+		} else {
+			while (at < value.len && !mail_is_blank(value.ptr[at]) && value.ptr[at] != '<') {
+				at++;
+			}
+			cut(x, value_at + from, at - from);
+		}
+	}
+}
+
 /* Each identifier in the value that has another one for it. */
 static void
 map_ids(struct edits *x, const struct mail_field *f, const struct mail_privacy *p)
@@ -230,6 +254,10 @@ map_ids(struct edits *x, const struct mail_field *f, const struct mail_privacy *
 	size_t value_at = f->offset + (size_t)(f->value.ptr - f->whole.ptr);
 	size_t at = 0;
 	arena_init(&arena, IDS_ARENA);
+	if (bytes_find(f->value, '<') >= 0) {
+		/* Comments and words between identifiers: nobody reads them. */
+		cut_between_ids(x, f->value, value_at);
+	}
 	for (unsigned i = 0; p->map != NULL && x->error == ERR_OK && i < IDS_MAX && at < f->value.len; i++) {
 		ptrdiff_t open = bytes_find(bytes_from(f->value, at), '<');
 		ptrdiff_t close = open < 0 ? -1 : bytes_find(bytes_from(f->value, at + (size_t)open), '>');
@@ -508,23 +536,29 @@ closing_delimiter(struct bytes message, const struct mail_part *last, struct byt
 	return false;
 }
 
-/* A new boundary: in the header, and on each delimiter line. All or nothing. */
+/*
+ * A new boundary: in the header (instead of `len` octets at `place`, behind `before`), and on each delimiter line. All or
+ * nothing.
+ */
 static void
 take_boundary(struct edits *x, struct bytes message, const struct mail_structure *s, uint32_t number,
-	      size_t param_at, struct bytes boundary, const struct mail_privacy *p)
+	      size_t place, size_t len, const char *before, struct bytes boundary,
+	      const struct mail_privacy *p)
 {
 	const struct mail_part *part = &s->parts[number];
 	const struct mail_part *last = NULL;
 	struct buf text = BUF_INIT(64);
 	size_t mark = x->list.len;
 	size_t at = 0;
-	bool good = boundary.len > 0 && bytes_find(boundary, '\\') < 0;
+	bool good = boundary.len > 0;
 	/* Quotes only where there were some: the first one could end what an odd header opened before. */
-	enum err e = buf_append_byte(&text, '_');
+	enum err e = buf_append_str(&text, before);
+	e = e == ERR_OK ? buf_append_byte(&text, '_') : e;
 	e = e == ERR_OK ? buf_append_hex(&text, bytes_of(p->seed, sizeof(p->seed))) : e;
 	e = e == ERR_OK ? buf_printf(&text, "_%04x", (unsigned)number) : e;
 	x->error = x->error == ERR_OK ? e : x->error;
-	replace(x, param_at, boundary.len, buf_bytes(&text));
+	replace(x, place, len, buf_bytes(&text));
+	buf_consume(&text, e == ERR_OK ? strlen(before) : 0);
 	for (uint32_t c = part->first_child; good && c != MAIL_NO_PART; c = s->parts[c].next_sibling) {
 		bool first = last == NULL;
 		last = &s->parts[c];
@@ -536,12 +570,60 @@ take_boundary(struct edits *x, struct bytes message, const struct mail_structure
 		replace(x, at + 2, boundary.len, buf_bytes(&text));
 	}
 	if (good && last != NULL && closing_delimiter(message, last, boundary, &at)) {
+		size_t behind = mail_line_end(message, at);
+		size_t end = part->body_at + part->body_len;
 		replace(x, at + 2, boundary.len, buf_bytes(&text));
+		if (end > behind) {
+			/* Nor what stands behind the last delimiter. */
+			cut(x, behind, end - behind);
+		}
 	}
 	if (!good || last == NULL) {
 		buf_truncate(&x->list, mark);
 	}
 	buf_clear(&text);
+}
+
+static bool
+has_param(struct bytes value, const char *name)
+{
+	struct found_param param;
+	size_t at = 0;
+	for (unsigned i = 0; i < MAIL_MAX_PARAMS && next_param(value, &at, &param); i++) {
+		if (bytes_is_nocase(param.name, name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Comments of a field with parameters: they say what programs and people thought. */
+static void
+cut_comments(struct edits *x, struct bytes value, size_t value_at)
+{
+	struct mail_lexer lexer;
+	struct mail_token t;
+	mail_lexer_init(&lexer, value, MAIL_SPECIALS_MIME, false);
+	do {
+		t = mail_lexer_next(&lexer);
+		if (t.kind == MAIL_TOKEN_COMMENT) {
+			cut(x, value_at + t.at, t.end - t.at);
+		}
+	} while (t.kind != MAIL_TOKEN_END);
+}
+
+/* The boundary as the structure's reader understood it, in the arena of the edits' text: of a part whose field has it in pieces. */
+static enum err
+whole_boundary(const struct mail_part *part, struct buf *out)
+{
+	struct bytes plain;
+	enum err e = mail_param_find(&part->params, "boundary", &plain)
+			 ? buf_append(out, plain)
+			 : mail_param_decode(&part->params, "boundary", out);
+	while (e == ERR_OK && out->len > 0 && mail_is_blank(out->ptr[out->len - 1])) {
+		buf_truncate(out, out->len - 1);
+	}
+	return e;
 }
 
 /* Parameters that tell of files and machines go; a boundary is made anew. */
@@ -553,19 +635,33 @@ take_params(struct edits *x, struct bytes message, const struct mail_structure *
 	size_t at = 0;
 	bool first = true;
 	struct found_param param;
+	bool multipart = s->parts[number].kind == MAIL_PART_MULTIPART && !s->truncated;
+	struct buf boundary = BUF_INIT(BOUNDARY_SEARCH);
+	bool known = multipart && whole_boundary(&s->parts[number], &boundary) == ERR_OK;
+	bool in_pieces = known && !has_param(f->value, "boundary");
+	cut_comments(x, f->value, value_at);
 	for (unsigned i = 0; i < MAIL_MAX_PARAMS && x->error == ERR_OK && next_param(f->value, &at, &param);
 	     i++) {
 		if (bytes_is_nocase(param.name, "boundary")) {
-			if (first && s->parts[number].kind == MAIL_PART_MULTIPART && !s->truncated) {
+			if (first && known) {
 				take_boundary(x, message, s, number,
-					      value_at + (size_t)(param.text.ptr - f->value.ptr), param.text,
-					      p);
+					      value_at + (size_t)(param.text.ptr - f->value.ptr),
+					      param.text.len, "", buf_bytes(&boundary), p);
+			}
+			first = false;
+		} else if (in_pieces && bytes_starts_with_nocase(param.name, "boundary*")) {
+			if (first) {
+				take_boundary(x, message, s, number, value_at + param.at,
+					      param.end - param.at, "; boundary=", buf_bytes(&boundary), p);
+			} else {
+				cut(x, value_at + param.at, param.end - param.at);
 			}
 			first = false;
 		} else if (param.name.len > 0 && !privacy_param_leaves(param.name)) {
 			cut(x, value_at + param.at, param.end - param.at);
 		}
 	}
+	buf_wipe(&boundary);
 }
 
 /* Nothing can name a part by its Content-ID, in which some programs put a time. */
@@ -598,7 +694,7 @@ take_part(struct edits *x, struct bytes message, const struct mail_structure *s,
 			take_params(x, message, s, number, &f, p);
 		} else if (bytes_is_nocase(f.name, "Content-Disposition")) {
 			take_params(x, message, s, number, &f, p);
-		} else if ((part->parent != MAIL_NO_PART && !privacy_field_leaves(f.name)) ||
+		} else if ((part->parent != MAIL_NO_PART && !privacy_part_field_leaves(f.name, f.value)) ||
 			   (free_of_references && bytes_is_nocase(f.name, "Content-ID"))) {
 			cut(x, f.offset, f.whole.len);
 		}

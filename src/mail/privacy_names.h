@@ -10,6 +10,8 @@
 bool privacy_field_leaves(struct bytes name);
 /* Of a name that begins with "Resent-". */
 bool privacy_resent_leaves(struct bytes name);
+/* Of the header of a part. */
+bool privacy_part_field_leaves(struct bytes name, struct bytes value);
 /* Of Content-Type and Content-Disposition. */
 bool privacy_param_leaves(struct bytes name);
 

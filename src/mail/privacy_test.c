@@ -127,6 +127,50 @@ test_missing_dates_are_those_of_the_release(void **state)
 	buf_clear(&out);
 }
 
+/* Programs that hide a boundary's name hide nothing behind it. */
+static void
+test_odd_boundaries_hide_no_part(void **state)
+{
+	static const char *const types[] = {
+	    "multipart/mixed;\r\n\tboundary*0=\"Mo\";\r\n\tboundary*1=\"n_1\"",
+	    "multipart/mixed; boundary*=us-ascii''Mon_1", "multipart/mixed; boundary=Mon_1 (by pc.lan)"};
+	const struct mail_privacy p = standard();
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		struct buf in = BUF_INIT(4096);
+		struct buf out = BUF_INIT(4096);
+		assert_int_equal(
+		    buf_printf(
+			&in,
+			"Message-ID: <x@y>\r\nContent-Type: %s\r\n\r\ngreetings from pc.lan\r\n--Mon_1\r\n"
+			"Content-Type: text/plain\r\nX-Mailer: pc.lan\r\nDate: pc.lan\r\n"
+			"Content-Location: file:///home/pc.lan/x\r\n\r\nhi\r\n--Mon_1--\r\nfarewell from "
+			"pc.lan\r\n",
+			types[i]),
+		    ERR_OK);
+		assert_int_equal(mail_privacy_leave(buf_bytes(&in), &p, &out), ERR_OK);
+		if (bytes_search(buf_bytes(&out), BYTES_LIT("pc.lan")) >= 0 ||
+		    bytes_search(buf_bytes(&out), BYTES_LIT("Mon")) >= 0 ||
+		    bytes_search(buf_bytes(&out),
+				 BYTES_LIT("\r\nhi\r\n--_abcd0000000000000000000000000000_0000--\r\n")) < 0) {
+			fail_msg("%s: %.*s", types[i], (int)out.len, (const char *)out.ptr);
+		}
+		buf_clear(&in);
+		buf_clear(&out);
+	}
+}
+
+static void
+test_words_between_identifiers_do_not_leave(void **state)
+{
+	const struct mail_privacy p = standard();
+	(void)state;
+	expect("Message-ID: <x@y>\r\nIn-Reply-To: \"Bob on pc.lan\" <a@b>\r\nReferences: <a@b>\r\n <c@d> (on "
+	       "pc.lan)\r\n\r\nx\r\n",
+	       &p,
+	       "Message-ID: " OURS "\r\nIn-Reply-To:    <a@b>\r\nReferences: <a@b>\r\n <c@d>  \r\n\r\nx\r\n");
+}
+
 static void
 test_boundaries_are_made_anew_in_all_layers_without_signature(void **state)
 {
@@ -151,7 +195,7 @@ test_boundaries_are_made_anew_in_all_layers_without_signature(void **state)
 	    "--_abcd0000000000000000000000000000_0001--\r\n"
 	    "--_abcd0000000000000000000000000000_0000  \r\nContent-Disposition: attachment; filename=x; "
 	    "size=3\r\n\r\ny\r\n"
-	    "--_abcd0000000000000000000000000000_0000--\r\nepilogue\r\n");
+	    "--_abcd0000000000000000000000000000_0000--\r\n");
 }
 
 #define SIGNED_PART                                                                                          \
@@ -292,6 +336,8 @@ main(void)
 	    cmocka_unit_test(test_the_authors_copy_differs_in_identifiers_alone),
 	    cmocka_unit_test(test_a_date_goes_or_is_kept_in_utc_where_it_is_near),
 	    cmocka_unit_test(test_missing_dates_are_those_of_the_release),
+	    cmocka_unit_test(test_odd_boundaries_hide_no_part),
+	    cmocka_unit_test(test_words_between_identifiers_do_not_leave),
 	    cmocka_unit_test(test_boundaries_are_made_anew_in_all_layers_without_signature),
 	    cmocka_unit_test(test_what_is_signed_keeps_every_octet),
 	    cmocka_unit_test(test_a_content_id_goes_where_nothing_can_refer_to_it),
