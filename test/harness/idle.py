@@ -227,7 +227,8 @@ def residuals(found: list[Sample]) -> list[float]:
 
 
 def places(found: list[Sample]) -> list[tuple[float, float]]:
-    """Of each: its place among the records of its tick (0 to 1), and the seconds since the one before it, where the work that news
+    """Of each: its place among the records of its tick (-1 to 1, from its connection's usual one: beats have a fixed order, so the place
+    itself says who it is, and members that had much news by chance would show in it), and the seconds since the one before it, where the work that news
     make would show; for the first of a tick, as many as is usual there."""
     ticks: dict[int, list[int]] = collections.defaultdict(list)
     for i, s in enumerate(found):
@@ -238,4 +239,8 @@ def places(found: list[Sample]) -> list[tuple[float, float]]:
         gaps = [found[b].after - found[a].after for a, b in zip(here, here[1:])]
         for place, (i, gap) in enumerate(zip(here, [sorted(gaps)[len(gaps) // 2] if gaps else 0.0] + gaps)):
             seen[i] = place / len(here), gap
-    return seen
+    usual: dict[int, list[float]] = collections.defaultdict(list)
+    for s, (place, _) in zip(found, seen):
+        usual[s.connection].append(place)
+    middle = {connection: sorted(v)[len(v) // 2] for connection, v in usual.items()}
+    return [(place - middle[s.connection], gap) for s, (place, gap) in zip(found, seen)]
