@@ -68,7 +68,8 @@ rolehost_set_clock(struct rolehost *h, int64_t ahead_ms)
 static void
 give_purpose_keys(struct channel *ch, uint32_t id)
 {
-	uint8_t key[1 + SEALED_KEY_LEN] = {PURPOSE_BLOB_NAME, 1, 2, 3};
+	uint8_t key[2 * (1 + SEALED_KEY_LEN)] = {PURPOSE_BLOB_NAME, 1, 2, 3};
+	key[1 + SEALED_KEY_LEN] = PURPOSE_COURIER_KEEP;
 	struct msg_purpose_keys_reply r = {.keys = bytes_of(key, sizeof(key))};
 	assert_int_equal(channel_reply(ch, PURPOSE_KEYS, purpose_keys_reply, id, &r), ERR_OK);
 }
