@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [idle] [mailbox] [login] [search] [large] [many]: Cohue against Postfix + Dovecot,
+"""bench.py [--quick] [--peers-only|--cohue-only] [arrive] [authentication] [arrive-checked] [idle] [mailbox] [login] [search] [large] [many]: Cohue against Postfix + Dovecot,
 in one run on one machine. Prints a table; the figures as JSON go to build-bench/result.json. See bench/README.md."""
 
 import argparse
@@ -15,6 +15,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+from checked import arrive_checked, authentication  # noqa: E402
 from idlers import many  # noqa: E402
 from large import large  # noqa: E402
 from measure import cpu_seconds, pss_bytes, settle_cpu, tree, watches  # noqa: E402
@@ -251,7 +252,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a fifth of everything: to see that it runs")
     parser.add_argument("--peers-only", action="store_true")
     parser.add_argument("--cohue-only", action="store_true")
-    parser.add_argument("what", nargs="*", help="arrive, idle, mailbox, login, search, large, many (all, where none is named)")
+    parser.add_argument("what", nargs="*", help="arrive, authentication, arrive-checked, idle, mailbox, login, search, large, many (all, where none is named)")
     chosen = parser.parse_args()
     build()
     os.environ.setdefault("COHUE_BIN", next((str(p) for p in (HERE.parent / "build-release").rglob("cohue")
@@ -267,6 +268,8 @@ def main() -> int:
     quick = chosen.quick
     parts = {
         "arrive": lambda: arrive([*relays, *ours], quick),
+        "authentication": lambda: authentication(note, quick) if ours else None,
+        "arrive-checked": lambda: arrive_checked(["crypt", "clear"] * (not chosen.cohue_only) + ["Cohue"] * bool(ours), quick, note, smtp_load),
         "login": lambda: login([*readers[:1], *ours], quick),
         "idle": lambda: idle([*holders, *((lambda: make(ROOMY_HOUSE), "", 1000) for make in ours)], quick),
         "mailbox": lambda: mailbox([*readers, *ours], quick),

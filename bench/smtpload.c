@@ -16,7 +16,7 @@
 #include "client.h"
 
 static struct {
-	const char *host, *port, *domain;
+	const char *host, *port, *domain, *file;
 	unsigned long connections, messages, per_connection, users, size;
 	bool lognormal, lmtp, clear;
 } want = {.host = "127.0.0.1",
@@ -32,6 +32,14 @@ static SSL_CTX *context;
 static atomic_ulong next_message;
 static atomic_ullong bytes_sent;
 static float *latency;
+static struct {
+	char *octets; /* all of the file */
+	struct {
+		const char *at;
+		size_t len;
+	} * list;
+	size_t count;
+} ready;             /* messages to send as they are */
 static char *filler; /* lines of plausible text, as much as the largest message */
 enum { LARGEST = 4 << 20 };
 
@@ -87,16 +95,52 @@ make_filler(void)
 	/* No line opens with a dot: nothing to stuff. */
 }
 
+/* A file of messages, each after a line with its length: sent in turn, unchanged, so that signatures fit. */
 static void
-one_message(struct client *c, unsigned long i, char *text, size_t text_cap)
+read_messages(const char *path)
 {
-	unsigned long user = i % want.users;
-	double start = seconds_now();
-	client_say(c, "MAIL FROM:<sender%lu@other.test>\r\nRCPT TO:<user%lu@%s>\r\nDATA\r\n", i % 7, user,
-		   want.domain);
-	if (client_reply(c, 250) != 250 || client_reply(c, 250) != 250 || client_reply(c, 354) != 354) {
-		return;
+	FILE *f = fopen(path, "re");
+	if (f == NULL || fseek(f, 0, SEEK_END) != 0) {
+		die("no file of messages");
 	}
+	long size = ftell(f);
+	rewind(f);
+	ready.octets = size <= 0 ? NULL : malloc((size_t)size + 1);
+	if (ready.octets == NULL || fread(ready.octets, 1, (size_t)size, f) != (size_t)size) {
+		die("the file of messages cannot be read");
+	}
+	(void)fclose(f);
+	ready.octets[size] = '\0';
+	for (char *at = ready.octets; at < ready.octets + size;) {
+		char *text = NULL;
+		size_t len = strtoul(at, &text, 10);
+		if (text == at || *text != '\n' || len < 2 ||
+		    len > (size_t)(ready.octets + size - text - 1) || len > LARGEST || text[len] != '\n' ||
+		    memmem(text + 1, len, "\n.", 2) != NULL) {
+			die("the file of messages is malformed");
+		}
+		void *list = realloc(ready.list, (ready.count + 1) * sizeof(*ready.list));
+		if (list == NULL) {
+			die("no memory");
+		}
+		ready.list = list;
+		ready.list[ready.count].at = text + 1;
+		ready.list[ready.count++].len = len;
+		at = text + 1 + len;
+	}
+}
+
+static size_t
+ready_message(unsigned long i, char *text)
+{
+	size_t len = ready.list[i % ready.count].len;
+	memcpy(text, ready.list[i % ready.count].at, len);
+	return len;
+}
+
+static size_t
+make_message(unsigned long i, unsigned long user, char *text, size_t text_cap)
+{
 	int n = snprintf(text, text_cap,
 			 "Received: from client.other.test (client.other.test [192.0.2.7])\r\n"
 			 "\tby mx.other.test with ESMTPSA id %016" PRIx64 "\r\n"
@@ -119,11 +163,25 @@ one_message(struct client *c, unsigned long i, char *text, size_t text_cap)
 		die("message too large");
 	}
 	memcpy(text + head, filler, body);
-	memcpy(text + head + body, ".\r\n", 3);
-	client_send(c, text, head + body + 3);
+	return head + body;
+}
+
+static void
+one_message(struct client *c, unsigned long i, char *text, size_t text_cap)
+{
+	unsigned long user = i % want.users;
+	double start = seconds_now();
+	client_say(c, "MAIL FROM:<sender%lu@other.test>\r\nRCPT TO:<user%lu@%s>\r\nDATA\r\n", i % 7, user,
+		   want.domain);
+	if (client_reply(c, 250) != 250 || client_reply(c, 250) != 250 || client_reply(c, 354) != 354) {
+		return;
+	}
+	size_t len = ready.count > 0 ? ready_message(i, text) : make_message(i, user, text, text_cap);
+	memcpy(text + len, ".\r\n", 3);
+	client_send(c, text, len + 3);
 	(void)client_reply(c, 250);
 	latency[i] = (float)(seconds_now() - start);
-	(void)atomic_fetch_add(&bytes_sent, head + body);
+	(void)atomic_fetch_add(&bytes_sent, len);
 }
 
 static void *
@@ -173,11 +231,13 @@ by_value(const void *a, const void *b)
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},     {"domain", 1, NULL, 'd'},
-	    {"connections", 1, NULL, 'c'}, {"messages", 1, NULL, 'n'}, {"per-connection", 1, NULL, 'm'},
-	    {"users", 1, NULL, 'u'},       {"size", 1, NULL, 's'},     {"lognormal", 0, NULL, 'l'},
-	    {"lmtp", 0, NULL, 'L'},        {"clear", 0, NULL, 'C'},    {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"host", 1, NULL, 'h'},      {"port", 1, NULL, 'p'},
+						{"domain", 1, NULL, 'd'},    {"connections", 1, NULL, 'c'},
+						{"messages", 1, NULL, 'n'},  {"per-connection", 1, NULL, 'm'},
+						{"users", 1, NULL, 'u'},     {"size", 1, NULL, 's'},
+						{"lognormal", 0, NULL, 'l'}, {"lmtp", 0, NULL, 'L'},
+						{"clear", 0, NULL, 'C'},     {"file", 1, NULL, 'f'},
+						{NULL, 0, NULL, 0}};
 	int o = 0;
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
@@ -214,6 +274,9 @@ main(int argc, char **argv)
 		case 'C':
 			want.clear = true;
 			break;
+		case 'f':
+			want.file = optarg;
+			break;
 		default:
 			die("smtpload: unknown option");
 		}
@@ -224,6 +287,9 @@ main(int argc, char **argv)
 	}
 	context = client_context();
 	make_filler();
+	if (want.file != NULL) {
+		read_messages(want.file);
+	}
 	latency = calloc(want.messages, sizeof(*latency));
 	pthread_t *threads = calloc(want.connections, sizeof(*threads));
 	if (latency == NULL || threads == NULL) {
@@ -253,6 +319,8 @@ main(int argc, char **argv)
 	free(latency);
 	free(threads);
 	free(filler);
+	free(ready.list);
+	free(ready.octets);
 	SSL_CTX_free(context);
 	return 0;
 }

@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT / "test"))
 from harness import Cohue, wait_until  # noqa: E402
 from harness.dialogue import imap_login  # noqa: E402
 from peers import Dovecot, Postfix  # noqa: E402
+from peers.rspamd import Rspamd  # noqa: E402
 
 USERS = 25
 DOMAIN = "house.test"
@@ -53,25 +54,37 @@ service imap-hibernate {
 """
 
 
-class Peers:
-    """Postfix in front of Dovecot's LMTP."""
+MILTER = """smtpd_milters = inet:127.0.0.1:%d
+milter_default_action = tempfail
+milter_protocol = 6
+"""
 
-    def __init__(self, mail_crypt: bool, login: str = FAST_LOGIN, hibernate: bool = False, postfix: bool = True) -> None:
+
+class Peers:
+    """Postfix in front of Dovecot's LMTP; with a resolver (address, port) rspamd judges what comes."""
+
+    def __init__(self, mail_crypt: bool, login: str = FAST_LOGIN, hibernate: bool = False, postfix: bool = True,
+                 resolver: tuple[str, int] | None = None) -> None:
         self.name = "Postfix + Dovecot" if postfix else "Dovecot"
+        self.name += " + rspamd" if resolver else ""
         self.name += " (mail_crypt)" if mail_crypt else " (clear)"
         self.dovecot = Dovecot(DOMAIN, mail_crypt, extra=ROOMY % (login, HIBERNATE if hibernate else ""))
-        self.postfix = None
-        if postfix:
-            try:
-                self.postfix = Postfix(DOMAIN, lmtp=("127.0.0.1", self.dovecot.lmtp),
+        self.postfix = self.rspamd = None
+        try:
+            if resolver:
+                self.rspamd = Rspamd(resolver)
+            if postfix:
+                self.postfix = Postfix(DOMAIN, lmtp=("127.0.0.1", self.dovecot.lmtp), extra=MILTER % self.rspamd.port if self.rspamd else "",
                                        users=tuple(f"user{i}" for i in range(USERS)))
-            except BaseException:
-                self.dovecot.stop()
-                raise
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Peers":
         try:
             self.dovecot.start()
+            if self.rspamd:
+                self.rspamd.start()
             if self.postfix:
                 self.postfix.start()
         except BaseException:
@@ -84,12 +97,12 @@ class Peers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.postfix:
-            self.postfix.stop()
-        self.dovecot.stop()
+        for part in (self.postfix, self.rspamd, self.dovecot):
+            if part:
+                part.stop()
 
     def roots(self) -> list[int]:
-        return [p.process.pid for p in (self.dovecot, self.postfix) if p and p.process]
+        return [p.process.pid for p in (self.dovecot, self.postfix, self.rspamd) if p and p.process]
 
     def arrived(self) -> int:
         return sum(1 for _ in self.dovecot.cell.path("var/mail").glob("*/new/*"))
