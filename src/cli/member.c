@@ -7,7 +7,13 @@
 #include "base/secret.h"
 #include "cli/internal.h"
 
-enum { REQUEST_MAX = CONTROL_REQUEST_MAX, DATA_MAX = CONTROL_ANSWER_MAX, JOINED_MAX = 12 * 1024 };
+enum {
+	REQUEST_MAX = CONTROL_REQUEST_MAX,
+	DATA_MAX = CONTROL_ANSWER_MAX,
+	JOINED_MAX = 12 * 1024,
+	LIMIT_NONE = 65535,
+	LIMIT_MOST = 1000
+};
 
 struct request {
 	struct buf bytes;
@@ -259,6 +265,8 @@ member_row(bool json, bool first, struct wire_reader *r, struct buf *out)
 	uint64_t quota = wire_get_u64(r);
 	uint64_t used = wire_get_u64(r);
 	struct bytes aliases = wire_get_bytes(r, DATA_MAX);
+	struct bytes held = wire_get_bytes(r, DATA_MAX);
+	unsigned times = wire_get_u16(r);
 	enum err e = r->error;
 	/* The largest quota that can be asked for means none, too. */
 	bool limited = quota != 0 && quota < UINT64_MAX >> 1;
@@ -274,6 +282,9 @@ member_row(bool json, bool first, struct wire_reader *r, struct buf *out)
 				     (unsigned long long)used, (unsigned long long)(limited ? quota : 0))
 			: e;
 		e = e == ERR_OK ? json_words(out, aliases) : e;
+		e = e == ERR_OK ? buf_append_str(out, ", \"sending_held\": ") : e;
+		e = e == ERR_OK ? cli_json_text(out, held) : e;
+		e = e == ERR_OK ? buf_printf(out, ", \"limit\": %u", times == 0 ? 1 : times) : e;
 		return e == ERR_OK ? buf_append_byte(out, '}') : e;
 	}
 	e = e == ERR_OK ? buf_printf(out, "%-24.*s %-13s ", (int)name.len,
@@ -287,6 +298,14 @@ member_row(bool json, bool first, struct wire_reader *r, struct buf *out)
 	if (e == ERR_OK && aliases.len > 0) {
 		e = buf_append_str(out, "  also ");
 		e = e == ERR_OK ? buf_append(out, aliases) : e;
+	}
+	if (e == ERR_OK && held.len > 0) {
+		e = buf_printf(out, "  sending held (%.*s)", (int)held.len, (const char *)held.ptr);
+	}
+	if (e == ERR_OK && times == LIMIT_NONE) {
+		e = buf_append_str(out, "  sends without limit");
+	} else if (e == ERR_OK && times > 1) {
+		e = buf_printf(out, "  limits x %u", times);
 	}
 	return e == ERR_OK ? buf_append_byte(out, '\n') : e;
 }
@@ -510,6 +529,24 @@ cli_member_quota(struct cli *c)
 	}
 	request_init(&q, CONTROL_MEMBER_QUOTA, c->words[0]);
 	wire_put_u64(&q.w, quota);
+	return simple(c, &q);
+}
+
+int
+cli_member_limit(struct cli *c)
+{
+	struct request q;
+	struct bytes word = bytes_str(c->words[1]);
+	uint64_t times = LIMIT_NONE;
+	if (bytes_is(word, "usual")) {
+		times = 0;
+	} else if (!bytes_is(word, "none") &&
+		   (bytes_to_u64(word, LIMIT_MOST, &times) != ERR_OK || times == 0)) {
+		return cli_fail("'%s' is no limit. Remedy: a number from 1 to %d, usual, or none",
+				c->words[1], LIMIT_MOST);
+	}
+	request_init(&q, CONTROL_MEMBER_LIMIT, c->words[0]);
+	wire_put_u16(&q.w, (uint16_t)times);
 	return simple(c, &q);
 }
 

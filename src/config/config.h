@@ -109,9 +109,15 @@ struct config {
 	msec dkim_overlap;               /* after `dkim rotate`, until the new keys sign */
 	char dmarc_rua[CONFIG_TEXT_MAX]; /* that cohue dns asks reports for; "": none */
 
-	uint64_t message_size;        /* bytes, as transferred */
-	uint64_t quota;               /* bytes a member, unless set otherwise for her; 0: none */
-	uint32_t recipients;          /* of one message */
+	uint64_t message_size; /* bytes, as transferred */
+	uint64_t quota;        /* bytes a member, unless set otherwise for her; 0: none */
+	uint32_t recipients;   /* of one message */
+	/* What a member may send before her account is taken for a stolen one; 0: no limit. */
+	uint32_t sending_messages; /* an hour */
+	uint32_t sending_recipients;
+	uint32_t sending_recipients_day;
+	uint32_t sending_domains;     /* an hour */
+	uint32_t sending_failures;    /* percent */
 	uint32_t gate_mx_connections; /* at once, per worker */
 	uint32_t gate_member_connections;
 	uint32_t gate_mx_workers;

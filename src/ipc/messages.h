@@ -147,6 +147,7 @@ enum ipc_stage {
 	M(SCRAM_FINAL,     scram_final,     R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(MEMBER_OPEN,     member_open,     R_OPENER,                   R_SESSION,  IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(MEMBER_CLOSE,    member_close,    R_OPENER,                   R_SESSION,  64,            IPC_REQUEST, 0) \
+	M(MEMBER_HOLD,     member_hold,     R_SESSION,                  R_OPENER,   128,           IPC_NOTICE,  0) \
 	M(CONN_OPEN,       conn_open,       R_GATE_MEMBER,              R_SESSION,  IPC_SMALL,     IPC_NOTICE,  0) \
 	M(CONN_DATA,       conn_data,       R_GATE_MEMBER | R_SESSION,  R_SESSION | R_GATE_MEMBER, IPC_CHUNK, IPC_NOTICE, 0) \
 	M(CONN_FLUSH,      conn_flush,      R_SESSION,                  R_GATE_MEMBER, 16,         IPC_NOTICE,  0) \
@@ -375,6 +376,8 @@ enum ipc_stage {
 #define MSG_MEMBER_OPEN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 #define MSG_MEMBER_CLOSE_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT)
 #define MSG_MEMBER_CLOSE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* She sends what is not hers, or too much: her entry says so until it is lifted. Of a member whose worker says it. reference: of the log's line */
+#define MSG_MEMBER_HOLD_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) BYTES(reference)
 /* conn: chosen by the gate, unique on this channel while open. extended: EHLO was said. */
 #define MSG_CONN_OPEN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(conn) FIX(token, IPC_TOKEN) U8(protocol) U8(extended)
 /* The sender may have at most CONN_WINDOW bytes on the way that CONN_CREDIT has not given back. */
@@ -548,6 +551,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(scram_final_reply, MSG_SCRAM_FINAL_REPLY_FIELDS)                                                   \
 	P(member_open, MSG_MEMBER_OPEN_FIELDS)                                                               \
 	P(member_close, MSG_MEMBER_CLOSE_FIELDS)                                                             \
+	P(member_hold, MSG_MEMBER_HOLD_FIELDS)                                                               \
 	P(conn_open, MSG_CONN_OPEN_FIELDS)                                                                   \
 	P(conn_data, MSG_CONN_DATA_FIELDS)                                                                   \
 	P(conn_flush, MSG_CONN_FLUSH_FIELDS)                                                                 \

@@ -25,6 +25,7 @@ static const struct {
     {CONTROL_MEMBER_REMOVE, opener_member_remove},     {CONTROL_ALIAS_SET, opener_alias_set},
     {CONTROL_ALIAS_REMOVE, opener_alias_remove},       {CONTROL_ALIAS_LIST, opener_alias_list},
     {CONTROL_MEMBER_QUOTA, opener_member_quota},       {CONTROL_MEMBER_LANE, opener_member_lane},
+    {CONTROL_MEMBER_LIMIT, opener_member_limit},
 };
 
 void
@@ -398,8 +399,9 @@ set_suspended(struct directory_account *entry, uint64_t on, struct opener_answer
 			   "this member is being removed. Remedy: `cohue member remove` ends it");
 		return false;
 	}
+	bool lifted = on == 0 && opener_lift(entry);
 	if ((entry->status == ACCOUNT_SUSPENDED) == (on != 0)) {
-		return false; /* as wanted */
+		return lifted; /* as wanted */
 	}
 	/*
 	 * Generation 1 is that of the invitation: who was suspended before her first login still is invited.
@@ -460,4 +462,24 @@ opener_member_lane(struct opener *o, struct wire_reader *r, struct opener_answer
 		return;
 	}
 	change_entry(o, name, a, set_lane, lane);
+}
+
+static bool
+set_limit(struct directory_account *entry, uint64_t times, struct opener_answer *a)
+{
+	(void)a;
+	entry->limit_times = (uint16_t)times;
+	return true;
+}
+
+void
+opener_member_limit(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	uint16_t times = wire_get_u16(r);
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+		return;
+	}
+	change_entry(o, name, a, set_limit, times);
 }

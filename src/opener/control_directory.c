@@ -25,6 +25,8 @@ struct row {
 	enum account_status status;
 	uint32_t created_day;
 	uint64_t quota;
+	uint16_t limit_times;
+	struct buf held;
 	struct buf name;  /* a member's, or an alias' local part */
 	struct buf names; /* her aliases' local parts, or ids of an alias' accounts */
 };
@@ -43,6 +45,7 @@ rows_clear(struct rows *r)
 	for (size_t i = 0; i < r->count; i++) {
 		buf_wipe(&r->row[i].name);
 		buf_wipe(&r->row[i].names);
+		buf_wipe(&r->row[i].held);
 	}
 	free(r->row);
 	r->row = NULL;
@@ -66,6 +69,7 @@ add_row(struct rows *r)
 	memset(row, 0, sizeof(*row));
 	buf_init(&row->name, DIRECTORY_ADDRESS_MAX);
 	buf_init(&row->names, ROW_NAMES_MAX);
+	buf_init(&row->held, DIRECTORY_REF_MAX);
 	return row;
 }
 
@@ -99,7 +103,9 @@ gather_account(struct rows *rows, struct bytes plain)
 	row->status = entry.status;
 	row->created_day = entry.created_day;
 	row->quota = entry.quota;
+	row->limit_times = entry.limit_times;
 	e = buf_append(&row->name, entry.name);
+	e = e == ERR_OK ? buf_append(&row->held, entry.held) : e;
 	for (size_t i = 0; i < entry.address_count && e == ERR_OK; i++) {
 		e = join(&row->names, local_part(entry.addresses[i]));
 	}
@@ -185,6 +191,8 @@ opener_member_list(struct opener *o, struct wire_reader *r, struct opener_answer
 		wire_put_u64(a->data, row->quota);
 		wire_put_u64(a->data, used);
 		wire_put_bytes(a->data, buf_bytes(&row->names));
+		wire_put_bytes(a->data, buf_bytes(&row->held));
+		wire_put_u16(a->data, row->limit_times);
 	}
 	if (e != ERR_OK) {
 		opener_say_error(a, e);

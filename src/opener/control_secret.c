@@ -21,6 +21,7 @@ struct opened {
 	struct opener *o;
 	struct opener_account *account;
 	struct opener_lock lock;
+	bool lifted; /* what she may not send */
 };
 
 static void
@@ -77,7 +78,7 @@ write_account(struct opened *s, bool new_generation, struct opener_answer *a)
 	opener_changes_init(&c, s->o);
 	enum err e = new_generation ? opener_rekey(s->o, s->account) : ERR_OK;
 	if (e == ERR_OK) {
-		if (new_generation) {
+		if (new_generation || s->lifted) {
 			opener_put_account(&c, OPENER_PUT, &s->account->entry);
 		}
 		opener_put_slots(&c, OPENER_PUT, s->account->slots, s->account->id);
@@ -131,6 +132,8 @@ opener_member_passwd(struct opener *o, struct wire_reader *r, struct opener_answ
 	enum err e = work_run(o->work, change_main, &j);
 	e = e == ERR_OK ? j.result : e;
 	if (e == ERR_OK) {
+		/* Who had her password has it no more. */
+		s.lifted = opener_lift(&s.account->entry);
 		e = write_account(&s, false, a);
 	}
 	if (e != ERR_OK) {
@@ -261,6 +264,7 @@ opener_member_app_drop(struct opener *o, struct wire_reader *r, struct opener_an
 	}
 	enum err e = sealed_slots_revoke(s.account->slots, &s.account->keys, number);
 	if (e == ERR_OK) {
+		s.lifted = opener_lift(&s.account->entry);
 		e = write_account(&s, true, a);
 	}
 	if (e == ERR_STATE) {
@@ -313,6 +317,7 @@ opener_member_recovery(struct opener *o, struct wire_reader *r, struct opener_an
 		revoked = true;
 	}
 	if (e == ERR_OK) {
+		s.lifted = opener_lift(&s.account->entry);
 		e = write_account(&s, revoked, a);
 	}
 	if (e == ERR_OK) {

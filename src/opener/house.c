@@ -9,6 +9,7 @@ enum { COUNTS_AFTER_DAYS = 30, RETRY_MS = 500, HOUR_MS = 3600 * 1000 };
 
 struct counting {
 	uint32_t today;
+	uint32_t held;
 	struct msg_house house;
 };
 
@@ -24,6 +25,7 @@ count_account(void *arg, enum directory_kind kind, struct bytes plain)
 	if (e != ERR_OK) {
 		return e == ERR_MEMORY ? e : ERR_OK; /* `cohue check` tells of it */
 	}
+	c->held += entry.held.len > 0 ? 1 : 0;
 	c->house.first_day = entry.created_day < c->house.first_day ? entry.created_day : c->house.first_day;
 	if (entry.status == ACCOUNT_INVITED || entry.status == ACCOUNT_ACTIVE) {
 		c->house.members++;
@@ -43,6 +45,7 @@ tell(struct opener *o)
 		e = channel_notice(mixer, HOUSE, house, &c.house);
 	}
 	if (e == ERR_OK) {
+		o->held = c.held;
 		o->house_day = c.today;
 	}
 	return e;

@@ -38,6 +38,8 @@ struct opener {
 	unsigned gate_lives[ROLE_PEERS_MAX];
 	struct timer house_timer;
 	uint32_t house_day; /* when the mixer was told last */
+	size_t holds;       /* tasks that write one down */
+	uint32_t held;      /* members whose sending is held, as counted last */
 	bool house_ready;
 	bool house_due;
 	bool house_running;
@@ -174,6 +176,13 @@ COHUE_MUST_USE enum err opener_scram_log_in(struct opener *o, const struct msg_s
 COHUE_MUST_USE enum err opener_hand_over(struct opener *o, const struct opener_account *a, bool commit,
 					 struct msg_login_reply *ret);
 
+/* ---- hold.c ---- */
+
+/* A MEMBER_HOLD notice. */
+void opener_hold(struct opener *o, struct channel *ch, const struct channel_message *m);
+/* She may send again, and what was found before is void. False: nothing was held. */
+bool opener_lift(struct directory_account *entry);
+
 /* ---- control*.c ---- */
 
 struct opener_answer {
@@ -194,7 +203,7 @@ void opener_control(struct opener *o, struct bytes request, struct buf *ret_pack
 
 typedef void opener_command(struct opener *o, struct wire_reader *r, struct opener_answer *a);
 opener_command opener_member_add, opener_member_list, opener_member_suspend, opener_member_remove,
-    opener_member_quota, opener_member_lane;
+    opener_member_quota, opener_member_lane, opener_member_limit;
 opener_command opener_member_passwd, opener_member_app_add, opener_member_app_list, opener_member_app_drop,
     opener_member_recovery;
 opener_command opener_alias_set, opener_alias_remove, opener_alias_list;

@@ -153,6 +153,11 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	struct opener *o = h->state;
 	bool ready = o->work != NULL && o->keys.key[PURPOSE_PEPPER] != NULL;
 	switch ((int)m->type) {
+	case MSG_MEMBER_HOLD:
+		if (!h->stopping && ready) {
+			opener_hold(o, ch, m);
+		}
+		break;
 	case MSG_LOGIN:
 	case MSG_SCRAM_FIRST:
 	case MSG_SCRAM_FINAL:
@@ -181,12 +186,13 @@ status(struct role_host *h, struct buf *out)
 	const struct opener *o = h->state;
 	return buf_printf(out,
 			  "+logins %llu\n+logins_refused %llu\n+logins_deferred %llu\n=logins_under_way %zu\n"
-			  "=passwords_waiting %zu\n+passwords_stretched %llu\n+commands %llu\n",
+			  "=passwords_waiting %zu\n+passwords_stretched %llu\n+commands %llu\n"
+			  "!sending_held %u\n",
 			  (unsigned long long)o->seen_logins, (unsigned long long)o->seen_refused,
 			  (unsigned long long)o->seen_deferred, o->logins,
 			  o->work == NULL ? 0 : work_count(o->work),
 			  (unsigned long long)(o->work == NULL ? 0 : work_total(o->work)),
-			  (unsigned long long)o->seen_controls);
+			  (unsigned long long)o->seen_controls, o->held);
 }
 
 static void

@@ -6,8 +6,8 @@
 #include "base/secret.h"
 #include "sealed/value.h"
 
-/* Versions of an account entry: with a signature, with a lane. */
-enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2, ACCOUNT_LANE = 3 };
+/* Versions of an account entry: with a signature, with a lane, with how she sends. */
+enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2, ACCOUNT_LANE = 3, ACCOUNT_SENDING = 4 };
 
 void
 directory_address_key(const uint8_t directory_hash[SEALED_KEY_LEN], struct bytes address,
@@ -75,7 +75,8 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	struct buf plain = BUF_INIT(DIRECTORY_VALUE_MAX);
 	struct wire_writer w;
 
-	if (entry->address_count > DIRECTORY_ADDRESSES_MAX || entry->name.len > DIRECTORY_ADDRESS_MAX) {
+	if (entry->address_count > DIRECTORY_ADDRESSES_MAX || entry->name.len > DIRECTORY_ADDRESS_MAX ||
+	    entry->held.len > DIRECTORY_REF_MAX) {
 		return ERR_LIMIT;
 	}
 	if (entry->status < ACCOUNT_INVITED || entry->status > ACCOUNT_REMOVED || entry->name.len == 0 ||
@@ -89,7 +90,7 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	}
 	wire_writer_init(&w, &plain);
 	wire_put_u8(&w, DIRECTORY_ACCOUNT);
-	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_LANE);
+	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_SENDING);
 	wire_put_fixed(&w, entry->id, SEALED_ID_LEN);
 	wire_put_u8(&w, (uint8_t)entry->status);
 	wire_put_bytes(&w, entry->name);
@@ -108,6 +109,9 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	wire_put_u32(&w, entry->created_day);
 	if (!entry->unsigned_yet) {
 		wire_put_u8(&w, entry->lane);
+		wire_put_bytes(&w, entry->held);
+		wire_put_u32(&w, entry->lifts);
+		wire_put_u16(&w, entry->limit_times);
 	}
 	return seal(&w, directory_seal, key, ret);
 }
@@ -179,7 +183,7 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	struct directory_account got = {.address_count = 0};
 
 	uint8_t version = 0;
-	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_LANE, &version);
+	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_SENDING, &version);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -206,6 +210,11 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	got.created_day = wire_get_u32(&r);
 	got.lane = version < ACCOUNT_LANE ? 0 : wire_get_u8(&r);
 	sealed_expect(&r, got.lane <= DIRECTORY_LANE_MAX);
+	if (version >= ACCOUNT_SENDING) {
+		got.held = wire_get_bytes(&r, DIRECTORY_REF_MAX);
+		got.lifts = wire_get_u32(&r);
+		got.limit_times = wire_get_u16(&r);
+	}
 	e = wire_end(&r);
 	if (e == ERR_OK) {
 		*ret = got;

@@ -17,6 +17,8 @@ enum {
 	DIRECTORY_ADDRESS_MAX = 320,  /* bytes */
 	DIRECTORY_VALUE_MAX = 64 * 1024,
 	DIRECTORY_LANE_MAX = 2,
+	DIRECTORY_REF_MAX = 32, /* octets of a reference */
+	DIRECTORY_LIMIT_NONE = 65535,
 };
 
 enum directory_kind {
@@ -60,6 +62,10 @@ struct directory_account {
 	uint32_t created_day; /* since 1970 */
 	/* How her letters wait where neither letter nor envelope says it: enum law_lane, 0 to 2. */
 	uint8_t lane;
+	/* How she sends (session/sending_limit.h). */
+	struct bytes held;    /* reference of the log's line about why she cannot send; empty: she can */
+	uint32_t lifts;       /* how often that was lifted: what was found before is void */
+	uint16_t limit_times; /* her multiple of the house's limits; 0: 1; DIRECTORY_LIMIT_NONE: no limits */
 };
 
 /* BLAKE2b-256(directory_hash, "address:" || normalised address); normalising is the caller's. */

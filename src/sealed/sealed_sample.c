@@ -146,6 +146,9 @@ sample_directory(const struct member_keys *keys)
 				      .addresses = {BYTES_LIT("al@example.org")},
 				      .generation = k->generation,
 				      .quota = 1 << 30,
+				      .held = BYTES_LIT("1a2b3c4d"),
+				      .lifts = 3,
+				      .limit_times = 5,
 				      .created_day = 20000};
 	memcpy(c.id, account, 16);
 	memcpy(c.public_key, k->public_key, 32);

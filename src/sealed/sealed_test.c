@@ -89,13 +89,13 @@ an_account_without_a_signature_is_read_and_written_as_it_was(void **state)
 		memset(a.signature, 2, sizeof(a.signature));
 		assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_OK);
 		assert_int_equal(directory_unseal(key, key, buf_bytes(&value), &plain, &kind), ERR_OK);
-		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 3);
+		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 4);
 		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_OK);
 		assert_int_equal(back.unsigned_yet, a.unsigned_yet);
 		assert_int_equal(back.mac[31], a.unsigned_yet ? 1 : 0);
 		assert_int_equal(back.signature[63], a.unsigned_yet ? 0 : 2);
 		assert_int_equal(back.quota, 7);
-		plain.ptr[1] = 4;
+		plain.ptr[1] = 5;
 		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_UNSUPPORTED);
 		buf_clear(&value);
 		buf_clear(&plain);
@@ -205,6 +205,9 @@ directory_entries_come_back_and_stay_at_their_key(void **state)
 				      .addresses = {BYTES_LIT("a@example.org"), BYTES_LIT("b@example.org")},
 				      .generation = 7,
 				      .quota = 1ULL << 40,
+				      .held = BYTES_LIT("0badcafe"),
+				      .lifts = 9,
+				      .limit_times = 65535,
 				      .created_day = 20000,
 				      .lane = 2};
 	struct directory_account b;
@@ -228,6 +231,9 @@ directory_entries_come_back_and_stay_at_their_key(void **state)
 	assert_memory_equal(a.public_key, b.public_key, 32);
 	assert_memory_equal(a.signature, b.signature, SIGN_LEN);
 	assert_true(b.quota == 1ULL << 40);
+	assert_true(bytes_is(b.held, "0badcafe"));
+	assert_int_equal(b.lifts, 9);
+	assert_int_equal(b.limit_times, 65535);
 	assert_int_equal(b.created_day, 20000);
 	assert_int_equal(b.lane, 2);
 	buf_clear(&value);

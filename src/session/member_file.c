@@ -10,6 +10,7 @@
 #include "base/wire.h"
 #include "session/member_internal.h"
 #include "session/posted.h"
+#include "session/sending.h"
 
 enum {
 	BATCH = 64,               /* arrivals of one record */
@@ -260,6 +261,7 @@ file_line(struct filing *f, const struct opened *o, struct member_change *c)
 		e = member_journal_put(m, &line, o->line ? o->n : 0, o->delivery, c, &f->journal);
 	}
 	if (e == ERR_OK && o->line) {
+		sending_heard(m, &line);
 		memcpy(f->seen[f->seen_count++], o->delivery, SEALED_ID_LEN);
 	} else if (o->line && (e == ERR_NOT_FOUND || e == ERR_FORMAT || e == ERR_EXISTS)) {
 		m->worker->seen_damaged++;

@@ -18,6 +18,7 @@
 #include "session/conn.h"
 #include "session/imap.h"
 #include "session/member.h"
+#include "session/sending.h"
 #include "session/submission.h"
 #include "session/worker.h"
 
@@ -301,6 +302,7 @@ on_upkeep(struct timer *t)
 	struct worker *w = t->arg;
 	drop_old_tokens(w, loop_now(w->host->loop));
 	member_upkeep(w);
+	sending_upkeep(w);
 	if (timer_start_after(w->host->loop, t, UPKEEP_MS) != ERR_OK) {
 		log_event(LOG_LEVEL_WARNING, "the worker's upkeep cannot be scheduled");
 	}
@@ -372,11 +374,11 @@ status(struct role_host *h, struct buf *out)
 	const struct worker *w = h->state;
 	return buf_printf(out,
 			  "=connections_open %zu\n=members_online %zu\n+connections %llu\n+commands %llu\n"
-			  "+beats %llu\n+filed %llu\n!damaged %llu\n=tasks %zu\n",
+			  "+beats %llu\n+filed %llu\n!damaged %llu\n+sending_put_off %llu\n=tasks %zu\n",
 			  w->conn_count, w->member_count, (unsigned long long)w->seen_connections,
 			  (unsigned long long)w->seen_commands, (unsigned long long)w->seen_beats,
 			  (unsigned long long)w->seen_filed, (unsigned long long)w->seen_damaged,
-			  task_count(h->loop));
+			  (unsigned long long)w->seen_put_off, task_count(h->loop));
 }
 
 static void

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/sending.h"
 #include "session/submission_internal.h"
 
 enum { DATA_LIMIT_MS = 10 * 60 * 1000 };
@@ -90,6 +91,9 @@ on_mail(void *ctx, const struct smtp_mail *mail)
 	struct submission *s = ctx;
 	struct submission_reply r = may_send(s->conn->member);
 	envelope_destroy(&s->envelope);
+	if (r.code == 0) {
+		r = sending_message_begins(s->conn->member);
+	}
 	if (r.code != 0) {
 		answer(s, &r);
 		return;
@@ -110,7 +114,7 @@ static void
 on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 {
 	struct submission *s = ctx;
-	struct submission_reply r = envelope_rcpt(s->envelope, rcpt);
+	struct submission_reply r = envelope_rcpt(s->envelope, s->conn->member, rcpt);
 	s->conn->worker->seen_commands++;
 	answer(s, &r);
 }

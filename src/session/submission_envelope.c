@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/secret.h"
+#include "session/sending.h"
 #include "session/submission_internal.h"
 
 enum { ORCPT_MAX = 1000 };
@@ -247,8 +248,14 @@ add_recipient(struct envelope *v, const struct mail_mailbox *mailbox, struct rec
 	return ERR_OK;
 }
 
+static struct bytes
+mailbox_domain(struct bytes address)
+{
+	return bytes_from(address, (size_t)(bytes_find_last(address, '@') + 1));
+}
+
 struct submission_reply
-envelope_rcpt(struct envelope *v, const struct smtp_rcpt *rcpt)
+envelope_rcpt(struct envelope *v, struct member *m, const struct smtp_rcpt *rcpt)
 {
 	struct mail_mailbox mailbox = rcpt->recipient;
 	struct recipient r = {.notify = (uint8_t)rcpt->notify, .utf8 = mailbox.utf8};
@@ -268,6 +275,12 @@ envelope_rcpt(struct envelope *v, const struct smtp_rcpt *rcpt)
 		return say(550, "5.1.2", "This is no domain name");
 	}
 	if (e == ERR_OK && !is_known(v, r.normal)) {
+		struct bytes domain = mailbox_domain(envelope_view(v, r.address));
+		struct submission_reply limit = sending_recipient_named(
+		    m, bytes_is(domain, v->worker->host->config.domain) ? BYTES_EMPTY : domain, &v->put_off);
+		if (limit.code != 0) {
+			return limit;
+		}
 		e = add_recipient(v, &mailbox, &r);
 	}
 	return e == ERR_OK ? good : lookup_reply(e);

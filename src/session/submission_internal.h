@@ -55,6 +55,7 @@ struct envelope {
 	struct buf message;
 	size_t charged; /* bytes taken from the worker's room for messages */
 	bool too_much;
+	bool put_off; /* a recipient was refused for the member's limits */
 };
 
 /* The answer to a question of the engine. code 0: its standard good one. Texts live as long as the envelope. */
@@ -74,7 +75,7 @@ void envelope_destroy(struct envelope **v);
 /* MAIL and RCPT (submission_envelope.c), from a task. */
 struct submission_reply envelope_mail(struct envelope *v, const struct member *m,
 				      const struct smtp_mail *mail);
-struct submission_reply envelope_rcpt(struct envelope *v, const struct smtp_rcpt *rcpt);
+struct submission_reply envelope_rcpt(struct envelope *v, struct member *m, const struct smtp_rcpt *rcpt);
 /* More of the message; what there is no room for sets too_much. */
 void envelope_data(struct envelope *v, struct bytes chunk);
 

@@ -10,6 +10,7 @@
 
 struct conn;
 struct member;
+struct sending_account;
 
 enum {
 	WORKER_BUCKETS = 1024,
@@ -41,6 +42,8 @@ struct worker {
 	struct conn *conns[WORKER_BUCKETS];
 	struct member *members[WORKER_BUCKETS];
 	struct known_head *known[WORKER_BUCKETS];
+	struct sending_account *sending[WORKER_BUCKETS]; /* sending.c */
+	msec sending_swept;
 	struct token *tokens;
 	size_t token_count;
 	size_t conn_count;
@@ -56,6 +59,8 @@ struct worker {
 	uint64_t seen_beats; /* records */
 	uint64_t seen_filed;
 	uint64_t seen_damaged;
+	uint64_t seen_put_off;
+	uint64_t seen_held;
 };
 
 /* The store's channel, NULL while it is away: fetch it anew after each suspension. */

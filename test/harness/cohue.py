@@ -35,6 +35,10 @@ def cohue_binary() -> str:
     return find_binary("COHUE_BIN", ("build-release", "build", "build-asan"))
 
 
+# Tests send more than members do.
+NO_LIMITS = ("limits.sending_messages", "limits.sending_recipients", "limits.sending_recipients_day",
+             "limits.sending_domains", "limits.sending_failures")
+
 # What services of the test that runs now had to say: those that ended. The others stand in Cohue.living.
 ended_logs: list[str] = []
 
@@ -79,6 +83,7 @@ class Cohue:
         self.log_path = self.directory / "log"
         self.offset = free_port_offset() if offset is None else offset
         self.settings = {"leave.law": "none", "arrive.law": "none", "status.exact": "yes", "authentication": "off",
+                         **dict.fromkeys(NO_LIMITS, "0"),
                          **(settings or {})}
         self.environment = {**os.environ, **(environment or {})}
         self.prefix = prefix or []
