@@ -44,9 +44,8 @@ spf_ask(struct spf_state *s, struct bytes name, enum authentication_rr type,
 
 /* ---- names in rdata ---- */
 
-/* A name in wire form without compression; false where it is none that can be asked for. */
-static bool
-name_of(struct bytes wire, char ret[SPF_NAME_MAX])
+bool
+spf_name_of(struct bytes wire, char ret[SPF_NAME_MAX])
 {
 	size_t at = 0;
 	size_t out = 0;
@@ -80,7 +79,7 @@ names_of(struct bytes rdata, size_t skip, struct names *ret)
 	ret->more = false;
 	while (text_records_next(&rdata, &one)) {
 		char name[SPF_NAME_MAX];
-		if (one.len <= skip || !name_of(bytes_from(one, skip), name)) {
+		if (one.len <= skip || !spf_name_of(bytes_from(one, skip), name)) {
 			continue;
 		}
 		if (ret->count == SPF_NAMES_MAX) {

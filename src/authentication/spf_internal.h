@@ -70,6 +70,8 @@ struct bytes spf_validated_name(struct spf_state *s, struct bytes under);
 /* One question, with the void limit: ERR_OK with ret->rdata empty for no data. ERR_AGAIN: failed; ERR_LIMIT: exhausted. */
 COHUE_MUST_USE enum err spf_ask(struct spf_state *s, struct bytes name, enum authentication_rr type,
 				struct authentication_answer *ret);
+/* A name in wire form without compression; false where it is none that can be asked for. */
+bool spf_name_of(struct bytes wire, char ret[SPF_NAME_MAX]);
 bool spf_is_ipv4(const uint8_t address[16]);
 
 #endif

@@ -86,6 +86,17 @@ struct config {
 	enum config_authentication authentication; /* of arriving mail */
 	char arc_trusted[CONFIG_TEXT_MAX];         /* domains, separated by blanks */
 
+	enum config_on junk_score;    /* rules that are the same for everybody */
+	enum config_yes greylist;     /* strangers have to come twice */
+	msec greylist_delay;          /* the second time no sooner than this */
+	char dnsbl[CONFIG_TEXT_MAX];  /* zones, separated by blanks */
+	char rspamd[CONFIG_TEXT_MAX]; /* its URL; "": not asked */
+	/* Of one network of strangers (or one domain), for each gate-mx worker; 0: no limit. */
+	uint32_t rate_connections; /* a minute */
+	uint32_t rate_messages;    /* a minute */
+	uint32_t rate_domain;      /* proved messages of one domain a minute */
+	uint32_t rate_unknown;     /* recipients that do not exist an hour */
+
 	enum config_pad pad;
 	enum config_tls_minimum tls_member_minimum;
 	enum config_outbound tls_outbound;

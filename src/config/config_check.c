@@ -10,6 +10,41 @@ is_set(const char *text)
 	return text[0] != '\0';
 }
 
+/* Mail in clear stays on this machine, whoever is asked about it. */
+static bool
+is_rspamd_sound(const char *url)
+{
+	static const char *const fronts[] = {"http://127.", "http://[::1]", "https://"};
+	struct bytes all = bytes_str(url);
+	for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++) {
+		if (bytes_starts_with(all, fronts[i])) {
+			struct bytes host = bytes_from(all, i == 0 ? strlen("http://") : strlen(fronts[i]));
+			bool numeric = true;
+			for (size_t at = 0; at < host.len && i == 0; at++) {
+				numeric = numeric && (ascii_is_digit(host.ptr[at]) || host.ptr[at] == '.' ||
+						      host.ptr[at] == ':');
+			}
+			return numeric && bytes_find(host, '/') < 0 && bytes_find(host, ' ') < 0 &&
+			       bytes_find(host, '@') < 0;
+		}
+	}
+	return false;
+}
+
+/* Zones, as a question can be asked of them. */
+static bool
+is_dnsbl_sound(const char *zones)
+{
+	struct bytes all = bytes_str(zones);
+	for (size_t i = 0; i < all.len; i++) {
+		uint8_t c = all.ptr[i];
+		if (!ascii_is_alnum(c) && c != '-' && c != '_' && c != '.' && c != ' ') {
+			return false;
+		}
+	}
+	return true;
+}
+
 enum err
 config_check_pairs(const struct config *c, struct config_fault *fault)
 {
@@ -34,6 +69,14 @@ config_check_pairs(const struct config *c, struct config_fault *fault)
 	    {is_set(c->dmarc_rua) &&
 		 (strchr(c->dmarc_rua, '@') == NULL || strpbrk(c->dmarc_rua, " \",;!:\\") != NULL),
 	     "dmarc.rua is not an address", "one like reports@example.org, or none"},
+	    {is_set(c->rspamd) && !is_rspamd_sound(c->rspamd), "rspamd is not an URL that mail may go to",
+	     "one like http://127.0.0.1:11333, numeric and without a path; https on another machine"},
+	    {!is_dnsbl_sound(c->dnsbl), "dnsbl is not a list of zones",
+	     "names like bl.example.org, with blanks between"},
+	    {is_set(c->dnsbl) &&
+		 (c->junk_score == CONFIG_OFF || c->authentication == CONFIG_AUTHENTICATION_OFF),
+	     "dnsbl is set, but nothing is asked without junk.score and authentication",
+	     "set them on, or remove dnsbl"},
 	    {c->retry_warn >= c->retry_give_up, "retry.warn is not before retry.give_up",
 	     "set retry.warn lower, like 1 d, or retry.give_up higher"},
 	    {c->leave.deadline < c->leave.clock, "leave.deadline is shorter than leave.clock",

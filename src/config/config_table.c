@@ -221,6 +221,76 @@ const struct config_key config_keys[] = {
      .help = "Domains, separated by blanks, whose ARC seals are believed when they say that DMARC passed "
 	     "before they changed a "
 	     "message: mailing lists that members read."},
+
+    {.name = "junk.score",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(junk_score),
+     .choices = on_off,
+     .standard = "on",
+     .group = "Unwanted mail",
+     .help =
+	 "Arriving mail gets a score by rules that are the same for everybody (host names, SPF, DKIM, "
+	 "DMARC, the message's header); from 5.0 on it goes to Junk, unless the member has taught otherwise. "
+	 "Needs authentication."},
+    {.name = "limits.client_connections",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(rate_connections),
+     .max = 100000,
+     .standard = "120",
+     .help = "Connections to port 25 a minute from one network (IPv4 /24, IPv6 /56), for each worker; more "
+	     "are sent away for the moment. 0: no limit. Known by a keyed hash in memory alone."},
+    {.name = "limits.client_messages",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(rate_messages),
+     .max = 100000,
+     .standard = "300",
+     .help = "Messages a minute from one network, in the same way."},
+    {.name = "limits.domain_messages",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(rate_domain),
+     .max = 100000,
+     .standard = "600",
+     .help = "Messages a minute of one sender's domain, from wherever. Only those count for which SPF "
+	     "passed: nobody can use up another one's. 0: no limit."},
+    {.name = "limits.unknown_recipients",
+     .type = CONFIG_TYPE_NUMBER,
+     AT(rate_unknown),
+     .max = 100000,
+     .standard = "100",
+     .help = "Recipients that do not exist, an hour from one network; who asks for more gets no answer about "
+	     "any for a while. 0: no limit."},
+    {.name = "greylist",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(greylist),
+     .choices = yes_or_no,
+     .standard = "no",
+     .help = "Networks that have not sent here before have to come twice. Delays honest mail by minutes to "
+	     "hours, and makes each of its senders connect once more; never mail to a +now address."},
+    {.name = "greylist.delay",
+     .type = CONFIG_TYPE_DURATION,
+     AT(greylist_delay),
+     .min = 1000,
+     .max = 3600 * 1000,
+     .standard = "5 m",
+     .help = "The second time counts when so much time has passed."},
+    {.name = "dnsbl",
+     .type = CONFIG_TYPE_TEXT,
+     AT(dnsbl),
+     .max = CONFIG_TEXT_MAX,
+     .standard = "",
+     .help =
+	 "DNS block lists, zones separated by blanks, that are asked for each sending host: each that "
+	 "lists it adds 3.0 to the score. Whoever runs a list, or watches its servers, learns which hosts "
+	 "send mail here, and when. Needs junk.score."},
+    {.name = "rspamd",
+     .type = CONFIG_TYPE_TEXT,
+     AT(rspamd),
+     .max = CONFIG_TEXT_MAX,
+     .standard = "",
+     .help =
+	 "An rspamd that is shown arriving mail, like http://127.0.0.1:11333: numeric, on this machine, "
+	 "or with https. It sees each message in clear. Without its answer mail is accepted all the same."},
+
     {.name = "pad",
      .type = CONFIG_TYPE_CHOICE,
      AT(pad),

@@ -119,8 +119,9 @@ on_hello(void *ctx, enum smtp_hello kind, struct bytes name)
 {
 	struct mx_connection *c = of_engine(ctx);
 	buf_reset(&c->hello);
+	c->client_known = false;
 	c->extended = kind == SMTP_HELLO_EHLO;
-	/* Only for the Received line; without memory it is left out. */
+	/* For the Received line and the score; without memory it is left out. */
 	if (buf_append(&c->hello, bytes_slice(name, 0, HELLO_MAX)) != ERR_OK) {
 		buf_reset(&c->hello);
 	}
@@ -159,7 +160,7 @@ on_mail(void *ctx, const struct smtp_mail *mail)
 		}
 	}
 	if (e == ERR_OK) {
-		smtp_server_accept(&c->smtp.smtp, now(c));
+		answer(c, mx_limits_mail(c));
 	} else {
 		answer(c, (struct mx_reply){452, "4.3.1", "out of memory, try again later"});
 	}
@@ -233,18 +234,27 @@ rcpt_task(void *arg)
 	enum err e = found == NULL ? ERR_MEMORY
 				   : lookup_recipient(c->mx->host, &c->mx->keys, &c->asked, c->declared,
 						      found, DIRECTORY_ACCOUNTS_MAX, &count);
+	struct mx_reply r = {0, NULL, NULL};
 	if (e == ERR_OK && !c->gone) {
-		e = add_targets(c, found, count);
+		r = mx_limits_greylist(c);
+		e = r.code == 0 ? add_targets(c, found, count) : ERR_OK;
 	}
 	free(found);
-	struct mx_reply good = {0, NULL, NULL};
-	leave_task(c, e == ERR_OK ? good : lookup_reply(e));
+	if (e == ERR_NOT_FOUND) {
+		mx_limits_unknown(c);
+	}
+	leave_task(c, e == ERR_OK ? r : lookup_reply(e));
 }
 
 static void
 on_rcpt(void *ctx, const struct smtp_rcpt *rcpt)
 {
 	struct mx_connection *c = of_engine(ctx);
+	struct mx_reply slowed = mx_limits_rcpt(c);
+	if (slowed.code != 0) {
+		answer(c, slowed);
+		return;
+	}
 	/* The views die with this call; the task needs the address later. */
 	buf_wipe(&c->asked_text);
 	buf_init(&c->asked_text, PATH_MAX_BYTES * 2);
@@ -380,6 +390,16 @@ mx_connection_open(struct mx *mx, int fd, const struct sockaddr *peer)
 	mx->all = c;
 	mx->connections++;
 	mx->seen_connections++;
+	if (!mx_limits_open(mx, c)) {
+		/* Without an engine: what it costs is this one write, which may fail. */
+		static const char later[] =
+		    "421 4.7.0 too many connections from your network, try again later\r\n";
+		ssize_t written = write(fd, later, sizeof(later) - 1);
+		(void)written;
+		(void)close(fd);
+		mx_connection_free(c);
+		return;
+	}
 	if (smtp_connection_start(&c->smtp, mx->host->loop, fd, SMTP_MODE_MX, false, mx->tls,
 				  mx->host->config.pad, &mx->smtp, &host, c, &connection_events) != ERR_OK) {
 		mx_connection_free(c);

@@ -186,6 +186,9 @@ mx_deliver(struct mx_connection *c)
 		mx_judgement_clear(&j);
 		return refusal;
 	}
+	if (e == ERR_OK && j.results.spf.result == AUTHENTICATION_PASS && !j.results.spf.of_hello) {
+		mx_limits_proved(c);
+	}
 	log_ref(ref);
 	struct buf whole = BUF_INIT(c->message.len + HEADER_ROOM * 8);
 	struct buf parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND);

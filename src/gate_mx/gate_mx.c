@@ -12,9 +12,11 @@
 #include <unistd.h>
 
 #include "authentication/dmarc.h"
+#include "crypto/crypto.h"
 #include "gate/gate_tls.h"
 #include "gate_mx/mx.h"
 #include "loop/task.h"
+#include "mail/charset.h"
 #include "process/log.h"
 
 enum { START_LIMIT_MS = 20 * 1000 };
@@ -43,10 +45,15 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	mx->smtp.command_timeout = h->config.smtp_idle;
 	mx->smtp.starttls = true;
 	mx->smtp.require_tls = h->config.tls_inbound_clear == CONFIG_CLEAR_REFUSE;
+	mail_charset_preload(); /* for the names of authors */
 	enum err e = gate_tls_warm_up();
 	if (e == ERR_OK) {
 		e = dmarc_prepare(); /* reads the list of public suffixes while there are files */
 	}
+	uint8_t key[CRYPTO_KEY_LEN];
+	crypto_random_bytes(key, sizeof(key));
+	e = e == ERR_OK ? rate_create(key, &mx->rates) : e;
+	explicit_bzero(key, sizeof(key));
 	return e == ERR_OK ? blob_codec_create(&mx->codec) : e;
 }
 
@@ -110,11 +117,14 @@ status(struct role_host *h, struct buf *out)
 	return buf_printf(
 	    out,
 	    "=connections_open %zu\n+connections %llu\n+messages %llu\n+refused %llu\n+deferred %llu\n"
-	    "+encrypted %llu\n+in_clear %llu\n+genuine %llu\n+forged %llu\n",
+	    "+encrypted %llu\n+in_clear %llu\n+genuine %llu\n+forged %llu\n+unwanted %llu\n+slowed "
+	    "%llu\n+greylisted %llu\n+rspamd_unanswered %llu\n",
 	    mx->connections, (unsigned long long)mx->seen_connections, (unsigned long long)mx->seen_messages,
 	    (unsigned long long)mx->seen_refused, (unsigned long long)mx->seen_deferred,
 	    (unsigned long long)mx->seen_encrypted, (unsigned long long)mx->seen_clear,
-	    (unsigned long long)mx->seen_genuine, (unsigned long long)mx->seen_forged);
+	    (unsigned long long)mx->seen_genuine, (unsigned long long)mx->seen_forged,
+	    (unsigned long long)mx->seen_unwanted, (unsigned long long)mx->seen_slowed,
+	    (unsigned long long)mx->seen_greylisted, (unsigned long long)mx->seen_unanswered);
 }
 
 static void

@@ -5,8 +5,11 @@
 
 #include "base/clock.h"
 #include "crypto/crypto.h"
+#include "gate_mx/rspamd.h"
+#include "gate_mx/score.h"
 
 enum {
+	UNWANTED = 50, /* as the session has it */
 	JUDGE_MEMORY_MAX = 8 << 20,
 	QUESTIONS_MAX = 200,      /* of one message; SPF and DKIM have limits of their own below it */
 	QUESTIONS_MS = 30 * 1000, /* for all of them together */
@@ -105,7 +108,8 @@ sentence(struct mx_connection *c, struct mx_judgement *j)
 		return enforce ? (struct mx_reply){550, "5.7.1", "From must name one domain, in one field"}
 			       : accept;
 	}
-	if (d->result != AUTHENTICATION_FAIL || is_vouched_for(c->mx, &j->results.arc)) {
+	j->vouched = d->result == AUTHENTICATION_FAIL && is_vouched_for(c->mx, &j->results.arc);
+	if (d->result != AUTHENTICATION_FAIL || j->vouched) {
 		return accept;
 	}
 	j->suspected = d->policy == DMARC_QUARANTINE || d->policy == DMARC_REJECT;
@@ -117,8 +121,38 @@ sentence(struct mx_connection *c, struct mx_judgement *j)
 	return accept;
 }
 
-enum err
-mx_judge(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret_answer)
+/* The same for all messages of a connection: asked for once. */
+static void
+check_client(struct mx_connection *c, const struct authentication_dns *dns)
+{
+	const struct config *config = &c->mx->host->config;
+	struct client_input in = {.hello = buf_bytes(&c->hello),
+				  .host = bytes_str(config->hostname),
+				  .domain = bytes_str(config->domain),
+				  .lists = bytes_str(config->dnsbl)};
+	if (!c->client_known) {
+		memcpy(in.address, c->peer, sizeof(in.address));
+		client_check(&in, dns, &c->client);
+		c->client_known = true;
+	}
+}
+
+static void
+score(struct mx_connection *c, const struct authentication_dns *dns, struct mx_judgement *j)
+{
+	check_client(c, dns);
+	j->client = c->client;
+	struct score_input in = {.message = buf_bytes(&c->message),
+				 .client = &j->client,
+				 .results = &j->results,
+				 .vouched = j->vouched,
+				 .recipients = c->target_count,
+				 .sender = buf_bytes(&c->sender)};
+	j->score = score_message(&in);
+}
+
+static enum err
+authenticate(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret_answer)
 {
 	struct mx *mx = c->mx;
 	struct asking asking = {
@@ -126,12 +160,6 @@ mx_judge(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret
 	struct authentication_dns dns = {.ask = ask, .ctx = &asking};
 	int64_t now = clock_wall() / MSEC_SECOND;
 	struct bytes message = buf_bytes(&c->message);
-	memset(ret, 0, sizeof(*ret));
-	arena_init(&ret->arena, JUDGE_MEMORY_MAX);
-	*ret_answer = (struct mx_reply){0, NULL, NULL};
-	if (mx->host->config.authentication == CONFIG_AUTHENTICATION_OFF) {
-		return ERR_OK;
-	}
 	check_senders(c, &dns, now, &ret->results);
 	enum err e = dkim_verify(&ret->arena, message, now, &dns, &ret->results.dkim);
 	if (e == ERR_OK) {
@@ -144,8 +172,31 @@ mx_judge(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret
 		*ret_answer = sentence(c, ret);
 		mx->seen_genuine += ret->genuine ? 1 : 0;
 		mx->seen_forged += ret_answer->code != 0 || ret->suspected ? 1 : 0;
+		if (ret_answer->code == 0 && mx->host->config.junk_score == CONFIG_ON) {
+			score(c, &dns, ret);
+		}
 	}
 	buf_wipe(&asking.reply);
+	return e;
+}
+
+enum err
+mx_judge(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret_answer)
+{
+	const struct config *config = &c->mx->host->config;
+	enum err e = ERR_OK;
+	memset(ret, 0, sizeof(*ret));
+	arena_init(&ret->arena, JUDGE_MEMORY_MAX);
+	*ret_answer = (struct mx_reply){0, NULL, NULL};
+	if (config->authentication != CONFIG_AUTHENTICATION_OFF) {
+		e = authenticate(c, ret, ret_answer);
+	}
+	if (e == ERR_OK && ret_answer->code == 0 && config->rspamd[0] != '\0' && !c->gone) {
+		/* Both look at the same things: the sterner one counts, not their sum. */
+		uint32_t other = mx_ask_rspamd(c, ret);
+		ret->score = other > ret->score ? other : ret->score;
+	}
+	c->mx->seen_unwanted += ret->score >= UNWANTED ? 1 : 0;
 	return e;
 }
 

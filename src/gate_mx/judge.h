@@ -2,18 +2,21 @@
 #ifndef COHUE_GATE_MX_JUDGE_H
 #define COHUE_GATE_MX_JUDGE_H
 
+#include "authentication/client.h"
 #include "authentication/results.h"
 #include "gate_mx/mx.h"
 
-/* Is a message from whom it says? SPF, DKIM, ARC, DMARC, and what follows from them. From a task. */
+/* Is a message from whom it says, and is it likely to be wanted? SPF, DKIM, ARC, DMARC, the score, and what follows from them. From a task. */
 
 struct mx_judgement {
 	struct arena arena;
 	struct authentication_results results;
-	bool made;      /* the checks were made: the results are to be written */
-	bool genuine;   /* DMARC passed: From is who it says */
-	uint32_t score; /* how suspicious it is by rules for everybody (sealed/judgement.h) */
-	bool suspected; /* its domain's policy is to set it apart */
+	struct client_verdict client; /* made for the score */
+	bool made;                    /* the checks were made: the results are to be written */
+	bool genuine;                 /* DMARC passed: From is who it says */
+	bool vouched;                 /* by an ARC chain that is trusted: as if it had passed */
+	uint32_t score;               /* how suspicious it is by rules for everybody (sealed/judgement.h) */
+	bool suspected;               /* its domain's policy is to set it apart */
 };
 
 /* answer.code 0: accept. Clear the judgement in any case. ERR_MEMORY: a temporary failure. */

@@ -4,9 +4,11 @@
 
 #include <sys/socket.h>
 
+#include "authentication/client.h"
 #include "delivery/delivery.h"
 #include "gate/gate_tls.h"
 #include "gate/smtp_connection.h"
+#include "gate_mx/rate.h"
 #include "lookup/lookup.h"
 #include "loop/listen.h"
 
@@ -30,14 +32,19 @@ struct mx {
 	size_t connections;
 	struct mx_connection *all;
 	size_t held_bytes; /* of messages being received, all connections together */
+	struct rate_table *rates;
 	uint64_t seen_connections;
 	uint64_t seen_messages;
 	uint64_t seen_refused;
 	uint64_t seen_deferred;
 	uint64_t seen_encrypted;
 	uint64_t seen_clear;
-	uint64_t seen_genuine; /* DMARC passed */
-	uint64_t seen_forged;  /* refused, or set apart, for its author's policy */
+	uint64_t seen_genuine;    /* DMARC passed */
+	uint64_t seen_forged;     /* refused, or set apart, for its author's policy */
+	uint64_t seen_unwanted;   /* by their score */
+	uint64_t seen_slowed;     /* connections, messages and recipients put off by a limit */
+	uint64_t seen_greylisted; /* recipients put off the first time */
+	uint64_t seen_unanswered; /* by rspamd */
 };
 
 struct mx_target {
@@ -53,6 +60,11 @@ struct mx_connection {
 	struct mx_connection **link;
 	uint8_t peer[16]; /* IPv6, or mapped IPv4 */
 	struct buf hello;
+	uint8_t network[RATE_NETWORK_MAX];
+	size_t network_len;
+	bool local; /* from this machine: not limited */
+	struct client_verdict client;
+	bool client_known;
 	bool extended;
 	bool gone; /* the stream has closed; freed when no task works on it any more */
 	unsigned tasks;
@@ -75,12 +87,24 @@ struct mx_connection {
 void mx_connection_open(struct mx *mx, int fd, const struct sockaddr *peer);
 void mx_connection_free(struct mx_connection *c);
 
-/* deliver.c, from a task: the answer to the end of data is in ret_*. */
+/* limits.c: how much may come from whom. Replies with code 0: no objection. */
 struct mx_reply {
 	unsigned code;
 	const char *enhanced;
 	const char *text;
 };
+/* The client's address is known: its network, and whether it may connect. */
+bool mx_limits_open(struct mx *mx, struct mx_connection *c);
+struct mx_reply mx_limits_mail(struct mx_connection *c);
+/* Before the address is looked up. */
+struct mx_reply mx_limits_rcpt(struct mx_connection *c);
+void mx_limits_unknown(struct mx_connection *c);
+/* Of a message that is taken; proved: SPF passed for its sender's domain. */
+void mx_limits_proved(struct mx_connection *c);
+/* For a recipient that is known. */
+struct mx_reply mx_limits_greylist(struct mx_connection *c);
+
+/* deliver.c, from a task: the answer to the end of data is in ret_*. */
 struct mx_reply mx_deliver(struct mx_connection *c);
 void mx_ignore_reply(void *arg, enum err status, struct bytes payload);
 
