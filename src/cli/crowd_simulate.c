@@ -509,6 +509,12 @@ static int
 check(struct crowd_args *a, const struct trace *trace, struct subject *ret)
 {
 	double people = trace != NULL ? trace->senders : floor(a->members);
+	if (a->law.kind == LAW_CROWD && people < 2) {
+		return cli_fail(
+		    "crowd: one person is no crowd, and all that leaves is hers. Remedy: %s, or --law "
+		    "exponential",
+		    trace != NULL ? "a trace with more senders" : "more --members");
+	}
 	if (a->law.kind == LAW_CROWD && a->law.k > people) {
 		return cli_fail("crowd: %u different members are wanted for a crowd, but only %.0f could "
 				"ever count. Remedy: "
@@ -519,6 +525,10 @@ check(struct crowd_args *a, const struct trace *trace, struct subject *ret)
 		return cli_fail(
 		    "crowd: the deadline is shorter than the clock. Remedy: --deadline of at least the "
 		    "clock's period");
+	}
+	if (a->law.kind == LAW_CROWD && a->law.patient > 0 && a->law.patient < a->law.clock) {
+		return cli_fail("crowd: the period of the patient lane is shorter than the clock. Remedy: "
+				"--patient of at least the clock's period, or 0 for no such lane");
 	}
 	if (trace != NULL) {
 		msec span = trace->units[trace->unit_count - 1].time - trace->units[0].time;

@@ -115,7 +115,7 @@ guess_of(const struct law_release *const *releases, size_t count, uint64_t *ret_
 	}
 	*ret_deliveries = deliveries;
 	/* most / deliveries, for each of the deliveries. */
-	return releases[0]->crowd > 0 ? most * LIVE_MILLION : 0;
+	return releases[0]->crowd > 0 || releases[0]->is_void ? most * LIVE_MILLION : 0;
 }
 
 static void

@@ -51,7 +51,8 @@ enum law_kind {
 
 /*
  * How a unit wants to wait. In the first three lanes a unit with a `due` later than `entered` when it is
- * first admitted is held: it is not in the queue before `due`, and comes in then.
+ * first admitted is held: it is not in the queue before `due`, and comes in then. Under the crowd law a held one of the normal lane
+ * is urgent from then on: its author has chosen a time.
  */
 enum law_lane {
 	LAW_NORMAL = 0,
@@ -108,9 +109,12 @@ struct law_release {
 	/* The promise of the crowd law did not hold for this one: counted, and told to its sender.
 	 * The other laws promise nothing per message, and leave it false. */
 	bool is_void;
-	/* Of its size class at this tick, as an observer sees it, retries and notices left out (crowd; else 0): */
-	uint32_t crowd; /* members with something released */
-	uint32_t batch; /* deliveries released */
+	/*
+	 * The crowd of its size class at this tick, the same for all of it: what left within the equal shares of an open gate, of members
+	 * who count (crowd; else, and at a shut gate, 0). Nobody has more than 1/k of it.
+	 */
+	uint32_t crowd; /* members */
+	uint32_t batch; /* deliveries */
 };
 
 /* What law_decide found. Valid until law_decision_clear. */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
  * The fair, gated batch on a public clock. At each tick, for each size class, c[m] = what waits of a
- * member m plus what he sent urgently since the gate last opened; the gate opens with the largest share
- * x for which nobody has more than 1/k of what leaves. All of it is decided as of the tick itself (`cut`):
+ * member m plus gone[m], what she sent in haste since the gate last opened; the gate opens with the largest share
+ * x for which the sum of min(c, x) - min(gone, x) over those who count is at least k x: nobody has more than 1/k of what leaves, and
+ * what one has sent in haste is taken off her own share alone. All of it is decided as of the tick itself (`cut`):
  * a decision that comes late, or once more after a restart, is the same decision.
+ *
+ * The promise is kept for what leaves within that share at an open gate, unless more of the same member leaves beside it
+ * (urgent, or capped and overdue), which shows. Nothing else that leaves makes anybody's crowd.
  *
  * What is capped (stayed behind at an opening) follows from the class's last opening: who came by then
  * and still waits. So a backlog costs nothing to mark.
@@ -15,6 +19,13 @@
 struct pick {
 	uint32_t slot;
 	bool is_void;
+};
+
+/* How a unit leaves. */
+enum how {
+	WITHIN,  /* the share of its member */
+	BESIDE,  /* it, where the gate is open */
+	WITHOUT, /* a gate */
 };
 
 struct tick {
@@ -32,7 +43,7 @@ struct tick {
 	size_t pick_cap;
 	uint32_t crowd[LAW_CLASSES];
 	uint64_t batch[LAW_CLASSES];
-	bool unfair;              /* in the class at hand something leaves beyond the equal shares */
+	uint64_t share;           /* of the class at hand, line and patient together */
 	struct law_claim *claims; /* of the class at hand */
 	size_t claim_count;
 	size_t claim_cap;
@@ -142,14 +153,24 @@ pick(struct tick *t, uint32_t slot, bool is_void)
 	return ERR_OK;
 }
 
-/* Into the batch of its class, as an observer counts. */
 static enum err
-pick_of(struct tick *t, struct law_share *share, uint32_t slot, bool is_void)
+pick_of(struct tick *t, struct law_share *share, uint32_t slot, enum how how)
 {
 	const struct law_unit *unit = &t->q->slots[slot].unit;
-	t->batch[unit->size_class] += unit->weight;
+	uint64_t kept = how == WITHIN && unit->counts ? unit->weight : 0;
+	t->batch[unit->size_class] += kept;
+	share->kept += kept;
 	share->taken += unit->weight;
-	return pick(t, slot, is_void);
+	share->beyond = share->beyond || how == BESIDE;
+	return pick(t, slot, how != WITHIN);
+}
+
+static void
+forget(struct law_share *share)
+{
+	share->taken = 0;
+	share->kept = 0;
+	share->beyond = false;
 }
 
 static enum err
@@ -185,7 +206,7 @@ claim_of(const struct law_queue *q, struct law_share *share, msec cut)
 		claim.count--;
 		claim.weight -= unit->weight;
 		claim.counted -= unit->counts ? unit->weight : 0;
-		claim.urgent -= unit->lane == LAW_URGENT ? 1 : 0;
+		claim.urgent -= law_in_haste(unit) ? 1 : 0;
 	}
 	return claim;
 }
@@ -199,16 +220,11 @@ claim_all(struct tick *t, struct law_class *c)
 	for (uint32_t i = 0; i < c->line.count && e == ERR_OK; i++) {
 		struct law_share *share = &c->line.shares[i];
 		law_share_sort(share, t->q);
-		share->taken = 0;
+		forget(share);
 		struct law_claim claim = claim_of(t->q, share, t->cut);
-		claim.gone = n->gone_count == 0 ? 0 : law_counters_of(n, share->member);
-		if (claim.count > 0 || claim.gone > 0) {
+		if (claim.count > 0) {
+			claim.gone = n->gone_count == 0 ? 0 : law_counters_of(n, share->member);
 			e = add_claim(t, claim);
-		}
-	}
-	for (size_t i = 0; i < n->gone_count && e == ERR_OK; i++) {
-		if (law_store_find(&c->line, n->gone[i].member) == NULL) {
-			e = add_claim(t, (struct law_claim){.gone = n->gone[i].weight, .end = LAW_NO_SLOT});
 		}
 	}
 	return e;
@@ -216,7 +232,7 @@ claim_all(struct tick *t, struct law_class *c)
 
 /* ---- the decision of a class ---- */
 
-/* What fits into one member's share leaves, in order of arrival, her urgent units first. */
+/* What fits into one member's share leaves, in order of arrival, those in haste first. */
 static enum err
 fill(struct tick *t, const struct law_claim *claim, uint64_t x)
 {
@@ -226,9 +242,9 @@ fill(struct tick *t, const struct law_claim *claim, uint64_t x)
 		for (uint32_t at = claim->share->head; at != claim->end && room > 0 && e == ERR_OK;
 		     at = t->q->slots[at].next) {
 			const struct law_unit *unit = &t->q->slots[at].unit;
-			if ((unit->lane == LAW_URGENT) == (haste == 1) && unit->weight <= room) {
+			if (law_in_haste(unit) == (haste == 1) && unit->weight <= room) {
 				room -= unit->weight;
-				e = pick_of(t, claim->share, at, false);
+				e = pick_of(t, claim->share, at, WITHIN);
 			}
 		}
 	}
@@ -242,42 +258,44 @@ change(struct tick *t, unsigned size_class)
 	return &t->after->counters[size_class];
 }
 
+/*
+ * What leaves of a member beside her share: what has been in the queue since `overdue`, and what is in haste. `from`: her first pick. `at`,
+ * idle in a list, marks what went before.
+ */
+static enum err
+leave_beside(struct tick *t, const struct law_claim *claim, size_t from, msec overdue, enum how how)
+{
+	const size_t fitting = t->pick_count;
+	enum err e = ERR_OK;
+	for (size_t p = from; p < fitting; p++) {
+		t->q->slots[t->picks[p].slot].at = 0;
+	}
+	for (uint32_t at = claim->share->head;
+	     at != claim->end && (t->q->slots[at].ready <= overdue || claim->urgent > 0) && e == ERR_OK;
+	     at = t->q->slots[at].next) {
+		const struct law_slot *s = &t->q->slots[at];
+		if ((s->ready <= overdue || law_in_haste(&s->unit)) && s->at == LAW_NO_SLOT) {
+			e = pick_of(t, claim->share, at, how);
+		}
+	}
+	for (size_t p = from; p < fitting; p++) {
+		t->q->slots[t->picks[p].slot].at = LAW_NO_SLOT;
+	}
+	return e;
+}
+
 static enum err
 open_gate(struct tick *t, unsigned size_class, uint64_t x)
 {
 	const msec overdue = t->cut - t->law->config.deadline;
 	enum err e = ERR_OK;
+	t->share += x;
 	for (size_t i = 0; i < t->claim_count && e == ERR_OK; i++) {
-		const struct law_claim *claim = &t->claims[i];
 		size_t from = t->pick_count;
-		if (claim->share == NULL) {
-			continue;
-		}
-		e = fill(t, claim, x);
-		if (claim->share->taken == claim->weight || e != ERR_OK) {
-			continue;
-		}
-		/*
-		 * What stays is capped; what of it is overdue goes, too, and what is urgent, which waits for no crowd. `at`, idle in
-		 * a list, marks what went before.
-		 */
-		for (size_t p = from; p < t->pick_count; p++) {
-			t->q->slots[t->picks[p].slot].at = 0;
-		}
-		size_t fitting = t->pick_count;
-		for (uint32_t at = claim->share->head;
-		     at != claim->end && (t->q->slots[at].ready <= overdue || claim->urgent > 0) &&
-		     e == ERR_OK;
-		     at = t->q->slots[at].next) {
-			const struct law_slot *s = &t->q->slots[at];
-			bool goes = s->ready <= overdue || s->unit.lane == LAW_URGENT;
-			if (goes && s->at == LAW_NO_SLOT) {
-				e = pick_of(t, claim->share, at, false);
-				t->unfair = true;
-			}
-		}
-		for (size_t p = from; p < fitting; p++) {
-			t->q->slots[t->picks[p].slot].at = LAW_NO_SLOT;
+		e = fill(t, &t->claims[i], x);
+		/* What stays is capped; what of it is overdue goes, too, and what is in haste, which waits for no crowd. */
+		if (e == ERR_OK && t->claims[i].share->taken < t->claims[i].weight) {
+			e = leave_beside(t, &t->claims[i], from, overdue, BESIDE);
 		}
 	}
 	/* After a jump of the wall clock a tick may lie before the last opening, by age: who was capped stays so. */
@@ -293,9 +311,6 @@ is_overdue(const struct tick *t, msec opened)
 {
 	const msec overdue = t->cut - t->law->config.deadline;
 	for (size_t i = 0; i < t->claim_count; i++) {
-		if (t->claims[i].share == NULL) {
-			continue;
-		}
 		uint32_t at = t->claims[i].share->head;
 		while (at != t->claims[i].end && t->q->slots[at].ready <= opened) {
 			at = t->q->slots[at].next;
@@ -315,18 +330,18 @@ keep_shut(struct tick *t, unsigned size_class, const struct law_counters *was)
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < t->claim_count && e == ERR_OK; i++) {
 		const struct law_claim *claim = &t->claims[i];
-		for (uint32_t at = claim->share == NULL ? claim->end : claim->share->head;
-		     at != claim->end && e == ERR_OK; at = t->q->slots[at].next) {
+		for (uint32_t at = claim->share->head; at != claim->end && e == ERR_OK;
+		     at = t->q->slots[at].next) {
 			const struct law_slot *s = &t->q->slots[at];
 			bool capped = s->ready <= was->opened;
-			bool urgent = s->unit.lane == LAW_URGENT;
+			bool urgent = law_in_haste(&s->unit);
 			if (!(capped ? s->ready <= overdue : all) && !urgent) {
 				if (!all && claim->urgent == 0 && s->ready > overdue) {
 					break;
 				}
 				continue;
 			}
-			e = pick_of(t, claim->share, at, true);
+			e = pick_of(t, claim->share, at, WITHOUT);
 			if (e == ERR_OK && urgent && !all && s->unit.counts) {
 				if ((t->classes & (1U << size_class)) == 0) {
 					e = law_counters_copy(was, change(t, size_class));
@@ -344,54 +359,60 @@ keep_shut(struct tick *t, unsigned size_class, const struct law_counters *was)
 	return e;
 }
 
-/* The patient: all of them, once k members have come. */
+/* The patient: all of them, once k members have come. The promise is kept for who has no more than the largest share that would hold. */
 static enum err
 open_patient(struct tick *t, unsigned size_class)
 {
 	struct law_class *c = &t->law->classes[size_class];
 	uint64_t members = 0;
+	uint64_t x = 0;
 	enum err e = ERR_OK;
 	t->claim_count = 0;
 	for (uint32_t i = 0; i < c->patient.count && e == ERR_OK; i++) {
 		law_share_sort(&c->patient.shares[i], t->q);
-		c->patient.shares[i].taken = 0;
+		forget(&c->patient.shares[i]);
 		struct law_claim claim = claim_of(t->q, &c->patient.shares[i], t->patient_cut);
 		if (claim.count > 0) {
 			members += claim.counted > 0 ? 1 : 0;
 			e = add_claim(t, claim);
 		}
 	}
-	for (size_t i = 0; i < t->claim_count && e == ERR_OK && members >= t->law->config.k; i++) {
-		const struct law_claim *claim = &t->claims[i];
-		for (uint32_t at = claim->share->head; at != claim->end && e == ERR_OK;
-		     at = t->q->slots[at].next) {
-			e = pick_of(t, claim->share, at, false);
-			t->unfair = true;
-		}
+	if (e != ERR_OK || members < t->law->config.k) {
+		return e;
+	}
+	e = law_fit(t->q, t->claims, t->claim_count, t->law->config.k, &x);
+	t->share += x;
+	for (size_t i = 0; i < t->claim_count && e == ERR_OK; i++) {
+		size_t from = t->pick_count;
+		e = fill(t, &t->claims[i], x);
+		e = e == ERR_OK ? leave_beside(t, &t->claims[i], from, t->patient_cut, BESIDE) : e;
 	}
 	return e;
 }
 
-/* How many leave, and, where not by equal shares, for whom of them it is more than 1/k. */
+/* How many leave within the shares, and for whom it shows that more of hers leaves than one share. */
 static void
 judge(struct tick *t, unsigned size_class, size_t from)
 {
 	const struct law_class *c = &t->law->classes[size_class];
 	for (uint32_t i = 0; i < c->line.count && t->pick_count > from; i++) {
-		t->crowd[size_class] += c->line.shares[i].taken > 0 ? 1 : 0;
+		t->crowd[size_class] += c->line.shares[i].kept > 0 ? 1 : 0;
 	}
 	for (uint32_t i = 0; i < c->patient.count && t->patient && t->pick_count > from; i++) {
 		const struct law_share *other = law_store_find(&c->line, c->patient.shares[i].member);
-		bool twice = other != NULL && other->taken > 0;
-		t->crowd[size_class] += c->patient.shares[i].taken > 0 && !twice ? 1 : 0;
+		bool twice = other != NULL && other->kept > 0;
+		t->crowd[size_class] += c->patient.shares[i].kept > 0 && !twice ? 1 : 0;
 	}
-	for (size_t p = from; p < t->pick_count && t->unfair; p++) {
-		uint64_t member = t->q->slots[t->picks[p].slot].unit.member;
-		const struct law_share *a = law_store_find(&c->line, member);
-		const struct law_share *b = t->patient ? law_store_find(&c->patient, member) : NULL;
+	for (size_t p = from; p < t->pick_count; p++) {
+		const struct law_slot *s = &t->q->slots[t->picks[p].slot];
+		const struct law_share *a = law_store_find(&c->line, s->unit.member);
+		const struct law_share *b = t->patient ? law_store_find(&c->patient, s->unit.member) : NULL;
 		uint64_t taken = (a == NULL ? 0 : a->taken) + (b == NULL ? 0 : b->taken);
-		if (taken * t->law->config.k > t->batch[size_class]) {
+		if (taken > t->share || (a != NULL && a->beyond)) {
 			t->picks[p].is_void = true;
+		} else if (s->where == LAW_IN_PATIENT) {
+			/* Line and patient left together, and the one had room for what the other had not. */
+			t->picks[p].is_void = false;
 		}
 	}
 }
@@ -403,12 +424,11 @@ decide_class(struct tick *t, unsigned size_class)
 	const struct law_counters *was = &c->counters;
 	size_t from = t->pick_count;
 	enum err e = ERR_OK;
-	t->unfair = false;
+	t->share = 0;
 	if (c->line.count > 0) {
 		e = claim_all(t, c);
 		uint64_t x = 0;
-		e = e == ERR_OK ? law_fit(t->q, t->claims, t->claim_count, t->law->config.k, was->urgent, &x)
-				: e;
+		e = e == ERR_OK ? law_fit(t->q, t->claims, t->claim_count, t->law->config.k, &x) : e;
 		if (e == ERR_OK) {
 			e = x > 0 ? open_gate(t, size_class, x) : keep_shut(t, size_class, was);
 		}
@@ -514,8 +534,6 @@ decide_alone(struct law *law, struct law_time now, struct law_random random, siz
 		struct law_release *r = &ret->releases[i];
 		if (r->unit.lane != LAW_DUE) {
 			r->is_void = true;
-			r->crowd = 1;
-			r->batch = r->unit.weight;
 		}
 	}
 	return e;

@@ -197,7 +197,7 @@ capped_letters_alone_leave_exactly_at_the_deadline(void **state)
 	struct batch b = release(law, D);
 	assert_int_equal(b.count, 4);
 	assert_int_equal(b.voids, 4);
-	assert_int_equal(b.crowd, 1);
+	assert_int_equal(b.crowd, 0);
 	assert_int_equal(law_waiting(law), 2);
 	law_destroy(&law);
 }
@@ -228,10 +228,10 @@ what_is_capped_and_overdue_leaves_with_an_opening_and_is_void_where_it_is_too_mu
 	enter_all(law, D - 1, (const int[]){0, 1, 1, -1});
 	struct batch b = release(law, D);
 	assert_int_equal(b.count, 9);
-	/* Seven of nine are one member's: for him the promise does not hold, for the two others it does. */
+	/* Seven of nine are one member's: for him the promise does not hold, for the two others it does. One each is the crowd. */
 	assert_int_equal(b.voids, 7);
 	assert_int_equal(b.crowd, 3);
-	assert_int_equal(b.told, 9);
+	assert_int_equal(b.told, 3);
 	law_destroy(&law);
 }
 
@@ -273,6 +273,70 @@ who_sent_urgently_has_had_a_part_of_the_next_share(void **state)
 	struct batch b = release(law, 3 * T);
 	assert_int_equal(b.count, 3);
 	assert_int_equal(b.of[0], 0);
+	law_destroy(&law);
+}
+
+/* Twenty of one member's at a shut gate take up room in her own share, and in nobody else's. */
+static void
+urgent_letters_of_one_shut_the_gate_for_nobody_else(void **state)
+{
+	struct law *law = make(3);
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		(void)enter(law, 0, 0, LAW_URGENT, 1);
+	}
+	(void)enter(law, 0, 9, LAW_URGENT, 30);
+	struct batch b = release(law, T);
+	assert_int_equal(b.count, 21);
+	assert_int_equal(b.voids, 21);
+	assert_int_equal(b.crowd, 0);
+	/* She has had hers; three others are a crowd. */
+	(void)enter(law, T + 1, 0, LAW_NORMAL, 1);
+	enter_all(law, T + 1, (const int[]){0, 1, 1, 1, -1});
+	b = release(law, 2 * T);
+	assert_int_equal(b.count, 3);
+	assert_int_equal(b.of[0], 0);
+	assert_int_equal(b.voids, 0);
+	assert_int_equal(b.crowd, 3);
+	law_destroy(&law);
+}
+
+static void
+an_urgent_letter_to_thirty_hosts_makes_nobody_elses_void(void **state)
+{
+	struct law *law = make(3);
+	(void)state;
+	enter_all(law, 0, (const int[]){1, 1, 1, -1});
+	(void)enter(law, 0, 9, LAW_URGENT, 30);
+	struct batch b = release(law, T);
+	assert_int_equal(b.count, 4);
+	assert_int_equal(b.voids, 1);
+	assert_int_equal(b.told, 3);
+	law_destroy(&law);
+}
+
+/* What an automatic sender, or one beyond his share, adds to the batch is nobody's crowd. */
+static void
+no_crowd_is_made_of_what_does_not_count_or_is_void(void **state)
+{
+	struct law *law = make(3);
+	struct law_unit unit;
+	(void)state;
+	/* Two of hers are void beside the share of one: thirty automatic deliveries make no crowd for them. */
+	enter_all(law, 0, (const int[]){0, 1, 1, -1});
+	(void)enter(law, 0, 0, LAW_URGENT, 1);
+	(void)enter(law, 0, 0, LAW_URGENT, 1);
+	for (uint64_t i = 0; i < 30; i++) {
+		law_unit_init(&unit);
+		unit.counts = false;
+		unit.member = 20 + i;
+		(void)enter_unit(law, 0, unit);
+	}
+	struct batch b = release(law, T);
+	assert_int_equal(b.count, 34);
+	assert_int_equal(b.voids, 2);
+	assert_int_equal(b.crowd, 3);
+	assert_int_equal(b.told, 3);
 	law_destroy(&law);
 }
 
@@ -395,7 +459,10 @@ who_does_not_count_opens_no_gate_but_leaves_with_the_others(void **state)
 	assert_int_equal(b.count, 10);
 	assert_int_equal(b.of[10], 2);
 	assert_int_equal(b.of[11], 2);
+	/* They stand within the equal shares, and are nobody's crowd. */
 	assert_int_equal(b.voids, 0);
+	assert_int_equal(b.crowd, 3);
+	assert_int_equal(b.told, 6);
 	law_destroy(&law);
 }
 
@@ -455,8 +522,9 @@ the_patient_leave_together_at_their_period_once_enough_came(void **state)
 	struct batch b = release(law, 4 * D);
 	assert_int_equal(b.count, 4);
 	assert_int_equal(b.crowd, 3);
-	/* Half of them are one member's. */
+	/* Half of them are one member's: one of each is the crowd. */
 	assert_int_equal(b.voids, 2);
+	assert_int_equal(b.told, 3);
 	law_destroy(&law);
 }
 
@@ -476,26 +544,46 @@ patience_ends_after_three_periods_in_the_normal_lane(void **state)
 	law_destroy(&law);
 }
 
+static uint64_t
+hold(struct law *law, msec age, uint64_t member, msec until)
+{
+	struct law_unit unit;
+	law_unit_init(&unit);
+	unit.member = member;
+	unit.due = until;
+	return enter_unit(law, age, unit);
+}
+
 static void
-held_letters_come_into_the_queue_when_their_time_has_come(void **state)
+held_letters_leave_at_the_first_tick_after_their_time(void **state)
 {
 	struct law *law = make(3);
-	struct law_unit unit;
 	(void)state;
-	law_unit_init(&unit);
-	unit.member = 0;
-	unit.due = 100 * T + 5;
-	(void)enter_unit(law, 0, unit);
+	/* Alone: void, and told. */
+	(void)hold(law, 0, 7, 100 * T + 5);
 	enter_all(law, 0, (const int[]){0, 1, 1, -1});
 	for (msec t = 1; t < DAY_TICKS; t++) {
 		assert_int_equal(release(law, t * T).count, 0);
 	}
 	assert_int_equal(release(law, D).count, 2);
-	for (msec t = DAY_TICKS + 1; t < 101 + DAY_TICKS; t++) {
+	for (msec t = DAY_TICKS + 1; t < 101; t++) {
 		assert_int_equal(release(law, t * T).count, 0);
 	}
-	/* No longer than D + T after it came in. */
-	assert_int_equal(release(law, 101 * T + D).count, 1);
+	struct batch b = release(law, 101 * T);
+	assert_int_equal(b.count, 1);
+	assert_int_equal(b.voids, 1);
+	/* With two others: in their crowd. It has its place in her share before what she wrote earlier. */
+	uint64_t chosen = hold(law, 101 * T + 1, 0, 103 * T);
+	enter_all(law, 101 * T + 1, (const int[]){1, 1, -1});
+	assert_int_equal(release(law, 102 * T).count, 0);
+	enter_all(law, 102 * T + 1, (const int[]){0, 0, 1, -1});
+	b = release(law, 103 * T);
+	assert_int_equal(b.count, 3);
+	assert_int_equal(b.voids, 0);
+	assert_int_equal(b.crowd, 3);
+	struct law_unit unit;
+	assert_int_equal(law_get(law, chosen, &unit), ERR_NOT_FOUND);
+	assert_int_equal(law_waiting(law), 1);
 	law_destroy(&law);
 }
 
@@ -697,7 +785,7 @@ impossible_settings_are_refused(void **state)
 	law_destroy(&law);
 }
 
-/* ---- what must hold in every run ---- */
+/* ---- the share (what must hold in every run: law_runs_test.c) ---- */
 
 enum { PEOPLE = 12, CLASSES = 2 };
 
@@ -725,7 +813,7 @@ model_take(struct model *m, uint64_t id, msec *ret_arrived)
 }
 
 static void
-model_enter(struct model *m, struct law *law, msec age, uint64_t *dice, bool plain)
+model_enter(struct model *m, struct law *law, msec age, uint64_t *dice)
 {
 	struct law_unit unit;
 	if (m->count == sizeof(m->units) / sizeof(m->units[0])) {
@@ -735,16 +823,9 @@ model_enter(struct model *m, struct law *law, msec age, uint64_t *dice, bool pla
 	unit.id = ++last_id;
 	unit.member = splitmix(dice) % PEOPLE;
 	unit.size_class = (uint8_t)(splitmix(dice) % CLASSES);
-	if (!plain) {
-		unit.weight = splitmix(dice) % 4 == 0 ? 1 + (uint32_t)(splitmix(dice) % 5) : 1;
-		unit.counts = splitmix(dice) % 8 != 0;
-		unit.lane = splitmix(dice) % 8 == 0 ? LAW_URGENT : LAW_NORMAL;
-		unit.due =
-		    splitmix(dice) % 16 == 0 ? age + (msec)(splitmix(dice) % (uint64_t)(5 * T)) : LAW_UNDRAWN;
-	}
 	law_admit(law, at(age), chance, &unit);
 	assert_int_equal(law_insert(law, &unit), ERR_OK);
-	m->arrived[m->count] = unit.due == LAW_UNDRAWN ? age : unit.due;
+	m->arrived[m->count] = age;
 	m->units[m->count++] = unit;
 }
 
@@ -774,73 +855,6 @@ plain_share(const struct model *m, unsigned size_class, msec cut, uint64_t k)
 	return 0;
 }
 
-struct totals {
-	uint64_t all[CLASSES];
-	uint64_t of[CLASSES][PEOPLE];
-	uint64_t kept[CLASSES][PEOPLE]; /* of those for whom the promise is said to hold */
-	size_t voids[CLASSES];
-	size_t released;
-};
-
-static struct totals
-take_tick(struct law *law, struct model *m, msec age, uint64_t k)
-{
-	struct law_decision d;
-	struct totals t = {.released = 0};
-	assert_int_equal(law_decide(law, at(age), chance, SIZE_MAX, &d), ERR_OK);
-	for (size_t i = 0; i < d.release_count; i++) {
-		const struct law_release *r = &d.releases[i];
-		msec arrived = 0;
-		assert_non_null(model_take(m, r->unit.id, &arrived));
-		t.all[r->unit.size_class] += r->unit.weight;
-		t.of[r->unit.size_class][r->unit.member] += r->unit.weight;
-		t.kept[r->unit.size_class][r->unit.member] += r->is_void ? 0 : r->unit.weight;
-		t.voids[r->unit.size_class] += r->is_void;
-		t.released++;
-		assert_true(age >= arrived && age < arrived + D + T);
-	}
-	for (size_t i = 0; i < d.release_count; i++) {
-		assert_int_equal(d.releases[i].batch, t.all[d.releases[i].unit.size_class]);
-	}
-	law_commit(law, &d);
-	law_decision_clear(&d);
-	/* Nobody who is told that the promise held has more than 1/k of what left. */
-	for (size_t c = 0; c < CLASSES; c++) {
-		for (size_t p = 0; p < PEOPLE; p++) {
-			assert_true(t.kept[c][p] == 0 || t.of[c][p] * k <= t.all[c]);
-		}
-	}
-	/* Nobody waits for longer than D + T. */
-	for (size_t i = 0; i < m->count; i++) {
-		assert_true(m->arrived[i] > age - D);
-	}
-	return t;
-}
-
-static void
-no_run_breaks_the_promise_or_the_deadline(void **state)
-{
-	enum { RUNS = 60, TICKS = 2500 };
-	static struct model m;
-	(void)state;
-	for (uint64_t run = 0; run < RUNS; run++) {
-		uint64_t dice = 1000 + run;
-		uint32_t k = 1 + (uint32_t)(run % 6);
-		/* From a quiet house to a busy one. */
-		uint64_t rate = run % 8 + 1;
-		struct law *law = make(k);
-		m.count = 0;
-		for (msec t = 1; t <= TICKS; t++) {
-			for (uint64_t n = splitmix(&dice) % (rate * rate + 1); n > 0; n--) {
-				model_enter(&m, law, (t - 1) * T + (msec)(splitmix(&dice) % T), &dice, false);
-			}
-			(void)take_tick(law, &m, t * T, k);
-		}
-		assert_int_equal(law_waiting(law), m.count);
-		law_destroy(&law);
-	}
-}
-
 /* Plain letters: the share is the one that the law's words give. */
 static void
 the_share_is_the_largest_there_is(void **state)
@@ -856,7 +870,7 @@ the_share_is_the_largest_there_is(void **state)
 		m.count = 0;
 		for (msec t = 1; t <= TICKS; t++) {
 			for (uint64_t n = splitmix(&dice) % 8; n > 0; n--) {
-				model_enter(&m, law, (t - 1) * T + 1, &dice, true);
+				model_enter(&m, law, (t - 1) * T + 1, &dice);
 			}
 			uint64_t x[CLASSES];
 			uint64_t waiting[CLASSES][PEOPLE] = {{0}};
@@ -886,85 +900,6 @@ the_share_is_the_largest_there_is(void **state)
 		}
 		law_destroy(&law);
 	}
-}
-
-/* c accounts in one hand turn k into k - c, whatever they send; and whoever floods delays only himself. */
-static void
-a_flooder_of_c_accounts_costs_at_most_c(void **state)
-{
-	enum { RUNS = 40, TICKS = 1500 };
-	static struct model m;
-	(void)state;
-	for (uint64_t run = 0; run < RUNS; run++) {
-		uint64_t dice = 5000 + run;
-		uint64_t k = 3 + run % 4;
-		uint64_t bad = 1 + run % (k - 1);
-		struct law *law = make((uint32_t)k);
-		m.count = 0;
-		for (msec t = 1; t <= TICKS; t++) {
-			for (uint64_t n = splitmix(&dice) % 6; n > 0; n--) {
-				model_enter(&m, law, (t - 1) * T + 1, &dice, false);
-			}
-			for (uint64_t n = splitmix(&dice) % 40; n > 0 && m.count < 3000; n--) {
-				struct law_unit unit;
-				law_unit_init(&unit);
-				unit.id = ++last_id;
-				unit.member = splitmix(&dice) % bad;
-				unit.weight = 1 + (uint32_t)(splitmix(&dice) % 3);
-				unit.lane = splitmix(&dice) % 3 == 0 ? LAW_URGENT : LAW_NORMAL;
-				law_admit(law, at((t - 1) * T + 2), chance, &unit);
-				assert_int_equal(law_insert(law, &unit), ERR_OK);
-				m.arrived[m.count] = (t - 1) * T + 2;
-				m.units[m.count++] = unit;
-			}
-			struct totals r = take_tick(law, &m, t * T, k);
-			for (size_t c = 0; c < CLASSES; c++) {
-				uint64_t honest = 0;
-				for (size_t p = bad; p < PEOPLE; p++) {
-					honest += r.of[c][p];
-				}
-				for (size_t p = bad; p < PEOPLE && r.voids[c] == 0; p++) {
-					assert_true(r.kept[c][p] * (k - bad) <= honest);
-				}
-			}
-		}
-		law_destroy(&law);
-	}
-}
-
-static void
-others_leave_as_soon_with_a_flooder_as_without(void **state)
-{
-	enum { TICKS = 3000 };
-	struct law *with = make(3);
-	struct law *without = make(3);
-	uint64_t dice = 31;
-	double delay[2] = {0, 0};
-	(void)state;
-	for (msec t = 1; t <= TICKS; t++) {
-		for (uint64_t n = splitmix(&dice) % 4; n > 0; n--) {
-			uint64_t member = 1 + splitmix(&dice) % 30;
-			(void)enter(with, (t - 1) * T, member, LAW_NORMAL, 1);
-			(void)enter(without, (t - 1) * T, member, LAW_NORMAL, 1);
-		}
-		for (int i = 0; i < 30; i++) {
-			(void)enter(with, (t - 1) * T, 0, LAW_NORMAL, 1);
-		}
-		struct law_decision d[2];
-		assert_int_equal(law_decide(with, at(t * T), chance, SIZE_MAX, &d[0]), ERR_OK);
-		assert_int_equal(law_decide(without, at(t * T), chance, SIZE_MAX, &d[1]), ERR_OK);
-		for (int w = 0; w < 2; w++) {
-			for (size_t i = 0; i < d[w].release_count; i++) {
-				const struct law_unit *u = &d[w].releases[i].unit;
-				delay[w] += u->member == 0 ? 0 : (double)(t * T - u->entered);
-			}
-			law_commit(w == 0 ? with : without, &d[w]);
-			law_decision_clear(&d[w]);
-		}
-	}
-	assert_true(delay[0] <= delay[1] * 1.001);
-	law_destroy(&with);
-	law_destroy(&without);
 }
 
 /* ---- restarts ---- */
@@ -1087,7 +1022,7 @@ seconds(void)
 }
 
 static void
-a_tick_with_ten_thousand_waiting_is_a_matter_of_a_millisecond(void **state)
+a_tick_with_ten_thousand_waiting_costs_about_as_much_as_bringing_them_in(void **state)
 {
 	enum { N = 10000, ROUNDS = 10 };
 	static const struct {
@@ -1101,15 +1036,18 @@ a_tick_with_ten_thousand_waiting_is_a_matter_of_a_millisecond(void **state)
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		double best = 1;
+		double best = 1e9;
+		double entering = 1e9;
 		for (int round = 0; round < ROUNDS; round++) {
 			struct law *law = make(rows[i].k);
 			struct law_decision d;
+			double before = seconds();
 			for (uint64_t n = 0; n < N; n++) {
 				(void)enter(law, (msec)n, splitmix(&seed) % rows[i].members, LAW_NORMAL,
 					    (uint32_t)(1 + splitmix(&seed) % rows[i].most));
 			}
 			double start = seconds();
+			entering = start - before < entering ? start - before : entering;
 			assert_int_equal(law_decide(law, at(T), chance, SIZE_MAX, &d), ERR_OK);
 			double took = seconds() - start;
 			best = took < best ? took : best;
@@ -1120,8 +1058,8 @@ a_tick_with_ten_thousand_waiting_is_a_matter_of_a_millisecond(void **state)
 		}
 		print_message("k %u, weights 1 to %u, %u members: %.0f us\n", rows[i].k, rows[i].most,
 			      rows[i].members, best * 1e6);
-		/* A machine under load, a build without optimisation or with sanitizers: far more than it takes. */
-		assert_true(best < 0.03);
+		/* No absolute time: it takes about as long as to bring them in; what grows with the square would take hundreds of times that. */
+		assert_true(best < 20 * entering);
 	}
 }
 
@@ -1132,6 +1070,7 @@ a_hostile_backlog_costs_no_more_than_a_moment(void **state)
 	struct law *law = make(3);
 	struct law_decision d;
 	(void)state;
+	double before = seconds();
 	/* Weights that leave gaps in every share, in a backlog without end. */
 	for (uint64_t i = 0; i < N; i++) {
 		(void)enter(law, (msec)i, i % FLOODERS, LAW_NORMAL,
@@ -1141,8 +1080,9 @@ a_hostile_backlog_costs_no_more_than_a_moment(void **state)
 	double start = seconds();
 	assert_int_equal(law_decide(law, at(T), chance, SIZE_MAX, &d), ERR_OK);
 	double took = seconds() - start;
-	print_message("%.1f ms for %d, %zu released\n", took * 1e3, N, d.release_count);
-	assert_true(took < 5);
+	print_message("%.1f ms for %d (%.1f ms to bring them in), %zu released\n", took * 1e3, N,
+		      (start - before) * 1e3, d.release_count);
+	assert_true(took < 100 * (start - before));
 	law_commit(law, &d);
 	law_decision_clear(&d);
 	law_destroy(&law);
@@ -1258,6 +1198,9 @@ main(void)
 		what_is_capped_and_overdue_leaves_with_an_opening_and_is_void_where_it_is_too_much),
 	    cmocka_unit_test(an_urgent_letter_leaves_alone_and_counts_against_the_next_opening),
 	    cmocka_unit_test(who_sent_urgently_has_had_a_part_of_the_next_share),
+	    cmocka_unit_test(urgent_letters_of_one_shut_the_gate_for_nobody_else),
+	    cmocka_unit_test(an_urgent_letter_to_thirty_hosts_makes_nobody_elses_void),
+	    cmocka_unit_test(no_crowd_is_made_of_what_does_not_count_or_is_void),
 	    cmocka_unit_test(a_storm_of_urgent_letters_can_still_be_stored),
 	    cmocka_unit_test(an_urgent_letter_in_an_open_gate_takes_its_share_first),
 	    cmocka_unit_test(an_urgent_letter_beyond_its_share_leaves_void_at_an_open_gate),
@@ -1268,7 +1211,7 @@ main(void)
 	    cmocka_unit_test(units_of_several_deliveries_leave_where_they_fit),
 	    cmocka_unit_test(the_patient_leave_together_at_their_period_once_enough_came),
 	    cmocka_unit_test(patience_ends_after_three_periods_in_the_normal_lane),
-	    cmocka_unit_test(held_letters_come_into_the_queue_when_their_time_has_come),
+	    cmocka_unit_test(held_letters_leave_at_the_first_tick_after_their_time),
 	    cmocka_unit_test(retries_leave_at_the_first_tick_after_their_time_and_count_for_nothing),
 	    cmocka_unit_test(too_few_members_fall_to_the_exponential_law_and_all_is_void),
 	    cmocka_unit_test(the_exponential_fallback_has_its_mean),
@@ -1277,12 +1220,9 @@ main(void)
 	    cmocka_unit_test(clock_jumps_open_no_deadline_and_make_no_two_ticks_of_one),
 	    cmocka_unit_test(a_decision_that_was_not_stored_is_made_again_the_same),
 	    cmocka_unit_test(impossible_settings_are_refused),
-	    cmocka_unit_test(no_run_breaks_the_promise_or_the_deadline),
 	    cmocka_unit_test(the_share_is_the_largest_there_is),
-	    cmocka_unit_test(a_flooder_of_c_accounts_costs_at_most_c),
-	    cmocka_unit_test(others_leave_as_soon_with_a_flooder_as_without),
 	    cmocka_unit_test(a_restart_at_any_time_changes_nothing),
-	    cmocka_unit_test(a_tick_with_ten_thousand_waiting_is_a_matter_of_a_millisecond),
+	    cmocka_unit_test(a_tick_with_ten_thousand_waiting_costs_about_as_much_as_bringing_them_in),
 	    cmocka_unit_test(a_hostile_backlog_costs_no_more_than_a_moment),
 	    cmocka_unit_test(stored_ticks_and_classes_are_checked),
 	    cmocka_unit_test(a_jump_forwards_makes_nobody_who_was_capped_new),

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
- * The largest share x with which nobody has more than 1/k of what leaves.
+ * The largest share x with which nobody has more than 1/k of what leaves. What a member sent urgently since the last opening (gone) takes up
+ * room in her own share, and in nobody else's; of it nothing leaves now, so nothing of it counts.
  *
  * Filling a share x in order of arrival, f(x) is what one member releases of it. From x to x + 1 that changes only where some
  * unit that was left out now fits, and then fills the share to the brim: f grows with x, and a value that it reaches it reaches first
  * at x = f(x). So the largest f over all members is itself the share with which the same units leave, and only such shares are looked at.
  *
  * What all release, S(x), grows with x as well (where a member's units do not all count: a bound of it does). A share x that fails, S(x) <
- * u + k x, therefore rules out all down to (S(x) - u) / k, and the search goes there at once: downwards to the largest share
+ * k x, therefore rules out all down to S(x) / k, and the search goes there at once: downwards to the largest share
  * that holds, and never past it. At each step only those members are filled anew who had more than the new share, found by a
  * heap; one is filled in time that goes with the number of gaps his large units leave, not with what he has waiting.
  */
@@ -25,8 +26,8 @@ struct shelf {
 };
 
 struct row {
-	uint64_t all;     /* with the share at hand */
-	uint64_t counted; /* of the sum */
+	uint64_t all;     /* the share that is taken up, gone included; 0 where nothing leaves */
+	uint64_t counted; /* what leaves and counts */
 	uint64_t ceiling; /* at least `counted`, and grows with the share */
 	struct shelf shelf;
 };
@@ -71,18 +72,18 @@ sift_down(uint64_t *heap, size_t count, size_t at)
 }
 
 /*
- * The largest x with h(x) = sum of min(c, x) - u - k x >= 0, or 0: the answer where all weights are 1,
- * and a bound where they are not. h is concave, with its top at the k-th largest c; beyond it only the
+ * The largest x with h(x) = sum of min(c, x) - k x >= 0, or 0: the answer where all weights are 1 and nothing is gone,
+ * and a bound elsewhere. h is concave, with its top at the k-th largest c; beyond it only the
  * k - 1 larger ones still grow, so k values are kept and sorted.
  */
 static uint64_t
-bound(const struct law_claim *claims, size_t count, uint64_t k, uint64_t u, uint64_t *top)
+bound(const struct law_claim *claims, size_t count, uint64_t k, uint64_t *top)
 {
 	/* `top`: a heap of the k largest so far, the least on top. */
 	size_t kept = 0;
 	uint64_t rest = 0; /* sum of all that are not in it */
 	for (size_t i = 0; i < count; i++) {
-		uint64_t c = claims[i].counted + claims[i].gone;
+		uint64_t c = claims[i].counted;
 		if (kept < k) {
 			top[kept++] = c;
 			for (size_t j = kept / 2; kept == k && j-- > 0;) {
@@ -100,21 +101,17 @@ bound(const struct law_claim *claims, size_t count, uint64_t k, uint64_t u, uint
 	if (kept < k || top[0] == 0) {
 		return 0;
 	}
-	/* h at its top: what the others have must make up for u. */
-	if (rest < u) {
-		return 0;
-	}
 	qsort(top, kept, sizeof(*top), by_size);
 	uint64_t sum = rest + top[0];
 	for (size_t i = 1; i < kept; i++) {
 		/* Up to top[i], h falls by i with each step: k claims less the k - i that grow. */
-		if ((sum - u) / i < top[i]) {
-			return (sum - u) / i;
+		if (sum / i < top[i]) {
+			return sum / i;
 		}
 		sum += top[i];
 	}
 	/* Larger than all c, for who does not count and has more. */
-	return (sum - u) / k;
+	return sum / k;
 }
 
 /* ---- one member ---- */
@@ -141,7 +138,7 @@ shelf_open(struct shelf *s, const struct law_claim *claim, const struct law_queu
 		for (uint32_t at = claim->share->head; at != claim->end && s->count < claim->count;
 		     at = q->slots[at].next) {
 			const struct law_unit *unit = &q->slots[at].unit;
-			if ((unit->lane == LAW_URGENT) == (haste == 1)) {
+			if (law_in_haste(unit) == (haste == 1)) {
 				uint32_t i = s->count++;
 				s->weight[i + 1] = s->weight[i] + unit->weight;
 				s->counted[i + 1] = s->counted[i] + (unit->counts ? unit->weight : 0);
@@ -234,9 +231,9 @@ fill(struct fit *f, size_t which, uint64_t x)
 			f->work++;
 		}
 	}
-	row->all = gone + part;
-	row->counted = gone + counted;
-	row->ceiling = gone + (claim->counted < part ? claim->counted : part);
+	row->all = part > 0 ? gone + part : 0;
+	row->counted = counted;
+	row->ceiling = claim->counted < part ? claim->counted : part;
 	f->sum += row->counted;
 	f->ceiling += row->ceiling;
 	return ERR_OK;
@@ -264,7 +261,7 @@ settle(struct fit *f, size_t at)
 }
 
 static enum err
-search(struct fit *f, uint64_t k, uint64_t u, uint64_t x, uint64_t *ret_x)
+search(struct fit *f, uint64_t k, uint64_t x, uint64_t *ret_x)
 {
 	enum { STEP = 4 };
 	enum err e = ERR_OK;
@@ -277,11 +274,11 @@ search(struct fit *f, uint64_t k, uint64_t u, uint64_t x, uint64_t *ret_x)
 	}
 	while (e == ERR_OK) {
 		uint64_t most = f->rows[f->heap[0]].all;
-		if (most == 0 || (f->sum >= u && f->sum - u >= k * most)) {
+		if (most == 0 || f->sum >= k * most) {
 			*ret_x = most;
 			break;
 		}
-		uint64_t open = f->ceiling < u ? 0 : (f->ceiling - u) / k;
+		uint64_t open = f->ceiling / k;
 		x = open < most - 1 ? open : most - 1;
 		if (f->work > LAW_FIT_WORK_MAX) {
 			x -= x / STEP;
@@ -295,15 +292,14 @@ search(struct fit *f, uint64_t k, uint64_t u, uint64_t x, uint64_t *ret_x)
 }
 
 enum err
-law_fit(const struct law_queue *q, const struct law_claim *claims, size_t count, uint64_t k, uint64_t u,
-	uint64_t *ret_x)
+law_fit(const struct law_queue *q, const struct law_claim *claims, size_t count, uint64_t k, uint64_t *ret_x)
 {
 	uint64_t *values = count == 0 ? NULL : calloc(count, sizeof(*values));
 	if (count == 0 || values == NULL) {
 		*ret_x = 0;
 		return count == 0 ? ERR_OK : ERR_MEMORY;
 	}
-	uint64_t x = bound(claims, count, k, u, values);
+	uint64_t x = bound(claims, count, k, values);
 	free(values);
 	if (x == 0) {
 		*ret_x = 0;
@@ -312,7 +308,7 @@ law_fit(const struct law_queue *q, const struct law_claim *claims, size_t count,
 	struct fit f = {.q = q, .claims = claims, .count = count};
 	f.rows = calloc(count, sizeof(*f.rows));
 	f.heap = calloc(count, sizeof(*f.heap));
-	enum err e = f.rows == NULL || f.heap == NULL ? ERR_MEMORY : search(&f, k, u, x, ret_x);
+	enum err e = f.rows == NULL || f.heap == NULL ? ERR_MEMORY : search(&f, k, x, ret_x);
 	for (size_t i = 0; i < count && f.rows != NULL; i++) {
 		free(f.rows[i].shelf.weight);
 	}

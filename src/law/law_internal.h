@@ -46,11 +46,14 @@ struct law_share {
 	uint64_t weight;  /* of all */
 	uint64_t counted; /* of those that count */
 	uint32_t count;
-	uint32_t urgent; /* units of the urgent lane */
+	uint32_t urgent; /* units in haste */
 	uint32_t head;   /* slots, by arrival, then id */
 	uint32_t tail;
-	bool unsorted;  /* something came in out of order since the last look */
-	uint64_t taken; /* while a decision is made: weight that leaves */
+	bool unsorted; /* something came in out of order since the last look */
+	/* While a decision is made: */
+	uint64_t taken; /* weight that leaves */
+	uint64_t kept;  /* of it what counts, within the share */
+	bool beyond;    /* something leaves that the share has no room for */
 };
 
 struct law_store {
@@ -68,8 +71,9 @@ struct law_gone {
 };
 
 struct law_counters {
-	uint64_t urgent;       /* u: weight of urgent units sent since the gate last opened */
-	struct law_gone *gone; /* the same by member; ascending */
+	uint64_t urgent; /* sum of gone: what is stored is checked by it */
+	struct law_gone
+	    *gone; /* weight of what left in haste since the gate last opened, by member; ascending */
 	size_t gone_count;
 	msec opened; /* age clock: when the gate last opened; who came by then and still waits is capped */
 };
@@ -82,7 +86,7 @@ struct law_class {
 
 /* One member in one class's decision: what came by the cut. */
 struct law_claim {
-	struct law_share *share; /* NULL: has nothing waiting, only gone */
+	struct law_share *share;
 	uint64_t gone;
 	uint64_t weight; /* waiting, all */
 	uint64_t counted;
@@ -148,7 +152,7 @@ void law_store_remove(struct law_store *s, struct law_queue *q, uint32_t slot);
 struct law_share *law_store_find(const struct law_store *s, uint64_t member);
 void law_share_sort(struct law_share *share, struct law_queue *q);
 COHUE_MUST_USE enum err law_counters_copy(const struct law_counters *c, struct law_counters *ret);
-/* gone[member] += weight, u += weight. ERR_MEMORY. */
+/* gone[member] += weight. ERR_MEMORY. */
 COHUE_MUST_USE enum err law_counters_add(struct law_counters *c, uint64_t member, uint64_t weight);
 uint64_t law_counters_of(const struct law_counters *c, uint64_t member);
 
@@ -156,11 +160,12 @@ uint64_t law_counters_of(const struct law_counters *c, uint64_t member);
 /* Steps of a search, each some tens of nanoseconds; beyond, it goes on coarsely: a share that is not the largest still keeps the promise. */
 #define LAW_FIT_WORK_MAX (20 * 1000 * 1000)
 /*
- * The largest share x with which, every unit that still fits into its member's share released in order of arrival (urgent ones
- * first), nobody has more than 1/k of all that is released less u; 0: there is none. With that x, somebody fills it. ERR_MEMORY.
+ * The largest share x with which, every unit released in order of arrival (those in haste first) that still fits into what its member's
+ * share has left beside what she has gone, k x is no more than all that is released and counts; 0: there is none. With that x, somebody
+ * who releases something fills it. ERR_MEMORY.
  */
 COHUE_MUST_USE enum err law_fit(const struct law_queue *q, const struct law_claim *claims, size_t count,
-				uint64_t k, uint64_t u, uint64_t *ret_x);
+				uint64_t k, uint64_t *ret_x);
 
 /* law.c: takes a slot out of wherever it stands. */
 void law_displace(struct law *law, uint32_t slot);
@@ -173,5 +178,12 @@ COHUE_MUST_USE enum err law_decide_by_time(struct law *law, struct law_time now,
 					   size_t max, struct law_decision *ret);
 /* When a unit comes into the queue (age clock). */
 msec law_arrival(const struct law_unit *unit);
+
+/* True for what leaves at the next tick, gate or no gate: the urgent, and what was held for a time of its author's choice. */
+static inline bool
+law_in_haste(const struct law_unit *unit)
+{
+	return unit->lane == LAW_URGENT || (unit->lane == LAW_NORMAL && unit->due > unit->entered);
+}
 
 #endif

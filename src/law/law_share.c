@@ -131,7 +131,7 @@ law_store_add(struct law_store *s, struct law_queue *q, uint32_t slot, enum law_
 	share->count++;
 	share->weight += x->unit.weight;
 	share->counted += x->unit.counts ? x->unit.weight : 0;
-	share->urgent += x->unit.lane == LAW_URGENT ? 1 : 0;
+	share->urgent += law_in_haste(&x->unit) ? 1 : 0;
 	return ERR_OK;
 }
 
@@ -158,7 +158,7 @@ law_store_remove(struct law_store *s, struct law_queue *q, uint32_t slot)
 	share->count--;
 	share->weight -= x->unit.weight;
 	share->counted -= x->unit.counts ? x->unit.weight : 0;
-	share->urgent -= x->unit.lane == LAW_URGENT ? 1 : 0;
+	share->urgent -= law_in_haste(&x->unit) ? 1 : 0;
 	if (share->count > 0) {
 		return;
 	}
@@ -271,7 +271,7 @@ law_counters_add(struct law_counters *c, uint64_t member, uint64_t weight)
 {
 	size_t at = gone_at(c, member);
 	if (at == c->gone_count || c->gone[at].member != member) {
-		/* A storm of urgent letters behind a shut gate: those that are not noted help to open nothing either. */
+		/* A storm of urgent letters behind a shut gate: those of further members take up no room in their shares. */
 		if (c->gone_count == LAW_GONE_MAX) {
 			return ERR_OK;
 		}

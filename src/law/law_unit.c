@@ -140,7 +140,7 @@ law_class_decode(struct law *law, unsigned size_class, struct bytes data)
 		}
 		sum += c.gone[i].weight;
 	}
-	/* u is the sum of all gone[m]; and far from where the sums of a decision would run over. */
+	/* The sum of all gone[m]; and far from where the sums of a decision would run over. */
 	if (r.error == ERR_OK && (sum != c.urgent || sum > GONE_MAX)) {
 		wire_fail(&r, ERR_FORMAT);
 	}

@@ -133,14 +133,26 @@ subject(const struct journal_line *l, struct buf *out)
 	return e == ERR_OK && shows ? buf_append_str(out, ", void for size: it showed") : e;
 }
 
+static const char *
+plural(uint32_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static enum err
 body_submitted(const struct journal_line *l, struct buf *out)
 {
-	enum err e =
-	    buf_printf(out, "Your letter to %u recipient%s is on disk, and waits for a crowd to leave with",
-		       l->recipients, l->recipients == 1 ? "" : "s");
-	if (e == ERR_OK && l->hold > 0) {
-		e = buf_printf(out, " after %llu minutes", (unsigned long long)(l->hold + 59) / 60);
+	unsigned long long held = (unsigned long long)(l->hold + 59) / 60;
+	enum err e = buf_printf(out, "Your letter to %u recipient%s is on disk, and ", l->recipients,
+				plural(l->recipients));
+	if (e == ERR_OK && l->hold > 0 && l->lane != LAW_PATIENT) {
+		e = buf_printf(out, "leaves at the first tick after %llu minute%s, with a crowd or without",
+			       held, held == 1 ? "" : "s");
+	} else if (e == ERR_OK) {
+		e = buf_append_str(out, "waits for a crowd to leave with");
+		if (e == ERR_OK && l->hold > 0) {
+			e = buf_printf(out, ", after %llu minute%s", held, held == 1 ? "" : "s");
+		}
 	}
 	e = e == ERR_OK ? buf_append_str(out, ".\r\nIts lane: ") : e;
 	if (e == ERR_OK) {
@@ -164,18 +176,26 @@ body_left(const struct journal_line *l, struct buf *out)
 	case JOURNAL_WAIT_CROWD:
 		return buf_printf(
 		    out,
-		    "It left in a batch of %u members and %u letters of its size, those between members "
+		    "It left in a crowd of %u member%s and %u deliver%s of its size, letters between members "
 		    "included. Who only\r\n"
 		    "watches the lines can do no better than guess among them.\r\n",
-		    l->crowd, l->batch);
+		    l->crowd, plural(l->crowd), l->batch, l->batch == 1 ? "y" : "ies");
 	case JOURNAL_WAIT_VOID:
-		return buf_printf(
+		if (l->crowd > 0) {
+			return buf_printf(out,
+					  "The promise did not hold for it: more of yours left than your "
+					  "share of the crowd (%u "
+					  "member%s, %u\r\n"
+					  "deliver%s of its size), or it went to very many servers.\r\n"
+					  "Who watched the lines may know that it is yours.\r\n",
+					  l->crowd, plural(l->crowd), l->batch, l->batch == 1 ? "y" : "ies");
+		}
+		return buf_append_str(
 		    out,
-		    "The promise did not hold for it: too few members wrote letters of this size in time, it "
-		    "was\r\n"
-		    "urgent, or it went to very many servers. %u members, %u deliveries of its size left.\r\n"
-		    "Who watched the lines may know that it is yours.\r\n",
-		    l->crowd, l->batch);
+		    "The promise did not hold for it: too few members wrote letters of this size in time, "
+		    "or it\r\n"
+		    "was urgent, or sent for a time that you chose, or it went to very many servers.\r\n"
+		    "Who watched the lines may know that it is yours.\r\n");
 	case JOURNAL_WAIT_EXPONENTIAL:
 		return buf_append_str(
 		    out, "It left after a random delay. Nothing is promised of a single letter.\r\n");

@@ -103,7 +103,11 @@ lane_of_header(struct bytes message, enum law_lane usual)
 struct submission_lane
 submission_lane(const struct smtp_mail *mail, struct bytes message, enum law_lane usual)
 {
-	struct submission_lane r = {.lane = usual};
+	struct submission_lane r = {.lane = LAW_NORMAL};
+	if (mail->hold > 1 && usual == LAW_PATIENT) {
+		/* A time of her choice says more than her usual lane: patient is then only who asks for both. */
+		usual = LAW_NORMAL;
+	}
 	if (mail->hold == 1) {
 		r.lane = LAW_URGENT;
 	} else if (mail->has_priority) {

@@ -72,6 +72,10 @@ the_envelope_goes_before_the_header(void **state)
 	mail = (struct smtp_mail){.hold = 3600};
 	assert_int_equal(submission_lane(&mail, low, LAW_NORMAL).lane, LAW_PATIENT);
 	assert_int_equal(submission_lane(&mail, low, LAW_NORMAL).hold, MSEC_HOUR);
+	/* A time of her choice says more than her usual lane, and not more than what the letter says. */
+	assert_int_equal(submission_lane(&mail, low, LAW_NORMAL).lane, LAW_PATIENT);
+	assert_int_equal(submission_lane(&mail, BYTES_LIT("a: b\r\n\r\n"), LAW_PATIENT).lane, LAW_NORMAL);
+	assert_int_equal(submission_lane(&mail, BYTES_LIT("a: b\r\n\r\n"), LAW_URGENT).lane, LAW_URGENT);
 }
 
 static void

@@ -110,6 +110,20 @@ class Leaving(unittest.TestCase):
         self.assertEqual((day["letters"], day["deliveries"], day["void"]), (2, 2, 2))
         wait_until(lambda: "Left without a crowd: not protected" in self.journal(self.members[0]), 10, "her journal")
 
+    def test_twenty_urgent_letters_of_one_shut_the_gate_for_nobody_else(self) -> None:
+        after_tick()
+        with self.house.smtp(self.members[0]) as client:
+            for n in range(20):
+                client.sendmail(self.members[0].address, ["bob@far.test"], f"From: {self.members[0].address}\r\n"
+                                f"Subject: urgent {n}\r\nX-Priority: 1\r\n\r\nHello\r\n")
+        wait_until(lambda: len(self.sink.messages) == 20, 3 * T + 5, "the urgent letters")
+        after_tick()
+        for n, member in enumerate(self.members[1:]):
+            self.send(member, f"other {n}")
+        wait_until(lambda: len(self.sink.messages) == 23, 3 * T, "the three others")
+        for member in self.members[1:]:
+            wait_until(lambda m=member: "Left in a crowd of 3: protected" in self.journal(m), 10, "her journal")
+
     def test_ten_devices_and_a_program_make_no_crowd(self) -> None:
         after_tick()
         devices = [self.house.smtp(self.members[0]) for _ in range(10)]
