@@ -27,7 +27,7 @@ say_choice(struct crowd_out *o, const struct advise_choice *c, bool best)
 {
 	crowd_say(o, "%c %6.0f min %5u ", best ? '*' : ' ', (double)c->law.clock / (double)MSEC_MINUTE,
 		  c->law.k);
-	crowd_say(o, "%9.0f min %9.0f min %8.3g %% %8.2g %%%s\n", (double)c->mean / (double)MSEC_MINUTE,
+	crowd_say(o, "%9.0f min %9.0f min %8.3g %% %8.3g %%%s\n", (double)c->mean / (double)MSEC_MINUTE,
 		  (double)c->p99 / (double)MSEC_MINUTE, 100 * c->guess, 100 * c->void_share,
 		  c->fits ? "" : "   beyond the limits");
 }

@@ -528,7 +528,7 @@ check(struct crowd_args *a, const struct trace *trace, struct subject *ret)
 	}
 	if (a->law.kind == LAW_CROWD && a->law.patient > 0 && a->law.patient < a->law.clock) {
 		return cli_fail("crowd: the period of the patient lane is shorter than the clock. Remedy: "
-				"--patient of at least the clock's period, or 0 for no such lane");
+				"--patient of at least the clock's period");
 	}
 	if (trace != NULL) {
 		msec span = trace->units[trace->unit_count - 1].time - trace->units[0].time;
