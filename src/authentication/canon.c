@@ -68,6 +68,17 @@ without_line_end(struct bytes line)
 	return line;
 }
 
+/* Whether the canonical form may differ here: not where one space stands between words. */
+static bool
+is_run(struct bytes text, size_t at, bool is_field)
+{
+	uint8_t c = text.ptr[at];
+	if (c == ' ' && !is_field) {
+		return at + 1 == text.len || is_wsp(text.ptr[at + 1]);
+	}
+	return is_wsp(c) || (is_field && (c == '\r' || c == '\n'));
+}
+
 /* Runs of blanks become one space; none at the end. `lead`: none at the beginning either, line ends are blanks. */
 static void
 put_relaxed(struct canon *c, struct bytes text, bool is_field)
@@ -76,8 +87,7 @@ put_relaxed(struct canon *c, struct bytes text, bool is_field)
 	bool any = false;
 	while (at < text.len) {
 		size_t blank = at;
-		while (blank < text.len && !is_wsp(text.ptr[blank]) &&
-		       !(is_field && (text.ptr[blank] == '\r' || text.ptr[blank] == '\n'))) {
+		while (blank < text.len && !is_run(text, blank, is_field)) {
 			blank++;
 		}
 		canon_put(c, bytes_slice(text, at, blank - at));

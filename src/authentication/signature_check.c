@@ -2,6 +2,7 @@
 /* The key a signature names, and whether it made the signature. */
 #include <string.h>
 
+#include "authentication/rsa_key.h"
 #include "authentication/signature.h"
 
 #include <openssl/rsa.h>
@@ -38,14 +39,7 @@ list_has(struct bytes list, const char *word)
 static struct finding
 read_rsa(struct bytes der, struct key *key)
 {
-	const unsigned char *at = der.ptr;
-	key->rsa = d2i_PUBKEY(NULL, &at, (long)der.len);
-	if (key->rsa == NULL) {
-		/* RFC 6376 section 3.6.1 names this form, though everybody publishes the other. */
-		at = der.ptr;
-		key->rsa = d2i_PublicKey(EVP_PKEY_RSA, NULL, &at, (long)der.len);
-	}
-	ERR_clear_error();
+	key->rsa = rsa_key_read(der);
 	if (key->rsa == NULL || EVP_PKEY_get_base_id(key->rsa) != EVP_PKEY_RSA) {
 		return no_key("the published key is not readable");
 	}

@@ -42,7 +42,9 @@ put(struct traits *t, char kind, struct bytes word)
 static bool
 is_letter(uint8_t c)
 {
-	return ascii_is_alnum(c) || c >= 0x80 || c == '$' || c == '\'';
+	/* Asked of every octet of every message. */
+	uint8_t lower = c | 0x20;
+	return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c >= 0x80 || c == '$' || c == '\'';
 }
 
 static void
