@@ -24,6 +24,7 @@ struct crowd_args {
 	bool single;  /* only the attacker of single letters */
 	double flooders;
 	double flood_rate;
+	bool flood_urgent;
 	double weekly;
 	double seed;
 	struct law_config law;

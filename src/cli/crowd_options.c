@@ -47,6 +47,7 @@ static const struct option {
     {"--single", FLAG, SIMULATE, offsetof(struct crowd_args, single), 0, 0, NULL},
     {"--flooders", NUMBER, SIMULATE, offsetof(struct crowd_args, flooders), 0, 10000, NULL},
     {"--flood-rate", NUMBER, SIMULATE, offsetof(struct crowd_args, flood_rate), 0, 1e6, NULL},
+    {"--flood-urgent", FLAG, SIMULATE, offsetof(struct crowd_args, flood_urgent), 0, 0, NULL},
     {"--weekly", NUMBER, SIMULATE, offsetof(struct crowd_args, weekly), 0.01, 1000, NULL},
     {"--seed", NUMBER, SIMULATE | ADVISE | REPORT, offsetof(struct crowd_args, seed), 0, 9e15, NULL},
     {"--law", LAW, SIMULATE, 0, 0, 0, "law"},

@@ -36,6 +36,7 @@ struct long_term {
 struct flooded {
 	struct run_figures figures;
 	uint32_t accounts;
+	bool urgent;
 };
 
 struct report {
@@ -44,7 +45,7 @@ struct report {
 	struct long_term regular;
 	struct active_block blocks[8];
 	size_t block_count;
-	struct flooded floods[FLOODERS_SHOWN];
+	struct flooded floods[2 * FLOODERS_SHOWN]; /* normal letters, then urgent ones */
 	size_t flood_count;
 };
 
@@ -56,6 +57,7 @@ make_source(const struct crowd_args *a, const struct trace *trace, struct source
 				       .days = a->days,
 				       .flooders = (uint32_t)a->flooders,
 				       .flood_rate = a->flood_rate,
+				       .flood_urgent = a->flood_urgent,
 				       .large = a->large,
 				       .seed = (uint64_t)a->seed};
 	return trace != NULL ? source_of_trace(trace, a->large, a->weights, (uint64_t)a->seed, ret)
@@ -160,19 +162,26 @@ measure_active(const struct crowd_args *a, struct report *r)
 			r->block_count += e == ERR_OK;
 		}
 	}
-	for (uint32_t c = 1; e == ERR_OK && r->of.trace == NULL && c <= FLOODERS_SHOWN && c < a->law.k; c++) {
+	for (uint32_t i = 0; e == ERR_OK && r->of.trace == NULL && i < 2 * FLOODERS_SHOWN; i++) {
+		const uint32_t c = 1 + i % FLOODERS_SHOWN;
+		const bool urgent = i >= FLOODERS_SHOWN;
+		if (c >= a->law.k) {
+			continue;
+		}
 		struct source_members model = {.members = (uint32_t)a->members,
 					       .rate = a->rate,
 					       .days = a->days > 60 ? 60 : a->days,
 					       .flooders = c,
 					       .flood_rate = a->flood_rate,
+					       .flood_urgent = urgent,
 					       .large = a->large,
 					       .seed = (uint64_t)a->seed};
 		if (((double)model.members * model.rate + c * model.flood_rate) * model.days > LETTERS_ALL) {
-			break;
+			continue;
 		}
 		struct flooded *f = &r->floods[r->flood_count];
 		f->accounts = c;
+		f->urgent = urgent;
 		e = active_flood(&a->law, &model, &f->figures);
 		r->flood_count += e == ERR_OK;
 	}
@@ -342,12 +351,12 @@ say_active(struct crowd_out *o, const struct crowd_args *a, const struct report 
 	for (size_t i = 0; i < r->flood_count; i++) {
 		const struct run_figures *f = &r->floods[i].figures;
 		crowd_say(o,
-			  "  %2u accounts: mean wait %.0f min, p99 %.0f min, best guess %.3g %%, largest "
+			  "  %2u accounts%s: mean wait %.0f min, p99 %.0f min, best guess %.3g %%, largest "
 			  "guess where the promise was kept "
 			  "%.3g %% (1/(k-c) = %.3g %%), void %.2g %%\n",
-			  r->floods[i].accounts, mean_of(f), p99_of(f), 100 * run_guess(f),
-			  100 * f->largest_kept, 100.0 / (a->law.k - r->floods[i].accounts),
-			  100 * run_void(f));
+			  r->floods[i].accounts, r->floods[i].urgent ? ", all urgent" : "", mean_of(f),
+			  p99_of(f), 100 * run_guess(f), 100 * f->largest_kept,
+			  100.0 / (a->law.k - r->floods[i].accounts), 100 * run_void(f));
 	}
 }
 
@@ -473,7 +482,8 @@ say_json(struct crowd_out *o, const struct crowd_args *a, const struct report *r
 	}
 	crowd_say(o, "],\n \"flooded\": [");
 	for (size_t i = 0; i < r->flood_count; i++) {
-		crowd_say(o, "%s{\"accounts\": %u, ", i > 0 ? ",\n  " : "", r->floods[i].accounts);
+		crowd_say(o, "%s{\"accounts\": %u, \"urgent\": %s, ", i > 0 ? ",\n  " : "",
+			  r->floods[i].accounts, r->floods[i].urgent ? "true" : "false");
 		json_figures(o, "figures", &r->floods[i].figures, true);
 		crowd_say(o, "}");
 	}
@@ -551,7 +561,7 @@ static void
 clear(struct report *r)
 {
 	crowd_measured_clear(&r->single);
-	for (size_t i = 0; i < FLOODERS_SHOWN; i++) {
+	for (size_t i = 0; i < 2 * FLOODERS_SHOWN; i++) {
 		run_figures_clear(&r->floods[i].figures);
 	}
 }

@@ -10,6 +10,7 @@ struct batch_attack {
 	uint64_t *weight;  /* per member; 0 between batches */
 	uint32_t *present; /* members of this batch */
 	uint32_t count;
+	uint64_t total;
 };
 
 enum err
@@ -52,23 +53,30 @@ batch_attack_add(struct batch_attack *a, uint32_t member, uint32_t weight)
 		a->present[a->count++] = member;
 	}
 	a->weight[member] += weight;
+	a->total += weight;
+}
+
+double
+batch_attack_of(const struct batch_attack *a, uint32_t member)
+{
+	return a->total > 0 && member < a->people ? (double)a->weight[member] / (double)a->total : 0;
 }
 
 void
 batch_attack_look(struct batch_attack *a, struct attack_view *ret)
 {
-	uint64_t total = 0;
+	const uint64_t total = a->total;
 	uint64_t most = 0;
 	double logs = 0;
 	for (uint32_t i = 0; i < a->count; i++) {
 		uint64_t w = a->weight[a->present[i]];
 		a->weight[a->present[i]] = 0;
-		total += w;
 		most = w > most ? w : most;
 		logs += w > 1 ? (double)w * log2((double)w) : 0;
 	}
 	*ret = (struct attack_view){.members = a->count, .weight = total};
 	a->count = 0;
+	a->total = 0;
 	if (total > 0) {
 		ret->guess = (double)most / (double)total;
 		ret->entropy = log2((double)total) - logs / (double)total;

@@ -29,6 +29,8 @@ struct batch_attack;
 COHUE_MUST_USE enum err batch_attack_create(uint32_t people, uint32_t honest, struct batch_attack **ret);
 void batch_attack_destroy(struct batch_attack **a);
 void batch_attack_add(struct batch_attack *a, uint32_t member, uint32_t weight);
+/* The probability, for each departure of the batch added so far, that it is this member's. */
+double batch_attack_of(const struct batch_attack *a, uint32_t member);
 /* Looks at the batch added since the last look, and forgets it. weight 0: nothing honest was in it. */
 void batch_attack_look(struct batch_attack *a, struct attack_view *ret);
 

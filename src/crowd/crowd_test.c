@@ -361,17 +361,21 @@ accounts_of_the_attacker_cost_one_of_k_each(void **state)
 				  : b.wait <= MSEC_HOUR);
 	}
 	struct source_members model = {.members = 60, .rate = 5, .days = 40, .flood_rate = 240, .seed = 2};
-	msec waits[3];
-	for (uint32_t c = 0; c < 3; c++) {
+	msec waits[6];
+	for (uint32_t i = 0; i < 6; i++) {
 		struct run_figures f;
+		const uint32_t c = i % 3;
 		model.flooders = c;
+		model.flood_urgent = i >= 3;
 		assert_int_equal(active_flood(&law, &model, &f), ERR_OK);
 		near(f.largest_kept, 1.0 / (4 - c), 1e-9);
-		waits[c] = delays_mean(f.delays);
+		waits[i] = delays_mean(f.delays);
 		run_figures_clear(&f);
 	}
 	/* They never delay others: more letters only open the gate sooner. */
 	assert_true(waits[1] <= waits[0] && waits[2] <= waits[1]);
+	/* Nor do urgent ones, which count against nobody's share but their own. */
+	assert_true(waits[4] <= waits[3] && waits[5] <= waits[3]);
 }
 
 static void

@@ -20,7 +20,6 @@ struct run {
 	struct run_figures f;
 	uint64_t next_id;
 	uint64_t batches;
-	uint64_t bad_class; /* of batches with something void */
 };
 
 static bool
@@ -36,19 +35,25 @@ at(msec when)
 }
 
 static void
-count_view(struct run *r, const struct attack_view *view, bool kept)
+count_view(struct run *r, const struct attack_view *view)
 {
 	struct run_figures *f = &r->f;
 	double weight = (double)view->weight;
-	double promise = 1.0 / (double)(r->setup->law.k > 0 ? r->setup->law.k : 1) + 1e-9;
 	f->deliveries += view->weight;
 	f->guess += view->guess * weight;
 	f->entropy += view->entropy * weight;
 	f->above_half += view->guess > HALF_AND_ROUNDING ? view->weight : 0;
-	if (kept && view->weight > 0) {
-		f->largest_kept = view->guess > f->largest_kept ? view->guess : f->largest_kept;
-		f->above_kept += view->guess > promise ? view->weight : 0;
-	}
+}
+
+/* Her letter is said to be protected. */
+static void
+count_kept(struct run *r, const struct law_unit *u)
+{
+	struct run_figures *f = &r->f;
+	double promise = 1.0 / (double)(r->setup->law.k > 0 ? r->setup->law.k : 1) + 1e-9;
+	double own = batch_attack_of(r->batch, (uint32_t)u->member);
+	f->largest_kept = own > f->largest_kept ? own : f->largest_kept;
+	f->above_kept += own > promise ? u->weight : 0;
 }
 
 static void
@@ -82,7 +87,6 @@ look_at_batches(struct run *r, const struct law_decision *d)
 	}
 	for (unsigned c = 0; c < LAW_CLASSES; c++) {
 		struct attack_view view;
-		bool kept = true;
 		if ((classes >> c & 1U) == 0) {
 			continue;
 		}
@@ -90,11 +94,16 @@ look_at_batches(struct run *r, const struct law_decision *d)
 			const struct law_unit *u = &d->releases[i].unit;
 			if (u->size_class == c) {
 				batch_attack_add(r->batch, (uint32_t)u->member, u->weight);
-				kept = kept && !d->releases[i].is_void;
+			}
+		}
+		for (size_t i = 0; i < d->release_count; i++) {
+			const struct law_unit *u = &d->releases[i].unit;
+			if (u->size_class == c && u->member < r->setup->honest && !d->releases[i].is_void) {
+				count_kept(r, u);
 			}
 		}
 		batch_attack_look(r->batch, &view);
-		count_view(r, &view, kept);
+		count_view(r, &view);
 	}
 }
 
@@ -106,7 +115,7 @@ look_at_stream(struct run *r, const struct law_decision *d)
 		struct attack_view view;
 		stream_attack_out(r->stream[u->size_class], (uint32_t)u->member, &view);
 		view.weight *= u->weight;
-		count_view(r, &view, false);
+		count_view(r, &view);
 	}
 }
 
@@ -218,7 +227,7 @@ enter(struct run *r, msec now, const struct source_unit *from)
 	unit.member = from->member;
 	unit.weight = from->weight;
 	unit.size_class = (uint8_t)law_size_class(from->bytes);
-	unit.lane = r->setup->lane;
+	unit.lane = from->urgent ? LAW_URGENT : r->setup->lane;
 	law_admit(r->law, at(now), chance_law(&r->chance), &unit);
 	if (!is_batch(r)) {
 		struct stream_attack **s = &r->stream[unit.size_class];

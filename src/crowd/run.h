@@ -31,12 +31,13 @@ struct run_figures {
 	double guess;
 	double entropy;
 	uint64_t above_half; /* deliveries where somebody has more than 1/2 */
-	/* Batches in which nothing was void: the promise holds there. */
-	double largest_kept; /* the largest probability in any of them */
-	uint64_t above_kept; /* their deliveries with more than 1/k: must be 0 */
-	double bytes;        /* on the wire without padding */
-	double padded;       /* with it */
-	double ticks;        /* that released something */
+	/* Letters for which the promise is said to hold, whatever else left with them: */
+	double largest_kept; /* the largest probability of one's true sender */
+	uint64_t
+	    above_kept; /* deliveries where it is more than 1/k: must be 0 where nobody is the attacker's */
+	double bytes;   /* on the wire without padding */
+	double padded;  /* with it */
+	double ticks;   /* that released something */
 	struct run_class classes[LAW_CLASSES];
 	struct delays *delays; /* owned */
 	uint64_t left_waiting; /* at the end: 0 */

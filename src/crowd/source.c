@@ -160,7 +160,8 @@ source_next(struct source *s, struct source_unit *ret)
 					    .member = (flood ? s->model.members : 0) +
 						      (uint32_t)chance_below(&s->when, among),
 					    .weight = 1,
-					    .bytes = draw_size(s)};
+					    .bytes = draw_size(s),
+					    .urgent = flood && s->model.flood_urgent};
 		return true;
 	}
 }

@@ -13,6 +13,7 @@ struct source_unit {
 	uint32_t weight; /* recipients' hosts */
 	uint64_t bytes;  /* on the wire */
 	uint32_t number; /* of a trace: the unit's index */
+	bool urgent;
 };
 
 /*
@@ -46,6 +47,7 @@ struct source_members {
 	double days;       /* how long they write */
 	uint32_t flooders; /* further members, numbered from `members` on, in the attacker's hands */
 	double flood_rate; /* their letters a day each, at all hours alike */
+	bool flood_urgent; /* all of them urgent */
 	double large;      /* share with attachments; 0: all of one size */
 	bool flat;         /* no difference between day and night */
 	uint64_t seed;
