@@ -3,9 +3,11 @@
 """make demo: two providers in a world of their own (network namespaces, a signed DNS), and mail both ways.
 
 Cohue serves cohue.test for alice and bert; Postfix and Dovecot serve other.test for bob. Real clients send;
-the table shows how long each letter waited, and the headers that the other side gets to see.
+the table shows how long each letter waited, and the headers that the other side gets to see. Then alice writes to
+providers of all kinds, and her journal tells what became of each letter, and how it was protected.
 """
 
+import contextlib
 import email
 import email.policy
 import email.utils
@@ -13,14 +15,17 @@ import pathlib
 import signal
 import smtplib
 import sys
+import tempfile
 import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "test"))
+sys.path.insert(0, str(ROOT / "demo"))
 from harness import tls_context, wait_until  # noqa: E402
 from harness.dialogue import imap_login  # noqa: E402
 from harness.world import World  # noqa: E402
+from providers import DOMAINS, Providers, outcomes  # noqa: E402
 
 # Short waits, so that a spectator does not have to: each letter waits some seconds, drawn anew.
 SETTINGS = {"leave.law": "exponential", "leave.mean": "4 s", "arrive.law": "exponential", "arrive.mean": "2 s"}
@@ -79,10 +84,16 @@ def show(title: str, delay: float, message: bytes) -> None:
 def main() -> int:
     try:
         say("Building a small world: a signed DNS, other.test (Postfix + Dovecot), cohue.test ...")
-        with World() as world:
+        with tempfile.TemporaryDirectory(prefix="cohue-demo-") as place, contextlib.ExitStack() as ends:
+            providers = Providers(pathlib.Path(place))
+            ends.callback(providers.stop)
+            world = ends.enter_context(World(records=providers.records))
+            providers.start(world)
             say("DNS: " + world.knot_says("cohue.test", "MX"))
-            world.start_house(("alice", "bert"), SETTINGS)
+            world.start_house(("alice", "bert"), {**SETTINGS, "tls.authorities": str(providers.authority.certificate)})
             say("Cohue runs for cohue.test with the members alice and bert.")
+            for domain in DOMAINS:
+                submit(world, "alice", f"anna@{domain}", letter("alice@cohue.test", f"anna@{domain}", "Hello", "Does it come?"))
 
             start = submit(world, "alice", "bob@other.test", letter(
                 "alice@cohue.test", "bob@other.test", "The garden", "Shall we meet by the gate?"))
@@ -100,6 +111,11 @@ def main() -> int:
                 "alice@cohue.test", "bert@cohue.test", "Cake", "It never leaves the house."))
             delay, seen = arrives(lambda: house_inbox(world, "bert"), "It never leaves the house.", start)
             show("alice -> bert, inside the house", delay, seen)
+
+            say("\nalice -> anna, at providers of all kinds. Her journal says:")
+            told = outcomes(world, "alice")
+            for domain, kind in DOMAINS.items():
+                say(f"    {domain:15} {kind:46} {told[domain]}")
             world.house.stop()
     except unittest.SkipTest as reason:
         print(f"demo: {reason}", file=sys.stderr)

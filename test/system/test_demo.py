@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`make demo` as a spectator sees it: mail both ways and inside the house, and nothing is left afterwards."""
+"""`make demo` as a spectator sees it: mail both ways, inside the house and to providers of all kinds, and nothing is left afterwards."""
 
 import os
 import pathlib
@@ -44,6 +44,11 @@ class Demo(unittest.TestCase):
             self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
             for story in ("alice -> bob", "bob -> alice", "alice -> bert", "fully validated"):
                 self.assertIn(story, ran.stdout)
+            for domain, outcome in (("dane", "delivered, protected by DANE"), ("sts", "delivered, protected by MTA-STS"),
+                                    ("plain-tls", "delivered, encrypted, not verified"), ("wrong", "deferred: .*DANE"),
+                                    ("stripped", "deferred: .*no encryption"), ("clear", "deferred: .*no encryption"),
+                                    ("grey", "deferred: 450"), ("cuts", "deferred: "), ("null", "failed: ")):
+                self.assertRegex(ran.stdout, rf"(?m)^ *{domain}\.test .*{outcome}")
             self.assertEqual(os.listdir(room), [])
         self.assertEqual(pathlib.Path("/proc/self/mounts").read_text(), mounts)
 
