@@ -62,7 +62,8 @@ class Crowd(unittest.TestCase):
         self.assertLess(here["guess"], r["single"]["exponential"]["guess"])
         self.assertAlmostEqual(r["single"]["exponential"]["wait_mean_min"] / here["wait_mean_min"], 1, delta=0.05)
         self.assertEqual([b["void"] for b in r["blocked"]], [True, True, True, False, False])
-        self.assertEqual([f["accounts"] for f in r["flooded"]], [1, 2, 3])
+        self.assertEqual([(f["accounts"], f["urgent"]) for f in r["flooded"]],
+                         [(c, urgent) for urgent in (False, True) for c in (1, 2, 3)])
         self.assertGreater(r["regular"]["normal"]["bayes_90_days"], 0.8)
         self.assertNotEqual(first, self.good(*asked, "--json", "--seed", 2))
         self.assertIn("nobody is told", self.good(*asked))
