@@ -77,15 +77,16 @@ static void
 who_floods_is_remembered_however_many_others_come(void **state)
 {
 	msec now = 1000;
+	unsigned passed = 0;
 	assert_int_equal(taken(*state, a, 11, now), 10);
 	for (uint32_t i = 0; i < 200000; i++) {
 		(void)rate_take(*state, RATE_MESSAGES, bytes_of(&i, sizeof(i)), 10, MSEC_MINUTE, 1,
 				now + i / 100);
 		if (i % 1000 == 0) {
-			(void)taken(*state, a, 1, now + i / 100);
+			passed += taken(*state, a, 1, now + i / 100);
 		}
 	}
-	assert_true(taken(*state, a, 30, now + 2001) <= 1);
+	assert_true(passed <= 1);
 }
 
 static void

@@ -27,9 +27,8 @@ its_scale_becomes_ours(void **state)
 	    {"{\"score\":99999999,\"required_score\":1,\"action\":\"reject\"}", JUDGEMENT_SCORE_MAX},
 	    {"{\"score\":5,\"required_score\":null,\"action\":\"add header\"}", 50},
 	    /* Only what stands at the top counts, and what is in a string does not. */
-	    {"{\"symbols\":{\"X\":{\"score\":90.0,\"action\":\"reject\"}},\"s\":\"\\\"score\\\":99,{\","
-	     "\"score\":1.5,"
-	     "\"list\":[\"action\",\"reject\"],\"required_score\":15.0,\"action\":\"no action\"}",
+	    {"{\"s\":\"\\\"score\\\":99,{\",\"score\":1.5,\"required_score\":15.0,\"action\":\"no action\","
+	     "\"symbols\":{\"X\":{\"score\":90.0,\"action\":\"reject\"}},\"list\":[\"action\",\"reject\"]}",
 	     8},
 	};
 	(void)state;

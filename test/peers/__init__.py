@@ -5,5 +5,6 @@ from peers.cell import Cell, layer, peers_available
 from peers.dns import Knot
 from peers.dovecot import Dovecot
 from peers.mta import Exim, OpenSMTPD, Postfix
+from peers.rspamd import Rspamd
 
-__all__ = ["Cell", "Dovecot", "Exim", "Knot", "OpenSMTPD", "Postfix", "layer", "peers_available"]
+__all__ = ["Cell", "Dovecot", "Exim", "Knot", "OpenSMTPD", "Postfix", "Rspamd", "layer", "peers_available"]

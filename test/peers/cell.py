@@ -23,7 +23,7 @@ CACHE = pathlib.Path(os.environ.get("COHUE_PEERS", ROOT / "build-peers"))
 
 # Peers' own users, as their packages would create them; the numbers stand nowhere else.
 USERS = {"postfix": 8801, "postdrop": 8802, "dovecot": 8803, "dovenull": 8804, "vmail": 8805,
-         "opensmtpd": 8806, "opensmtpq": 8807, "Debian-exim": 8808}
+         "opensmtpd": 8806, "opensmtpq": 8807, "Debian-exim": 8808, "_rspamd": 8809}
 VMAIL = USERS["vmail"]
 
 

@@ -7,7 +7,7 @@ import unittest
 
 from harness.cohue import Cohue
 from harness.wait import wait_until
-from peers import Knot, peers_available
+from peers import Knot, Rspamd, peers_available
 
 BAD = "winner casino jackpot bonus claim prize lottery free spins deposit".split()
 GOOD = "meeting minutes choir rehearsal potluck garden committee agenda bicycle".split()
@@ -195,3 +195,41 @@ class Limits(Boxes):
         other = self.session("127.2.6.9")
         other.mail("y@free.test")
         self.assertEqual(other.rcpt("alice@house.test")[0], 250)
+
+
+GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+
+
+class Shown(Boxes):
+    """To an rspamd that asks nobody and keeps nothing."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.rspamd = Rspamd()
+        cls.addClassCleanup(cls.rspamd.__exit__, None, None, None)
+        cls.rspamd.__enter__()
+        cls.house = Cohue(settings={"rspamd": cls.rspamd.url})
+        cls.addClassCleanup(cls.house.__exit__, None, None, None)
+        cls.house.__enter__()
+        cls.alice = cls.house.add_member("alice")
+
+    def test_what_rspamd_would_refuse_goes_to_junk_and_it_keeps_nothing(self) -> None:
+        self.send_from("127.0.0.1", "host.free.test", dated("gtube") + GTUBE + b"\r\n")
+        self.lands("gtube", "Junk")
+        self.send_from("127.0.0.1", "host.free.test", dated("shown", "hidden@free.test"))
+        self.lands("shown", "INBOX")
+        # A large one is shown by its beginning.
+        large = (dated("large").replace(b"\r\n\r\n", b"\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+                 + b"--b\r\n\r\n" + GTUBE + b"\r\n--b\r\nContent-Type: application/octet-stream\r\n\r\n"
+                 + (b"x" * 70 + b"\r\n") * 30000 + b"--b--\r\n")
+        self.send_from("127.0.0.1", "host.free.test", large)
+        self.lands("large", "Junk")
+        for path in self.rspamd.cell.directory.rglob("*"):
+            if path.is_file():
+                for word in (b"hidden@free.test", b"alice@", b"free.test", b"gtube@elsewhere"):
+                    self.assertNotIn(word, path.read_bytes(), path)
+        # Without it, mail comes in all the same.
+        self.rspamd.stop()
+        self.send_from("127.0.0.1", "host.free.test", dated("alone") + GTUBE + b"\r\n")
+        self.lands("alone", "INBOX")
+        self.assertIn("rspamd_unanswered", self.house.cli("status").stdout)
