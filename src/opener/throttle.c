@@ -12,7 +12,7 @@ enum {
 	TAG_LEN = 16,
 	FAILURES_MOST = 40, /* more change nothing */
 	FIRST_MS = 250,
-	KEPT_FAILURES = 5, /* of a trusted pair, before the trust ends */
+	KEPT_FAILURES = 8, /* of a trusted pair, before the trust ends; attempts under way count */
 };
 
 enum kind { KIND_ADDRESS = 1, KIND_NAME, KIND_PAIR };
@@ -194,8 +194,9 @@ is_trusted(struct throttle *t, msec now, const struct throttle_attempt *a, struc
 }
 
 msec
-throttle_enter(struct throttle *t, msec now, const struct throttle_attempt *a)
+throttle_enter(struct throttle *t, msec now, struct throttle_attempt *a)
 {
+	a->trusted = false;
 	if (now - t->key_since >= THROTTLE_KEY_MS) {
 		renew(t, now);
 	}
@@ -203,6 +204,7 @@ throttle_enter(struct throttle *t, msec now, const struct throttle_attempt *a)
 	if (is_trusted(t, now, a, &pair)) {
 		if (pair->failures < KEPT_FAILURES) {
 			count(pair, now, now, FAILURES_MOST);
+			a->trusted = true;
 			return 0;
 		}
 		pair->trusted = false;
@@ -229,9 +231,9 @@ throttle_enter(struct throttle *t, msec now, const struct throttle_attempt *a)
 void
 throttle_undo(struct throttle *t, msec now, const struct throttle_attempt *a)
 {
-	struct place *pair = NULL;
-	if (is_trusted(t, now, a, &pair)) {
-		take_back(pair);
+	/* Where it was counted: another one of hers may have succeeded meanwhile. */
+	if (a->trusted) {
+		take_back(find(t, now, KIND_PAIR, a, false));
 		return;
 	}
 	take_back(find(t, now, KIND_ADDRESS, a, false));

@@ -38,6 +38,7 @@ struct throttle_attempt {
 	uint8_t address[16]; /* IPv6, or mapped IPv4; of IPv6 the first 64 bits count */
 	struct bytes name;   /* normalised, whether there is such a member or not */
 	bool guessable;      /* a human's password */
+	bool trusted; /* filled in by throttle_enter: it counts for the pair of name and address alone */
 };
 
 /* ERR_MEMORY. */
@@ -48,8 +49,8 @@ void throttle_destroy(struct throttle **t);
  * Counts the attempt and gives the milliseconds to wait before its secret may be looked at, or
  * THROTTLE_REFUSED (not counted): the turns of the next 30 s are taken.
  */
-msec throttle_enter(struct throttle *t, msec now, const struct throttle_attempt *a);
-/* The secret was right: takes the attempt back, and trusts this name at this address. */
+msec throttle_enter(struct throttle *t, msec now, struct throttle_attempt *a);
+/* The same attempt, from here on. The secret was right: takes it back, and trusts this name at this address. */
 void throttle_succeeded(struct throttle *t, msec now, const struct throttle_attempt *a);
 /* Nothing was learnt of the secret (a temporary failure): takes the attempt back. */
 void throttle_undo(struct throttle *t, msec now, const struct throttle_attempt *a);

@@ -220,12 +220,48 @@ test_the_key_changes_every_day_and_a_flood_does_not_wash_out_the_worst(void **st
 	throttle_destroy(&t);
 }
 
+/* A program that opens six connections at once, at many members of one house with one address. */
+static void
+test_many_at_once_that_succeed_leave_nothing_behind(void **state)
+{
+	struct throttle *t = NULL;
+	char name[32];
+	(void)state;
+	assert_int_equal(throttle_create(START, &t), ERR_OK);
+	for (unsigned m = 0; m < 20; m++) {
+		struct throttle_attempt a[6];
+		(void)snprintf(name, sizeof(name), "member%u@example.org", m);
+		for (size_t i = 0; i < 6; i++) {
+			a[i] = from(1, name, false);
+			assert_int_equal(throttle_enter(t, START, &a[i]), 0);
+		}
+		for (size_t i = 0; i < 6; i++) {
+			throttle_succeeded(t, START, &a[i]);
+		}
+		/* And again, trusted now. */
+		for (size_t i = 0; i < 6; i++) {
+			a[i] = from(1, name, false);
+			assert_int_equal(throttle_enter(t, START, &a[i]), 0);
+			assert_true(a[i].trusted);
+		}
+		for (size_t i = 0; i < 6; i++) {
+			throttle_succeeded(t, START, &a[i]);
+		}
+	}
+	for (unsigned i = 0; i < THROTTLE_FREE_ADDRESS; i++) {
+		struct throttle_attempt stranger = from(1, "stranger@example.org", false);
+		assert_int_equal(throttle_enter(t, START, &stranger), 0);
+	}
+	throttle_destroy(&t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_few_failures_are_free_then_each_waits_longer),
 	    cmocka_unit_test(test_many_at_once_gain_nothing),
+	    cmocka_unit_test(test_many_at_once_that_succeed_leave_nothing_behind),
 	    cmocka_unit_test(test_one_address_is_slowed_over_all_names),
 	    cmocka_unit_test(test_ipv6_counts_by_its_network),
 	    cmocka_unit_test(test_time_forgives),

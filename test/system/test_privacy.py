@@ -115,7 +115,7 @@ class Programs(House):
         self.assertEqual(len(after.get_all("Message-ID")), 1)
         self.assertTrue(OURS.fullmatch(after["Message-ID"]) or after["Message-ID"] == before["Message-ID"])
         self.assertTrue(set(map(str.lower, after.keys())) <= set(map(str.lower, before.keys())) |
-                        {"received", "date", "message-id", "return-path"})
+                        {"received", "date", "message-id", "return-path", "dkim-signature"})
 
     def test_two_destinations_and_a_member_see_the_same_message(self) -> None:
         count = len(self.sink.messages)
