@@ -80,12 +80,12 @@ sending_recipient(struct sending *s, const struct sending_limits *l, struct byte
 	uint64_t most = limit_of(l->domains, l->times);
 	if (domain.len > 0 && most != 0) {
 		size_t bit = domain_bit(s, domain, now);
-		bool known = (s->domains[bit / 8] >> bit % 8 & 1U) != 0;
+		bool known = ((unsigned)s->domains[bit / 8] >> bit % 8 & 1U) != 0;
 		if (!known &&
 		    s->domain_count >= (most < SENDING_DOMAINS_MOST ? most : SENDING_DOMAINS_MOST)) {
 			return SENDING_LATER;
 		}
-		s->domains[bit / 8] = (uint8_t)(s->domains[bit / 8] | 1U << bit % 8);
+		s->domains[bit / 8] = (uint8_t)((unsigned)s->domains[bit / 8] | 1U << bit % 8);
 		s->domain_count += known ? 0 : 1;
 	}
 	count(&s->recipients, MSEC_HOUR, now);

@@ -48,8 +48,8 @@ open_scene(struct scene *s)
 	if (ticks) {
 		s->host.config.leave = (struct law_config){.kind = LAW_CROWD,
 							   .clock = MSEC_SECOND,
-							   .k = 1,
-							   .deadline = MSEC_HOUR,
+							   .k = 2, /* nobody else comes: each leaves at its deadline */
+							   .deadline = MSEC_SECOND,
 							   .mean = MSEC_SECOND,
 							   .patient = MSEC_DAY};
 		s->host.config.arrive = s->host.config.leave;
