@@ -3,7 +3,7 @@
 # ./check; the lists stand here and nowhere else.
 
 build_packages='meson ninja-build pkg-config gcc make libc6-dev libsodium-dev libssl-dev
- libunbound-dev libsqlite3-dev libzstd-dev libseccomp-dev libcmocka-dev libidn2-dev libpsl-dev
+ libunbound-dev libsqlite3-dev libzstd-dev libseccomp-dev libcmocka-dev libidn2-dev libpsl-dev zlib1g-dev
  libcurl4-openssl-dev  publicsuffix python3'
 # libubsan and libasan come with gcc; libclang-rt is for libFuzzer (make fuzz).
 check_packages='clang libclang-rt-14-dev clang-format python3 openssl swaks isync curl git

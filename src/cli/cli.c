@@ -84,6 +84,8 @@ static const struct command {
      0, 0, cli_restored},
     {NULL, "journal", "NAME", "what became of a member's letters, for her password", O_JSON, 1, 1,
      cli_journal},
+    {NULL, "reports", "", "what others report about the house: DMARC, TLS, complaints; coarse sums", O_JSON,
+     0, 0, cli_reports},
     {NULL, "config", "[--man]", "all keys of the configuration with their meaning", O_MAN, 0, 0,
      cli_config_show},
     {"tls", "reload", "", "take changed TLS keys and certificates; connections go on", 0, 0, 0,

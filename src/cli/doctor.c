@@ -97,6 +97,7 @@ cli_doctor(struct cli *c)
 	doctor_dns(d);
 	doctor_ports(d);
 	doctor_machine(d);
+	doctor_names(d);
 	enum err e =
 	    d->full   ? ERR_MEMORY
 	    : c->json ? buf_append_str(&d->out, "]\n")

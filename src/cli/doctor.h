@@ -33,6 +33,8 @@ void doctor_address_text(const uint8_t address[16], char *ret, size_t n);
 void doctor_dns(struct doctor *d);
 /* doctor_ports.c: what answers there, under which certificate. */
 void doctor_ports(struct doctor *d);
+/* doctor_names.c: the addresses that a house must have. */
+void doctor_names(struct doctor *d);
 /* doctor_machine.c: clock, disk, swap, core dumps, encryption of the disk, where the house key lies, what waits. */
 void doctor_machine(struct doctor *d);
 

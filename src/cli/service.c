@@ -50,8 +50,8 @@ print_status(struct bytes text, bool json, struct buf *out, bool *ret_ready)
 		struct bytes i = next_word(&line);
 		struct bytes name = next_word(&line);
 		bool same = any && bytes_equal(r, role) && bytes_equal(i, index);
-		if (bytes_starts_with(name, "crowd.")) {
-			/* `cohue crowd live` reads these. */
+		if (bytes_starts_with(name, "crowd.") || bytes_starts_with(name, "report.")) {
+			/* `cohue crowd live` and `cohue reports` read these. */
 			continue;
 		}
 		if (bytes_is(name, "state") && !bytes_is(line, "ready")) {

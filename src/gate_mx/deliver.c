@@ -225,6 +225,9 @@ mx_deliver(struct mx_connection *c)
 		e = put_unit(c, buf_bytes(&parts));
 		mx->held_bytes -= parts.cap;
 	}
+	if (e == ERR_OK) {
+		mx_look_for_report(c, j.genuine);
+	}
 	delivery_clear(&d);
 	mx_judgement_clear(&j);
 	buf_wipe(&whole);

@@ -114,7 +114,7 @@ status(struct role_host *h, struct buf *out)
 {
 	const struct mx *mx = h->state;
 	/* Sums since the start: what goes to volunteers is coarse, and names nobody. */
-	return buf_printf(
+	enum err e = buf_printf(
 	    out,
 	    "=connections_open %zu\n+connections %llu\n+messages %llu\n+refused %llu\n+deferred %llu\n"
 	    "+encrypted %llu\n+in_clear %llu\n+genuine %llu\n+forged %llu\n+unwanted %llu\n+slowed "
@@ -125,6 +125,7 @@ status(struct role_host *h, struct buf *out)
 	    (unsigned long long)mx->seen_genuine, (unsigned long long)mx->seen_forged,
 	    (unsigned long long)mx->seen_unwanted, (unsigned long long)mx->seen_slowed,
 	    (unsigned long long)mx->seen_greylisted, (unsigned long long)mx->seen_unanswered);
+	return e == ERR_OK ? mx_tell_reports(mx, out) : e;
 }
 
 static void

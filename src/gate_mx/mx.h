@@ -11,6 +11,7 @@
 #include "gate_mx/rate.h"
 #include "lookup/lookup.h"
 #include "loop/listen.h"
+#include "reports/report.h"
 
 /* Inside gate-mx: the role's state, and one connection of a stranger. */
 
@@ -45,6 +46,7 @@ struct mx {
 	uint64_t seen_slowed;     /* connections, messages and recipients put off by a limit */
 	uint64_t seen_greylisted; /* recipients put off the first time */
 	uint64_t seen_unanswered; /* by rspamd */
+	struct report_sums reports;
 };
 
 struct mx_target {
@@ -106,6 +108,9 @@ struct mx_reply mx_limits_greylist(struct mx_connection *c);
 
 /* deliver.c, from a task: the answer to the end of data is in ret_*. */
 struct mx_reply mx_deliver(struct mx_connection *c);
+/* reports.c: what came to a role address, once it was taken; its lines of the status. */
+void mx_look_for_report(struct mx_connection *c, bool proved);
+COHUE_MUST_USE enum err mx_tell_reports(const struct mx *mx, struct buf *out);
 void mx_ignore_reply(void *arg, enum err status, struct bytes payload);
 
 #endif

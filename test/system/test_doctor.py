@@ -26,7 +26,7 @@ class Doctor(unittest.TestCase):
     def setUpClass(cls) -> None:
         peers_available()
 
-    def examine(self, change, start: bool = True) -> tuple[int, dict[str, list[dict]]]:
+    def examine(self, change, start: bool = True, members: bool = True) -> tuple[int, dict[str, list[dict]]]:
         """The findings where the DNS says what `cohue dns` printed, after `change` (of the list of records)."""
         house = Cohue()
         try:
@@ -42,6 +42,8 @@ class Doctor(unittest.TestCase):
                     f.write(f"\nresolver.stub = {DNS}\nresolver.trust_anchor = {knot.anchor}\n")
                 if start:
                     house.start()
+                    if members:
+                        house.add_member("anna")
                 return findings(house)
         finally:
             house.destroy()
@@ -52,7 +54,7 @@ class Doctor(unittest.TestCase):
         self.assertEqual(bad, [])
         self.assertEqual(code, 1 if any(f["level"] == "bad" for f in found["swap"]) else 0)
         for check in ("address", "mx", "ptr", "spf", "dmarc", "tlsa", "srv", "port-25", "port-465", "port-587",
-                      "port-993", "disk", "service"):
+                      "port-993", "disk", "service", "addresses"):
             self.assertTrue(all(f["level"] == "good" for f in found[check]), found[check])
         self.assertNotIn("dnssec", found)  # the zone is signed
         self.assertTrue(any("signed by itself" in f["what"] and f["remedy"] for f in found["certificate"]))
