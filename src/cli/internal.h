@@ -91,8 +91,8 @@ bool cli_offline_store(const struct cli *c, bool read_only, struct storage **ret
 
 /* ---- the commands ---- */
 
-cli_fn cli_init, cli_dns, cli_reports, cli_status, cli_stop, cli_tls_reload, cli_check, cli_restored,
-    cli_config_show, cli_journal, cli_doctor;
+cli_fn cli_init, cli_dns, cli_reports, cli_status, cli_stop, cli_tls, cli_tls_reload, cli_tls_renew,
+    cli_check, cli_restored, cli_config_show, cli_journal, cli_doctor;
 cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_password, cli_member_app_list,
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
     cli_member_quota, cli_member_limit, cli_member_lane;

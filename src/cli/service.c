@@ -132,18 +132,6 @@ cli_stop(struct cli *c)
 }
 
 int
-cli_tls_reload(struct cli *c)
-{
-	struct buf request = BUF_INIT(16);
-	struct buf data = BUF_INIT(CONTROL_ANSWER_MAX);
-	if (buf_append_byte(&request, CONTROL_TLS_RELOAD) != ERR_OK || !cli_ask(c, &request, &data)) {
-		return CLI_FAILED;
-	}
-	buf_clear(&data);
-	return CLI_OK;
-}
-
-int
 cli_config_show(struct cli *c)
 {
 	struct buf out = BUF_INIT(CLI_OUTPUT_MAX);

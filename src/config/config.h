@@ -38,6 +38,7 @@ enum config_authentication {
 	CONFIG_AUTHENTICATION_OFF = 2
 };
 enum config_pad { CONFIG_PAD_LADDER = 0, CONFIG_PAD_NONE = 1 };
+enum config_acme_challenge { CONFIG_ACME_AUTO = 1, CONFIG_ACME_HTTP, CONFIG_ACME_TLS };
 enum config_tls_minimum { CONFIG_TLS_1_2 = 12, CONFIG_TLS_1_3 = 13 };
 
 /* A numeric address, checked, as text; NUL-terminated. */
@@ -109,6 +110,12 @@ struct config {
 	char tls_member_certificate[CONFIG_PATH_MAX];
 	char tls_member_key[CONFIG_PATH_MAX];
 
+	enum config_acme_challenge acme_challenge;
+	enum config_on acme; /* certificates of an authority, RFC 8555 */
+	char acme_directory[CONFIG_TEXT_MAX];
+	char acme_contact[CONFIG_TEXT_MAX]; /* "": none */
+	char acme_ca[CONFIG_PATH_MAX];      /* PEM; "": none but the system's */
+
 	char smarthost[CONFIG_NAME_MAX]; /* name or numeric address; "": deliver directly */
 	uint16_t smarthost_port;
 	char smarthost_user[CONFIG_TEXT_MAX];
@@ -170,5 +177,11 @@ COHUE_MUST_USE enum err config_describe(struct buf *out);
 /* To the roles and back. decode: ERR_FORMAT, ERR_UNSUPPORTED. */
 COHUE_MUST_USE enum err config_encode(const struct config *c, struct buf *out);
 COHUE_MUST_USE enum err config_decode(struct bytes data, struct config *ret);
+
+/*
+ * Whether this URL belongs to the certificate authority of acme.directory: https, the same host and port, and no octet in it that would
+ * have to be escaped in JSON or a header.
+ */
+bool config_acme_url(const struct config *c, struct bytes url);
 
 #endif

@@ -45,6 +45,29 @@ is_dnsbl_sound(const char *zones)
 	return true;
 }
 
+/* "https://host:port" */
+static struct bytes
+origin_of(struct bytes url)
+{
+	static const char scheme[] = "https://";
+	size_t start = sizeof(scheme) - 1;
+	ptrdiff_t slash = bytes_starts_with(url, scheme) ? bytes_find(bytes_from(url, start), '/') : -1;
+	return slash <= 0 ? BYTES_EMPTY : bytes_slice(url, 0, start + (size_t)slash);
+}
+
+bool
+config_acme_url(const struct config *c, struct bytes url)
+{
+	struct bytes origin = origin_of(bytes_str(c->acme_directory));
+	for (size_t i = 0; i < url.len; i++) {
+		if (!ascii_is_alnum(url.ptr[i]) &&
+		    bytes_find(BYTES_LIT("-._~:/?[]!$&()*+,;=%"), url.ptr[i]) < 0) {
+			return false;
+		}
+	}
+	return origin.len > 0 && bytes_equal(origin_of(url), origin);
+}
+
 enum err
 config_check_pairs(const struct config *c, struct config_fault *fault)
 {
@@ -90,6 +113,13 @@ config_check_pairs(const struct config *c, struct config_fault *fault)
 	     "set it, or port_offset, lower"},
 	    {c->web_https_port == c->web_http_port, "web.https_port and web.http_port are the same",
 	     "what is in clear and what is not need a port each"},
+	    {!config_acme_url(c, bytes_str(c->acme_directory)), "acme.directory is no https URL",
+	     "one like https://ca.example/directory"},
+	    {is_set(c->acme_contact) &&
+		 (strchr(c->acme_contact, '@') == NULL || strpbrk(c->acme_contact, " \",;!:\\?") != NULL),
+	     "acme.contact is not an address", "one like postmaster@example.org, or none"},
+	    {c->acme == CONFIG_ON && c->web == CONFIG_OFF, "acme is on, and web is off",
+	     "the authority asks on ports 80 and 443: set web = on, or acme = off"},
 	    {c->quota != 0 && c->quota < c->message_size, "limits.quota is below limits.message_size",
 	     "a member must have room for one message: set limits.quota higher, or 0 for none"},
 	};

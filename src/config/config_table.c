@@ -19,6 +19,8 @@ static const struct config_choice authentication[] = {{"enforce", CONFIG_AUTHENT
 static const struct config_choice on_off[] = {{"on", CONFIG_ON}, {"off", CONFIG_OFF}, {NULL, 0}};
 static const struct config_choice sts[] = {
     {"testing", CONFIG_STS_TESTING}, {"enforce", CONFIG_STS_ENFORCE}, {"none", CONFIG_STS_NONE}, {NULL, 0}};
+static const struct config_choice challenges[] = {
+    {"auto", CONFIG_ACME_AUTO}, {"http-01", CONFIG_ACME_HTTP}, {"tls-alpn-01", CONFIG_ACME_TLS}, {NULL, 0}};
 static const struct config_choice padding[] = {
     {"ladder", CONFIG_PAD_LADDER}, {"none", CONFIG_PAD_NONE}, {NULL, 0}};
 
@@ -353,6 +355,41 @@ const struct config_key config_keys[] = {
      .standard = "",
      .help =
 	 "Its key (PEM). Others must not be able to read it (chmod 600, or 640 with a group of its own)."},
+
+    {.name = "acme",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(acme),
+     .choices = on_off,
+     .standard = "off",
+     .group = "Certificates of an authority",
+     .help = "Get certificates from a certificate authority by ACME, and renew them (docs/links.md). on says "
+	     "that you agree to its terms. It learns your host names and publishes them."},
+    {.name = "acme.directory",
+     .type = CONFIG_TYPE_TEXT,
+     AT(acme_directory),
+     .max = CONFIG_TEXT_MAX,
+     .standard = "https://acme-v02.api.letsencrypt.org/directory",
+     .help = "The authority: the URL of its directory. Let's Encrypt unless you name another."},
+    {.name = "acme.challenge",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(acme_challenge),
+     .choices = challenges,
+     .standard = "auto",
+     .help =
+	 "How the authority sees that the names are ours: http-01 on port 80, tls-alpn-01 on port 443. auto: "
+	 "port 80 first, and the other where that failed."},
+    {.name = "acme.contact",
+     .type = CONFIG_TYPE_TEXT,
+     AT(acme_contact),
+     .max = CONFIG_TEXT_MAX,
+     .standard = "",
+     .help = "An address for the authority to write to. Not set: none."},
+    {.name = "acme.ca",
+     .type = CONFIG_TYPE_PATH,
+     AT(acme_ca),
+     .standard = "",
+     .help = "Certificates (PEM) that the authority's own web server may have beside the system's: for an "
+	     "authority of your own, or tests."},
 
     {.name = "smarthost",
      .type = CONFIG_TYPE_HOST_PORT,

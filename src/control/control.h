@@ -42,6 +42,7 @@ enum control_op {
 	CONTROL_MEMBER_QUOTA = 15, /* name, u64 quota -> */
 	CONTROL_MEMBER_LANE = 16,  /* name, u8 lane (enum law_lane: 0 normal, 1 urgent, 2 patient) -> */
 	CONTROL_TLS_RELOAD = 17,   /* -> nothing; what the TLS files hold is in force */
+	CONTROL_TLS_RENEW = 19,    /* -> nothing; new certificates of the authority are in force */
 	CONTROL_DKIM =
 	    18, /* u8 CONTROL_DKIM_ROTATE or CONTROL_DKIM_ACTIVATE -> ; HOME/dkim.keys says what is */
 	CONTROL_MEMBER_LIMIT = 21, /* name, u16 her multiple of the sending limits (0: 1, 65535: none) -> */

@@ -3,7 +3,8 @@
  * SECURITY. The fetcher speaks HTTP to servers of strangers for other roles, and reads what they answer (libcurl, TLS by OpenSSL). It has
  * no keys, no files, and does not ask the DNS itself: names go to the resolver. It follows no redirects, keeps nothing, and connects to
  * port 443 alone, unless who asks may more. Its capture yields which policies were asked for (the names of domains that mail goes to),
- * and false policies from then on; mail itself never passes here.
+ * and false policies from then on; mail itself never passes here. It also asks a certificate authority for the house's certificates
+ * (acme.c): the keeper writes and signs what is said there, for the house's own names and keys alone, and looks at what comes back.
  */
 #include "fetcher/fetcher.h"
 
@@ -12,7 +13,7 @@
 
 #include "base/file.h"
 #include "base/wire.h"
-#include "fetcher/transfer.h"
+#include "fetcher/internal.h"
 #include "loop/task.h"
 #include "process/log.h"
 
@@ -31,6 +32,7 @@ enum {
 struct fetcher {
 	struct role_host *host;
 	struct transfer_engine *engine;
+	struct acme *acme; /* NULL: off */
 	size_t at_hand;
 	size_t held;
 	uint64_t seen_fetched;
@@ -50,10 +52,9 @@ struct fetch {
 /* ---- addresses ---- */
 
 static enum err
-ask(struct fetch *q, const char *host, uint16_t type, struct transfer_request *request,
+ask(struct role_host *h, const char *host, uint16_t type, struct transfer_request *request,
     struct transfer_address *addresses)
 {
-	struct role_host *h = q->f->host;
 	struct msg_resolve m = {.name = bytes_str(host), .type = type};
 	struct msg_resolve_reply r;
 	struct buf reply = BUF_INIT(IPC_CHUNK + 1024);
@@ -106,21 +107,21 @@ is_name(const char *host)
 }
 
 /* Half of the places are for IPv4, so that a host with very many of the other kind stays reachable by it. */
-static enum err
-find_addresses(struct fetch *q, const struct transfer_url *url, struct transfer_request *request,
-	       struct transfer_address *addresses)
+enum err
+fetcher_addresses(struct role_host *h, const struct transfer_url *url, bool loopback,
+		  struct transfer_request *request, struct transfer_address addresses[TRANSFER_ADDRESSES_MAX])
 {
 	if (url->numeric) {
-		return (q->m.options & FETCH_LOOPBACK) != 0 ? ERR_OK : ERR_DENIED;
+		return loopback ? ERR_OK : ERR_DENIED;
 	}
 	if (!is_name(url->host)) {
 		return ERR_FORMAT;
 	}
-	enum err six = ask(q, url->host, TYPE_AAAA, request, addresses);
+	enum err six = ask(h, url->host, TYPE_AAAA, request, addresses);
 	if (request->address_count > TRANSFER_ADDRESSES_MAX / 2) {
 		request->address_count = TRANSFER_ADDRESSES_MAX / 2;
 	}
-	enum err four = ask(q, url->host, TYPE_A, request, addresses);
+	enum err four = ask(h, url->host, TYPE_A, request, addresses);
 	if (request->address_count > 0) {
 		return ERR_OK;
 	}
@@ -181,7 +182,8 @@ fetch_task(void *arg)
 		e = ERR_DENIED;
 	}
 	if (e == ERR_OK) {
-		e = find_addresses(q, &url, &request, addresses);
+		e = fetcher_addresses(f->host, &url, (q->m.options & FETCH_LOOPBACK) != 0, &request,
+				      addresses);
 	}
 	if (e == ERR_OK) {
 		transfer_run(f->engine, &request, &result);
@@ -236,11 +238,13 @@ take(struct fetcher *f, const struct channel *ch, const struct channel_message *
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
-	if (m->type != MSG_FETCH) {
-		channel_fault(ch);
-		return;
+	struct fetcher *f = h->state;
+	enum err e = ERR_AGAIN;
+	if (m->type == MSG_ACME_RENEW && !h->stopping) {
+		e = acme_renew(f->acme, m);
+	} else if (!h->stopping) {
+		e = m->type == MSG_FETCH ? take(f, ch, m) : ERR_FORMAT;
 	}
-	enum err e = h->stopping ? ERR_AGAIN : take(h->state, ch, m);
 	if (e == ERR_FORMAT) {
 		channel_fault(ch);
 	} else if (e != ERR_OK && channel_answer(ch, m->type, m->id, e) != ERR_OK) {
@@ -281,22 +285,32 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 				  err_text(e));
 		}
 	}
+	e = e == ERR_OK ? acme_create(h, buf_bytes(&pem), &f->acme) : e;
 	buf_clear(&pem);
 	return e;
+}
+
+static enum err
+start(struct role_host *h)
+{
+	struct fetcher *f = h->state;
+	return f->acme == NULL ? ERR_OK : acme_start(f->acme);
 }
 
 static enum err
 status(struct role_host *h, struct buf *out)
 {
 	const struct fetcher *f = h->state;
-	return buf_printf(out, "=at_hand %zu\n+fetched %llu\n+failures %llu\n", f->at_hand,
-			  (unsigned long long)f->seen_fetched, (unsigned long long)f->seen_failures);
+	enum err e = buf_printf(out, "=at_hand %zu\n+fetched %llu\n+failures %llu\n", f->at_hand,
+				(unsigned long long)f->seen_fetched, (unsigned long long)f->seen_failures);
+	return e == ERR_OK && f->acme != NULL ? acme_status(f->acme, out) : e;
 }
 
 const struct role_def fetcher_role = {
     .id = ROLE_FETCHER,
     .sandbox_allow = SANDBOX_NET_CONNECT,
     .prepare = prepare,
+    .start = start,
     .message = message,
     .status = status,
 };

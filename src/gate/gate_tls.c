@@ -99,7 +99,8 @@ fetch(struct gate_tls *t, struct tls_context **ret_ctx)
 		    .chain_pem = m.chain_pem,
 		    .minimum = t->minimum,
 		    /* Other servers hardly ever resume; members' programs do. */
-		    .tickets = h->def->id == ROLE_GATE_MEMBER};
+		    .tickets = h->def->id == ROLE_GATE_MEMBER,
+		    .challenges = t->challenges};
 		e = tls_server_create(&settings, ret_ctx);
 		if (e != ERR_OK) {
 			log_event(LOG_LEVEL_ERROR,
@@ -115,7 +116,10 @@ fetch(struct gate_tls *t, struct tls_context **ret_ctx)
 enum err
 gate_tls_start(struct gate_tls *t, struct role_host *h, enum tls_version minimum)
 {
-	*t = (struct gate_tls){.host = h, .minimum = minimum, .signer = {.sign = ask_keeper, .arg = t}};
+	*t = (struct gate_tls){.host = h,
+			       .minimum = minimum,
+			       .signer = {.sign = ask_keeper, .arg = t},
+			       .challenges = t->challenges};
 	return fetch(t, &t->ctx);
 }
 

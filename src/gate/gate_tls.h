@@ -14,6 +14,7 @@ struct gate_tls {
 	struct tls_context *ctx; /* the same for ever; what it stands for changes with the certificate */
 	enum tls_version minimum;
 	struct tls_signer signer;
+	struct tls_challenges *challenges; /* NULL: none; set before gate_tls_start() */
 	msec mute_until; /* the keeper did not answer in time: no handshake waits for it until then */
 	bool fetching;
 	bool again; /* it changed once more meanwhile */

@@ -17,9 +17,16 @@
 #include "gate/gate_tls.h"
 #include "gate_member/gate.h"
 #include "loop/task.h"
+#include "loop/tls_challenge.h"
 #include "process/log.h"
 
-enum { START_LIMIT_MS = 20 * 1000, COMMAND_MS = 60 * 1000, LOGIN_MS = 3 * 60 * 1000, JUNK_MAX = 20 };
+enum {
+	START_LIMIT_MS = 20 * 1000,
+	COMMAND_MS = 60 * 1000,
+	LOGIN_MS = 3 * 60 * 1000,
+	JUNK_MAX = 20,
+	CHALLENGE_MS = 10 * 60 * 1000
+};
 
 static void
 on_accept(struct listener *l, int fd, const struct sockaddr *peer, socklen_t peer_len)
@@ -51,7 +58,15 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	g->smtp.hold_max = CONFIG_HOLD_MAX;
 	g->smtp.wall = clock_wall;
 	g->smtp.starttls = true;
-	return gate_tls_warm_up();
+	enum err e = gate_tls_warm_up();
+	e = e == ERR_OK ? tls_challenges_create(&g->gate_tls.challenges) : e;
+	/* Once, while there are still files. */
+	e = e == ERR_OK ? tls_challenges_set(g->gate_tls.challenges, BYTES_LIT("warm.invalid"),
+					     BYTES_LIT("a.b"), 0, 0)
+			: e;
+	return e == ERR_OK
+		   ? tls_challenges_set(g->gate_tls.challenges, BYTES_LIT("warm.invalid"), BYTES_EMPTY, 0, 0)
+		   : e;
 }
 
 static enum err
@@ -134,12 +149,40 @@ take_frame(struct member_gate *g, unsigned worker, const struct channel_message 
 	return e;
 }
 
+/* For a certificate authority, by the fetcher. */
+static enum err
+take_challenge(struct member_gate *g, struct bytes payload)
+{
+	struct msg_acme_challenge q;
+	msec now = loop_now(g->host->loop);
+	msec until = now + CHALLENGE_MS;
+	if (msg_acme_challenge_decode(payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	enum err e = q.kind == ACME_HTTP_01
+			 ? http_challenge_set(&g->web.challenges, q.token, q.answer, now, until)
+		     : q.kind == ACME_TLS_ALPN_01
+			 ? tls_challenges_set(g->gate_tls.challenges, q.name, q.answer, now, until)
+			 : ERR_FORMAT;
+	/* What is in it the authority has chosen. */
+	return e == ERR_FORMAT ? ERR_DENIED : e;
+}
+
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
 	struct member_gate *g = h->state;
 	if (m->type == MSG_TLS_CHANGED && msg_empty_decode(m->payload) == ERR_OK) {
 		gate_tls_changed(&g->gate_tls);
+		return;
+	}
+	if (m->type == MSG_ACME_CHALLENGE) {
+		enum err e = take_challenge(g, m->payload);
+		if (e == ERR_FORMAT) {
+			channel_fault(ch);
+		} else if (channel_answer(ch, m->type, m->id, e) != ERR_OK) {
+			channel_end(ch);
+		}
 		return;
 	}
 	/* The table lets sessions alone through to here. */

@@ -83,6 +83,9 @@ enum ipc_stage {
 	M(TLS_FILES,       tls_files,       R_SUP,                      R_KEEPER,   IPC_SMALL * 12, IPC_REQUEST, 0) \
 	M(DKIM_FILE,       dkim_file,       R_SUP,                      R_KEEPER,   IPC_SMALL * 3, IPC_NOTICE,  0) \
 	M(DKIM_CHANGE,     dkim_change,     R_SUP,                      R_KEEPER,   IPC_SMALL * 3, IPC_REQUEST, 0) \
+	M(ACME_ACCOUNT,    acme_account,    R_SUP,                      R_KEEPER,   IPC_SMALL,     IPC_NOTICE,  0) \
+	M(ACME_SAVE,       acme_save,       R_KEEPER,                   R_SUP,      IPC_SMALL * 5, IPC_REQUEST, 0) \
+	M(ACME_RENEW,      acme_renew,      R_SUP,                      R_FETCHER,  1024,          IPC_REQUEST, 0) \
 	M(GO,              go,              R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
 	M(SANDBOXED,       sandboxed,       R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
 	M(READY,           ready,           R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
@@ -96,6 +99,9 @@ enum ipc_stage {
 	M(TLS_CHAIN,       tls_chain,       R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   IPC_SMALL * 8, IPC_REQUEST, 0) \
 	M(TLS_SIGN,        tls_sign,        R_GATE_MX | R_GATE_MEMBER,  R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(TLS_CHANGED,     tls_changed,     R_KEEPER,                   R_GATE_MX | R_GATE_MEMBER, 0, IPC_NOTICE, 0) \
+	M(ACME_STATE,      acme_state,      R_FETCHER,                  R_KEEPER,   IPC_SMALL,     IPC_REQUEST, 0) \
+	M(ACME_SIGN,       acme_sign,       R_FETCHER,                  R_KEEPER,   IPC_SMALL,     IPC_REQUEST, 0) \
+	M(ACME_CHAIN,      acme_chain,      R_FETCHER,                  R_KEEPER,   IPC_SMALL * 5, IPC_REQUEST, 0) \
 	M(SIGN_PUBLIC,     sign_public,     R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
@@ -141,6 +147,7 @@ enum ipc_stage {
 	M(FETCH,           fetch,           R_COURIER | R_GATE_MX,      R_FETCHER,  IPC_UNIT_MAX,  IPC_REQUEST, 0) \
 	M(KEPT_GET,        kept_get,        R_COURIER,                  R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(KEPT_PUT,        kept_put,        R_COURIER,                  R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(ACME_CHALLENGE,  acme_challenge,  R_FETCHER,                  R_GATE_MEMBER, 2048,       IPC_REQUEST, 0) \
 	/* Members. */ \
 	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(SCRAM_FIRST,     scram_first,     R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
@@ -176,6 +183,27 @@ enum ipc_stage {
  */
 #define MSG_DKIM_CHANGE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(op) BYTES(file)
 #define MSG_DKIM_CHANGE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(file)
+/* The key of the house's account with a certificate authority, wrapped under tls-wrap, as ACME_SAVE gave it. */
+#define MSG_ACME_ACCOUNT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(key)
+/* Into HOME/tls, before the answer: what: enum acme_file */
+#define MSG_ACME_SAVE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) BYTES(data)
+/* Now, for a volunteer; answered when it is done. problem: empty, or one line */
+#define MSG_ACME_RENEW_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(problem)
+/*
+ * certificates: list of {u8 kind (enum acme_kind), u8 of an authority, u64 not before, u64 not after (ms since 1970), bytes names for it,
+ * separated by blanks}, of those that ACME looks after. ERR_AGAIN: there is no account key yet; it is being made.
+ */
+#define MSG_ACME_STATE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(certificates)
+/*
+ * A request of RFC 8555, which the keeper writes whole: what (enum acme_request); without: bit n leaves out name n of this certificate, never
+ * the first; account: its URL, empty for ACME_NEW_ACCOUNT. thumbprint: RFC 7638.
+ */
+#define MSG_ACME_SIGN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) U8(kind) U8(without) BYTES(url) BYTES(nonce) BYTES(account)
+#define MSG_ACME_SIGN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(body) FIX(thumbprint, 32)
+/* ERR_DAMAGED: no chain; ERR_AUTH: of another key; ERR_DENIED: it lacks a name, is not in force, or of no authority. */
+#define MSG_ACME_CHAIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(without) BYTES(chain_pem)
+/* kind: enum acme_challenge; answer: the key authorisation (RFC 8555 section 8.1), empty: no longer */
+#define MSG_ACME_CHALLENGE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) BYTES(name) BYTES(token) BYTES(answer)
 #define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* Set up and in the sandbox: descriptors may come now. */
 #define MSG_SANDBOXED_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -393,6 +421,20 @@ enum ipc_stage {
 
 enum { CONN_WINDOW = 256 * 1024, BLOB_GET_MANY_MAX = 64 };
 
+/* Certificates by ACME: for port 25, and for members' ports and the web. */
+enum acme_kind { ACME_MX = 0, ACME_MEMBER = 1, ACME_KINDS = 2 };
+enum acme_file { ACME_FILE_ACCOUNT = 1, ACME_FILE_MX = 2, ACME_FILE_MEMBER = 3 };
+/* Nothing else is ever signed with the account's key. */
+enum acme_request {
+	ACME_NEW_ACCOUNT = 1, /* the terms agreed, the contact of the configuration */
+	ACME_NEW_ORDER = 2,   /* for the names of this certificate */
+	ACME_GET = 3,         /* RFC 8555 section 6.3 */
+	ACME_TRY = 4,         /* a challenge is ready */
+	ACME_FINALIZE = 5,    /* with a request (PKCS #10) for the key in use */
+};
+enum acme_challenge { ACME_HTTP_01 = 1, ACME_TLS_ALPN_01 = 2 };
+enum { ACME_CHAIN_MAX = IPC_SMALL * 4, ACME_URL_MAX = 1024, ACME_NAMES_MAX = 8 };
+
 enum fetch_option {
 	FETCH_HTTP = 1,     /* http, too; port 80 as well */
 	FETCH_LOOPBACK = 2, /* a server on this machine, any port; numeric hosts */
@@ -474,6 +516,14 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(dkim_selectors_reply, MSG_DKIM_SELECTORS_REPLY_FIELDS)                                             \
 	P(dkim_sign, MSG_DKIM_SIGN_FIELDS)                                                                   \
 	P(dkim_sign_reply, MSG_DKIM_SIGN_REPLY_FIELDS)                                                       \
+	P(acme_account, MSG_ACME_ACCOUNT_FIELDS)                                                             \
+	P(acme_save, MSG_ACME_SAVE_FIELDS)                                                                   \
+	P(acme_renew_reply, MSG_ACME_RENEW_REPLY_FIELDS)                                                     \
+	P(acme_state_reply, MSG_ACME_STATE_REPLY_FIELDS)                                                     \
+	P(acme_sign, MSG_ACME_SIGN_FIELDS)                                                                   \
+	P(acme_sign_reply, MSG_ACME_SIGN_REPLY_FIELDS)                                                       \
+	P(acme_chain, MSG_ACME_CHAIN_FIELDS)                                                                 \
+	P(acme_challenge, MSG_ACME_CHALLENGE_FIELDS)                                                         \
 	P(peer_fault, MSG_PEER_FAULT_FIELDS)                                                                 \
 	P(peer_lost, MSG_PEER_LOST_FIELDS)                                                                   \
 	P(status_reply, MSG_STATUS_REPLY_FIELDS)                                                             \

@@ -14,6 +14,7 @@
 
 #include "base/secret.h"
 #include "base/wire.h"
+#include "keeper/acme_requests.h"
 #include "keeper/dkim.h"
 #include "keeper/tls_keys.h"
 #include "loop/tls.h"
@@ -52,6 +53,7 @@ struct keeper {
 	struct tls_keys tls;
 	struct timer tls_forget;
 	bool tls_old_members; /* tls.member_minimum: 1.2 */
+	struct keeper_acme acme;
 	struct keeper_dkim dkim;
 	int64_t dkim_overlap; /* seconds */
 	uint64_t requests;
@@ -215,6 +217,19 @@ take_tls_files(struct keeper *k, struct channel *ch, const struct channel_messag
 		tls_pair_destroy(&pairs[i]);
 	}
 	buf_clear(&problem);
+	return e;
+}
+
+static enum err
+take_acme_account(struct keeper *k, struct bytes payload)
+{
+	uint8_t wrap[SEALED_KEY_LEN];
+	if (k->house == NULL) {
+		return ERR_FORMAT;
+	}
+	derive(k, PURPOSE_TLS_WRAP, wrap);
+	enum err e = keeper_acme_take(&k->acme, wrap, payload);
+	secret_wipe(wrap, sizeof(wrap));
 	return e;
 }
 
@@ -455,6 +470,17 @@ tls_sign(struct keeper *k, struct channel *ch, const struct channel_message *m)
 	return e;
 }
 
+/* ---- certificates by ACME ---- */
+
+static void
+acme_changed(void *arg)
+{
+	struct keeper *k = arg;
+	if (tls_tell_gates(k) != ERR_OK) {
+		log_event(LOG_LEVEL_WARNING, "the key before stays in memory until the next change");
+	}
+}
+
 /* The opener has the member's keys, or an entry of the time before signatures, whose MAC must fit. */
 static enum err
 sign_member(struct keeper *k, struct channel *ch, const struct channel_message *m)
@@ -477,6 +503,28 @@ sign_member(struct keeper *k, struct channel *ch, const struct channel_message *
 	}
 	secret_wipe(key, sizeof(key));
 	return e == ERR_OK ? channel_reply(ch, SIGN_PUBLIC, sign_public_reply, m->id, &r) : e;
+}
+
+static enum err
+acme_state(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	uint8_t wrap[SEALED_KEY_LEN];
+	derive(k, PURPOSE_TLS_WRAP, wrap);
+	enum err e = keeper_acme_state(&k->acme, wrap, ch, m);
+	secret_wipe(wrap, sizeof(wrap));
+	return e;
+}
+
+static enum err
+acme_sign(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	return keeper_acme_sign(&k->acme, ch, m);
+}
+
+static enum err
+acme_chain(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	return keeper_acme_chain(&k->acme, ch, m);
 }
 
 static enum err
@@ -507,16 +555,21 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	    {MSG_SPOOL_KEY_DROP, spool_key_drop},
 	    {MSG_SPOOL_KEY_CURRENT, spool_key_current},
 	    {MSG_SPOOL_KEY_SECRET, spool_key_secret},
+	    {MSG_ACME_STATE, acme_state},
+	    {MSG_ACME_SIGN, acme_sign},
+	    {MSG_ACME_CHAIN, acme_chain},
 	    {MSG_DKIM_CHANGE, dkim_change},
 	    {MSG_DKIM_SELECTORS, dkim_selectors},
 	    {MSG_DKIM_SIGN, dkim_sign_digest},
 	};
 	struct keeper *k = h->state;
 	enum err e = ERR_FORMAT;
-	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILES || m->type == MSG_DKIM_FILE) {
-		e = m->type == MSG_HOUSE_KEY   ? take_house_key(k, m->payload)
-		    : m->type == MSG_TLS_FILES ? take_tls_files(k, ch, m)
-					       : take_dkim_file(k, m->payload);
+	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILES || m->type == MSG_DKIM_FILE ||
+	    m->type == MSG_ACME_ACCOUNT) {
+		e = m->type == MSG_HOUSE_KEY      ? take_house_key(k, m->payload)
+		    : m->type == MSG_TLS_FILES    ? take_tls_files(k, ch, m)
+		    : m->type == MSG_ACME_ACCOUNT ? take_acme_account(k, m->payload)
+						  : take_dkim_file(k, m->payload);
 		if (e != ERR_OK) {
 			if (!log_said_error()) {
 				log_event(LOG_LEVEL_ERROR, "cannot take the keys: %s", err_text(e));
@@ -552,8 +605,10 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	k->tls_old_members = h->config.tls_member_minimum == CONFIG_TLS_1_2;
 	timer_init(&k->tls_forget, on_tls_forget, k);
 	k->dkim_overlap = h->config.dkim_overlap / MSEC_SECOND;
+	k->acme = (struct keeper_acme){.host = h, .tls = &k->tls, .changed = acme_changed, .arg = k};
 	h->state = k;
 	enum err e = tls_keys_warm_up();
+	e = e == ERR_OK ? acme_warm_up() : e;
 	return e == ERR_OK ? dkim_pair_warm() : e;
 }
 

@@ -139,6 +139,35 @@ tls_keys_chain(const struct tls_keys *k, enum tls_kind kind)
 	return k->of[kind].now == NULL ? BYTES_EMPTY : buf_bytes(&k->of[kind].now->chain);
 }
 
+struct evp_pkey_st *
+tls_keys_private(const struct tls_keys *k, enum tls_kind kind)
+{
+	return k->of[kind].now == NULL ? NULL : k->of[kind].now->key;
+}
+
+enum err
+tls_keys_again(const struct tls_keys *k, enum tls_kind kind, struct bytes chain_pem, struct tls_pair **ret)
+{
+	struct tls_pair *p = calloc(1, sizeof(*p));
+	EVP_PKEY *key = tls_keys_private(k, kind);
+	enum err e = p == NULL ? ERR_MEMORY : key == NULL ? ERR_NOT_FOUND : ERR_OK;
+	if (e == ERR_OK && EVP_PKEY_up_ref(key) == 1) {
+		p->key = key;
+		buf_init(&p->chain, CHAIN_MAX);
+		e = tls_key_id(chain_pem, p->id);
+	}
+	if (e == ERR_OK && !secret_equal(p->id, k->of[kind].now->id, sizeof(p->id))) {
+		e = ERR_AUTH;
+	}
+	e = e == ERR_OK ? buf_append(&p->chain, chain_pem) : e;
+	if (e != ERR_OK) {
+		tls_pair_destroy(&p);
+		return e;
+	}
+	*ret = p;
+	return ERR_OK;
+}
+
 static enum err
 sign(EVP_PKEY *key, const struct tls_scheme *how, struct bytes content, struct buf *ret)
 {

@@ -13,6 +13,7 @@
 enum tls_kind { TLS_KIND_MX, TLS_KIND_MEMBER, TLS_KINDS };
 
 struct tls_pair;
+struct evp_pkey_st;
 
 struct tls_keys {
 	struct {
@@ -37,6 +38,11 @@ void tls_pair_destroy(struct tls_pair **pair);
 void tls_keys_put(struct tls_keys *k, enum tls_kind kind, struct tls_pair **pair);
 void tls_keys_forget(struct tls_keys *k);
 bool tls_keys_complete(const struct tls_keys *k);
+/* The key in use, borrowed: for this folder alone. NULL where there is none. */
+struct evp_pkey_st *tls_keys_private(const struct tls_keys *k, enum tls_kind kind);
+/* The key in use under another chain. Errors as of tls_pair_create(). */
+COHUE_MUST_USE enum err tls_keys_again(const struct tls_keys *k, enum tls_kind kind, struct bytes chain_pem,
+				       struct tls_pair **ret);
 /* BYTES_EMPTY where there is none. */
 struct bytes tls_keys_chain(const struct tls_keys *k, enum tls_kind kind);
 /*

@@ -60,4 +60,13 @@ COHUE_MUST_USE enum err tls_leaf_key_id(struct x509_st *leaf, uint8_t ret[TLS_KE
 /* tls_tickets.c: keys for tickets that change, of this context alone. ERR_MEMORY. */
 COHUE_MUST_USE enum err tls_tickets_use(struct ssl_ctx_st *ssl);
 
+/* tls_challenge.c: of a server's handshake. */
+struct ssl_st;
+struct tls_challenges;
+#define TLS_CHALLENGE_ALPN "acme-tls/1"
+/* For SSL_CTX_set_client_hello_cb. */
+int tls_challenges_hello(struct ssl_st *ssl, int *alert, void *challenges);
+/* Whether this handshake shows one of its certificates. challenges may be NULL. */
+bool tls_challenges_shown(const struct tls_challenges *challenges, struct ssl_st *ssl);
+
 #endif

@@ -183,7 +183,9 @@ select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const u
 	const struct stream *s = SSL_get_app_data(ssl);
 	const char *name = s == NULL ? NULL : stream_alpn(s);
 	struct bytes wanted = name == NULL ? BYTES_EMPTY : bytes_str(name);
-	(void)arg;
+	if (tls_challenges_shown(arg, ssl)) {
+		wanted = BYTES_LIT(TLS_CHALLENGE_ALPN);
+	}
 	if (wanted.len == 0) {
 		return SSL_TLSEXT_ERR_NOACK;
 	}
@@ -257,7 +259,10 @@ tls_server_create(const struct tls_server_settings *settings, struct tls_context
 	if (e == ERR_OK && !settings->tickets) {
 		(void)SSL_CTX_set_options(ctx->ssl, SSL_OP_NO_TICKET);
 	}
-	SSL_CTX_set_alpn_select_cb(ctx->ssl, select_alpn, NULL);
+	SSL_CTX_set_alpn_select_cb(ctx->ssl, select_alpn, settings->challenges);
+	if (settings->challenges != NULL) {
+		SSL_CTX_set_client_hello_cb(ctx->ssl, tls_challenges_hello, settings->challenges);
+	}
 	if (e == ERR_OK && SSL_CTX_set1_sigalgs_list(ctx->ssl, signatures) != 1) {
 		e = ERR_UNSUPPORTED;
 	}

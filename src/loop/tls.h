@@ -19,6 +19,7 @@
  */
 
 struct tls_context;
+struct tls_challenges;
 
 enum tls_version { TLS_1_2, TLS_1_3 };
 
@@ -43,7 +44,8 @@ struct tls_server_settings {
 	const struct tls_signer *signer; /* lives as long as the process */
 	struct bytes chain_pem;          /* leaf first */
 	enum tls_version minimum;
-	bool tickets; /* offer resumption (TLS 1.3) */
+	bool tickets;                      /* offer resumption (TLS 1.3) */
+	struct tls_challenges *challenges; /* loop/tls_challenge.h; NULL: none. Live as long as the process */
 };
 
 /* ERR_FORMAT: no key or certificate in the bytes; ERR_AUTH: they do not belong together; ERR_MEMORY. */

@@ -246,6 +246,8 @@ on_message(void *arg, struct channel *ch, const struct channel_message *m)
 		on_sandboxed(c);
 	} else if (m->type == MSG_READY && c->state == CHILD_SANDBOXED) {
 		on_ready(c);
+	} else if (m->type == MSG_ACME_SAVE) {
+		acme_save(c, m);
 	} else if (m->type == MSG_PEER_FAULT) {
 		struct msg_peer_fault f;
 		struct child *peer = msg_peer_fault_decode(m->payload, &f) == ERR_OK
@@ -366,6 +368,7 @@ start_child(struct child *c)
 		e = send_keeper_files(c);
 		if (e == ERR_OK) {
 			dkim_begin(c);
+			e = acme_begin(c);
 		}
 	}
 	if (e == ERR_OK) {

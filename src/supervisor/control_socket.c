@@ -12,7 +12,7 @@
 #include "process/log.h"
 #include "supervisor/house.h"
 
-enum { ANSWER_LIMIT_MS = 120 * 1000, STATUS_LIMIT_MS = 5 * 1000 };
+enum { ANSWER_LIMIT_MS = 120 * 1000, STATUS_LIMIT_MS = 5 * 1000, RENEW_LIMIT_MS = 110 * 1000 };
 
 struct control_connection {
 	struct house *house;
@@ -191,6 +191,39 @@ reload_tls(struct control_connection *c)
 }
 
 static void
+on_renewed(void *arg, enum err status, struct bytes payload)
+{
+	struct control_connection *c = arg;
+	struct msg_acme_renew_reply r = {.problem = BYTES_EMPTY};
+	if (status == ERR_OK && msg_acme_renew_reply_decode(payload, &r) != ERR_OK) {
+		status = ERR_FORMAT;
+	}
+	if (status == ERR_DENIED) {
+		r.problem =
+		    BYTES_LIT("acme is off. Remedy: set acme = on in cohue.conf, and start the service anew");
+	} else if (status != ERR_OK) {
+		r.problem = BYTES_LIT(
+		    "no answer yet; it goes on by itself. Remedy: `cohue status` shows what comes of it");
+	} else if (r.problem.len > 0) {
+		status = ERR_DENIED;
+		r.problem = is_plain(r.problem) ? r.problem : BYTES_LIT("the service's log says why");
+	}
+	answer(c, status, r.problem, BYTES_EMPTY);
+}
+
+static void
+renew_tls(struct control_connection *c)
+{
+	struct child *fetcher = child_find(c->house, ROLE_FETCHER, 0);
+	if (fetcher == NULL || fetcher->channel == NULL || fetcher->state != CHILD_READY ||
+	    channel_request_empty(fetcher->channel, MSG_ACME_RENEW, loop_now(c->house->loop) + RENEW_LIMIT_MS,
+				  on_renewed, c) != ERR_OK) {
+		answer(c, ERR_AGAIN, BYTES_LIT("the service is starting. Remedy: try again in a moment"),
+		       BYTES_EMPTY);
+	}
+}
+
+static void
 on_dkim(void *arg, enum err status, const char *text)
 {
 	answer(arg, status, bytes_str(text), BYTES_EMPTY);
@@ -211,6 +244,10 @@ handle(struct control_connection *c, struct bytes packet)
 	}
 	if (packet.ptr[0] == CONTROL_TLS_RELOAD) {
 		reload_tls(c);
+		return;
+	}
+	if (packet.ptr[0] == CONTROL_TLS_RENEW) {
+		renew_tls(c);
 		return;
 	}
 	if (packet.ptr[0] == CONTROL_DKIM) {

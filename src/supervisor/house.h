@@ -123,6 +123,12 @@ typedef void dkim_done_fn(void *arg, enum err status, const char *text);
 COHUE_MUST_USE enum err dkim_ask(struct house *h, unsigned op, dkim_done_fn *done, void *arg);
 void dkim_forget(struct house *h, const void *arg);
 
+/* acme.c */
+/* Hands the key of the house's account with a certificate authority to the keeper, where there is one. */
+COHUE_MUST_USE enum err acme_begin(struct child *keeper);
+/* The keeper has something to save. */
+void acme_save(struct child *keeper, const struct channel_message *m);
+
 /* sockets.c */
 bool sockets_open(struct house *h);
 void sockets_close(struct house *h);

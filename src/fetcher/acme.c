@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* When certificates are asked for: at two thirds of their lives, after failures with growing pauses, and when a volunteer says so. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/wire.h"
+#include "fetcher/acme_order.h"
+#include "fetcher/acme_words.h"
+#include "loop/task.h"
+#include "process/log.h"
+
+enum {
+	CA_MAX = 1 << 20,
+	BOTH_MAX = 20 << 20,
+	FIRST_MS = 2 * 1000,   /* after the start, so that the gates have their sockets */
+	LOOK_MS = 3600 * 1000, /* how often it is looked whether something is due */
+	STATE_MS = 20 * 1000,
+	STATE_AGAIN_MS = 200,
+	WAITING_MAX = 8,
+};
+
+struct acme {
+	struct role_host *host;
+	struct transfer_engine *engine;
+	struct task *task;
+	bool sleeping;
+	bool forced;
+	uint32_t waiting[WAITING_MAX]; /* requests of the supervisor */
+	size_t waiting_count;
+	unsigned failures;
+	msec next_try;            /* CLOCK_MONOTONIC */
+	msec expires[ACME_KINDS]; /* wall clock; 0: not ours */
+	bool authority[ACME_KINDS];
+	char problem[ACME_PROBLEM_MAX];
+	uint64_t renewed;
+};
+
+struct kept {
+	uint8_t kind;
+	bool authority;
+	msec not_before;
+	msec not_after;
+	struct bytes names;
+};
+
+/* Its account is made by the first question. */
+static enum err
+ask_state(struct acme *a, struct buf *reply, struct bytes *ret)
+{
+	msec until = loop_now(a->host->loop) + STATE_MS;
+	for (;;) {
+		struct msg_acme_state_reply r;
+		buf_reset(reply);
+		enum err e =
+		    channel_call_empty(role_channel(a->host, ROLE_KEEPER, 0), MSG_ACME_STATE, until, reply);
+		if (e == ERR_OK) {
+			e = msg_acme_state_reply_decode(buf_bytes(reply), &r);
+			*ret = e == ERR_OK ? r.certificates : BYTES_EMPTY;
+			return e;
+		}
+		if ((e != ERR_AGAIN && e != ERR_CLOSED) || loop_now(a->host->loop) >= until ||
+		    task_sleep(STATE_AGAIN_MS) != ERR_OK) {
+			return e;
+		}
+	}
+}
+
+static size_t
+read_state(struct acme *a, struct bytes list, struct kept ret[ACME_KINDS])
+{
+	struct wire_reader r;
+	size_t n = 0;
+	wire_reader_init(&r, list);
+	while (n < ACME_KINDS && r.rest.len > 0 && r.error == ERR_OK) {
+		struct kept *k = &ret[n];
+		k->kind = wire_get_u8(&r);
+		k->authority = wire_get_u8(&r) != 0;
+		k->not_before = (msec)wire_get_u64(&r);
+		k->not_after = (msec)wire_get_u64(&r);
+		k->names = wire_get_bytes(&r, IPC_SMALL);
+		if (r.error != ERR_OK || k->kind >= ACME_KINDS) {
+			break;
+		}
+		a->expires[k->kind] = k->not_after;
+		a->authority[k->kind] = k->authority;
+		n++;
+	}
+	return n;
+}
+
+static bool
+is_due(const struct kept *k)
+{
+	return !k->authority || clock_wall() >= acme_renewal(k->not_before, k->not_after);
+}
+
+static const char *
+ports_of(unsigned kind)
+{
+	return kind == ACME_MX ? "port 25" : "members' ports";
+}
+
+static bool
+get_all(struct acme *a, struct acme_session *s, const struct kept *kept, size_t count)
+{
+	bool open = false;
+	for (size_t i = 0; i < count; i++) {
+		unsigned without = 0;
+		if (!a->forced && !is_due(&kept[i])) {
+			continue;
+		}
+		open = open || acme_session_open(s);
+		if (!open || !acme_certificate_get(s, kept[i].kind, kept[i].names, &without)) {
+			return false;
+		}
+		a->renewed++;
+		log_event(LOG_LEVEL_NOTICE, "a new certificate for %s is in force", ports_of(kept[i].kind));
+		if (without != 0) {
+			log_event(
+			    LOG_LEVEL_WARNING,
+			    "the certificate authority did not find this house behind all of its names: the "
+			    "certificate for %s lacks them (`cohue tls` says which). Remedy: publish their "
+			    "records "
+			    "(`cohue dns`), then `cohue tls renew`",
+			    ports_of(kept[i].kind));
+		}
+	}
+	return true;
+}
+
+static void
+remember(struct acme *a, const struct acme_session *s, bool good)
+{
+	if (good) {
+		if (a->failures > 0) {
+			log_event(LOG_LEVEL_NOTICE, "certificates are renewed again");
+		}
+		a->failures = 0;
+		a->problem[0] = '\0';
+		a->next_try = 0;
+		return;
+	}
+	/* Once, and not each time. */
+	if (strcmp(a->problem, s->problem) != 0) {
+		log_event(LOG_LEVEL_WARNING, "%s (the certificates in use stay)", s->problem);
+	}
+	(void)snprintf(a->problem, sizeof(a->problem), "%s", s->problem);
+	a->failures++;
+	a->next_try = loop_now(a->host->loop) + acme_backoff(a->failures);
+	a->next_try = a->next_try > s->not_before_again ? a->next_try : s->not_before_again;
+}
+
+static void
+answer_waiting(struct acme *a)
+{
+	struct msg_acme_renew_reply r = {.problem = bytes_str(a->problem)};
+	for (size_t i = 0; i < a->waiting_count; i++) {
+		if (channel_reply(a->host->supervisor, ACME_RENEW, acme_renew_reply, a->waiting[i], &r) !=
+		    ERR_OK) {
+			channel_end(a->host->supervisor);
+			break;
+		}
+	}
+	a->waiting_count = 0;
+}
+
+static void
+look(struct acme *a, struct acme_session *s)
+{
+	struct kept kept[ACME_KINDS];
+	struct buf reply = BUF_INIT(IPC_SMALL);
+	struct bytes list = BYTES_EMPTY;
+	*s = (struct acme_session){
+	    .host = a->host, .engine = a->engine, .other_challenge = a->failures % 2 == 1};
+	enum err e = ask_state(a, &reply, &list);
+	size_t count = e == ERR_OK ? read_state(a, list, kept) : 0;
+	bool due = a->forced;
+	for (size_t i = 0; i < count; i++) {
+		due = due || is_due(&kept[i]);
+	}
+	if (e != ERR_OK) {
+		(void)snprintf(
+		    s->problem, sizeof(s->problem),
+		    "the keeper cannot begin with certificates: %s. Remedy: the log says why above",
+		    err_text(e));
+		remember(a, s, false);
+	} else if (count == 0) {
+		(void)snprintf(a->problem, sizeof(a->problem),
+			       "acme is on, and all certificates are of the tls. keys of cohue.conf");
+	} else if (due && (a->forced || loop_now(a->host->loop) >= a->next_try)) {
+		remember(a, s, get_all(a, s, kept, count));
+		if (ask_state(a, &reply, &list) == ERR_OK) {
+			(void)read_state(a, list, kept);
+		}
+	}
+	a->forced = false;
+	buf_clear(&reply);
+	answer_waiting(a);
+}
+
+static void
+acme_task(void *arg)
+{
+	struct acme *a = arg;
+	struct acme_session *s = calloc(1, sizeof(*s));
+	msec until = loop_now(a->host->loop) + FIRST_MS;
+	a->task = task_current();
+	while (s != NULL) {
+		a->sleeping = !a->forced;
+		enum err e = a->forced ? ERR_OK : task_suspend_until(until);
+		a->sleeping = false;
+		if (e == ERR_CLOSED || a->host->stopping) {
+			break;
+		}
+		look(a, s);
+		until = loop_now(a->host->loop) + LOOK_MS;
+		until = a->next_try > 0 && a->next_try < until ? a->next_try : until;
+	}
+	a->task = NULL;
+	free(s);
+}
+
+enum err
+acme_renew(struct acme *a, const struct channel_message *m)
+{
+	if (msg_empty_decode(m->payload) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	if (a == NULL) {
+		return ERR_DENIED;
+	}
+	if (a->task == NULL || a->waiting_count == WAITING_MAX) {
+		return ERR_AGAIN;
+	}
+	a->waiting[a->waiting_count++] = m->id;
+	a->forced = true;
+	if (a->sleeping) {
+		a->sleeping = false;
+		task_wake(a->task, ERR_OK);
+	}
+	return ERR_OK;
+}
+
+enum err
+acme_start(struct acme *a)
+{
+	return role_spawn(a->host, acme_task, a);
+}
+
+enum err
+acme_status(const struct acme *a, struct buf *out)
+{
+	msec now = clock_wall();
+	enum err e = buf_printf(out, "acme_certificates %llu\n", (unsigned long long)a->renewed);
+	for (unsigned kind = 0; kind < ACME_KINDS && e == ERR_OK; kind++) {
+		if (a->expires[kind] != 0) {
+			e = buf_printf(
+			    out, "acme_%s_days %lld\nacme_%s_issuer %s\n", kind == ACME_MX ? "mx" : "member",
+			    (long long)((a->expires[kind] - now) / MSEC_DAY),
+			    kind == ACME_MX ? "mx" : "member", a->authority[kind] ? "authority" : "itself");
+		}
+	}
+	if (e == ERR_OK && a->problem[0] != '\0') {
+		e = buf_printf(out, "acme_failures %u\nacme_problem %s\n", a->failures, a->problem);
+	}
+	return e;
+}
+
+enum err
+acme_create(struct role_host *h, struct bytes authorities, struct acme **ret)
+{
+	const struct config *c = &h->config;
+	struct buf pem = BUF_INIT(BOTH_MAX);
+	struct buf extra = BUF_INIT(CA_MAX);
+	if (c->acme != CONFIG_ON) {
+		return ERR_OK;
+	}
+	struct acme *a = calloc(1, sizeof(*a));
+	enum err e = a == NULL ? ERR_MEMORY : buf_append(&pem, authorities);
+	if (e == ERR_OK && c->acme_ca[0] != '\0') {
+		e = file_read(c->acme_ca, 0, 0, &extra);
+		if (e != ERR_OK) {
+			log_event(LOG_LEVEL_ERROR, "%s cannot be read: %s. Remedy: see acme.ca in cohue.conf",
+				  c->acme_ca, err_text(e));
+		}
+		e = e == ERR_OK ? buf_append_byte(&pem, '\n') : e;
+		e = e == ERR_OK ? buf_append(&pem, buf_bytes(&extra)) : e;
+	}
+	if (e == ERR_OK) {
+		a->host = h;
+		e = transfer_create(h->loop, buf_bytes(&pem), &a->engine);
+		if (e != ERR_OK) {
+			log_event(LOG_LEVEL_ERROR,
+				  "acme cannot be set up: %s. Remedy: see acme.ca in cohue.conf",
+				  err_text(e));
+		}
+	}
+	buf_clear(&pem);
+	buf_clear(&extra);
+	if (e != ERR_OK) {
+		free(a);
+		return e;
+	}
+	*ret = a;
+	return ERR_OK;
+}

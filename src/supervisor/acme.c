@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/*
+ * Certificates by ACME: what the keeper made or checked comes here to be put into HOME/tls, and is opened by nobody here. Each file is
+ * replaced whole; the key of a certificate stays the same, so that none is ever beside another's key.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "process/log.h"
+#include "supervisor/house.h"
+
+enum { PATH_ROOM = CONFIG_PATH_MAX + 64 };
+
+static const char account_file[] = "acme.key.sealed";
+
+static bool
+put(const char *path, struct bytes data, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	bool good = fd >= 0;
+	while (good && data.len > 0) {
+		ssize_t n = write(fd, data.ptr, data.len);
+		if (n < 0 && errno == EINTR) {
+			continue;
+		}
+		good = n > 0;
+		data = good ? bytes_from(data, (size_t)n) : data;
+	}
+	good = good && fsync(fd) == 0;
+	int problem = errno;
+	if (fd >= 0) {
+		(void)close(fd);
+	}
+	errno = problem;
+	return good;
+}
+
+/* HOME/tls/name, or what was there before; on disk when it says so. */
+static bool
+replace(const struct house *h, const char *name, struct bytes data, mode_t mode)
+{
+	char folder[PATH_ROOM];
+	char path[PATH_ROOM + 32];
+	char fresh[PATH_ROOM + 32];
+	(void)snprintf(folder, sizeof(folder), "%s/tls", h->home);
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	(void)snprintf(fresh, sizeof(fresh), "%s/%s.new", folder, name);
+	/* The lock on HOME is ours: what lies there was cut short. */
+	(void)unlink(fresh);
+	bool good = put(fresh, data, mode) && rename(fresh, path) == 0;
+	int dir = good ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	good = good && dir >= 0 && fsync(dir) == 0;
+	int problem = errno;
+	if (dir >= 0) {
+		(void)close(dir);
+	}
+	if (!good) {
+		log_event(LOG_LEVEL_ERROR,
+			  "%s cannot be written: %s. Remedy: see to the space and the rights there", path,
+			  strerror(problem));
+		(void)unlink(fresh);
+	}
+	return good;
+}
+
+enum err
+acme_begin(struct child *keeper)
+{
+	const struct house *h = keeper->house;
+	char path[PATH_ROOM + 32];
+	struct buf key = BUF_INIT(IPC_SMALL - 64);
+	if (h->config.acme != CONFIG_ON) {
+		return ERR_OK;
+	}
+	(void)snprintf(path, sizeof(path), "%s/tls/%s", h->home, account_file);
+	enum err e = file_read(path, FILE_NO_LINK | FILE_OURS, S_IRWXG | S_IRWXO, &key);
+	if (e == ERR_OK) {
+		struct msg_acme_account m = {.key = buf_bytes(&key)};
+		e = channel_notice(keeper->channel, ACME_ACCOUNT, acme_account, &m);
+	} else {
+		if (e != ERR_NOT_FOUND) {
+			log_event(LOG_LEVEL_WARNING,
+				  "%s cannot be read: %s. Remedy: see to its rights; without it a new "
+				  "account is made",
+				  path, err_text(e));
+		}
+		e = ERR_OK;
+	}
+	buf_wipe(&key);
+	return e;
+}
+
+static enum err
+save(const struct house *h, const struct msg_acme_save *m)
+{
+	const struct {
+		const char *name;
+		const char *own; /* set: the volunteer has files of his own */
+		mode_t mode;
+	} files[] = {[ACME_FILE_ACCOUNT] = {account_file, "", 0600},
+		     [ACME_FILE_MX] = {"mx.crt", h->config.tls_mx_certificate, 0644},
+		     [ACME_FILE_MEMBER] = {"member.crt", h->config.tls_member_certificate, 0644}};
+	if (m->what < ACME_FILE_ACCOUNT || m->what > ACME_FILE_MEMBER || h->config.acme != CONFIG_ON ||
+	    files[m->what].own[0] != '\0' || m->data.len == 0) {
+		return ERR_DENIED;
+	}
+	return replace(h, files[m->what].name, m->data, files[m->what].mode) ? ERR_OK : ERR_IO;
+}
+
+void
+acme_save(struct child *keeper, const struct channel_message *m)
+{
+	struct msg_acme_save q;
+	if (msg_acme_save_decode(m->payload, &q) != ERR_OK) {
+		channel_fault(keeper->channel);
+	} else if (channel_answer(keeper->channel, MSG_ACME_SAVE, m->id, save(keeper->house, &q)) != ERR_OK) {
+		channel_end(keeper->channel);
+	}
+}
