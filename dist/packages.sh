@@ -7,7 +7,7 @@ build_packages='meson ninja-build pkg-config gcc make libc6-dev libsodium-dev li
  libcurl4-openssl-dev  publicsuffix python3'
 # libubsan and libasan come with gcc; libclang-rt is for libFuzzer (make fuzz).
 check_packages='clang libclang-rt-14-dev clang-format python3 openssl swaks isync curl git
- ca-certificates gsasl libsasl2-modules iproute2 util-linux procps neomutt mutt offlineimap3 fetchmail tcpdump gnupg strace python3-dkim python3-spf'
+ ca-certificates gsasl libsasl2-modules iproute2 util-linux procps neomutt mutt offlineimap3 fetchmail tcpdump gnupg strace pebble python3-dkim python3-spf'
 # Servers that serve as peers (Postfix, Exim, OpenSMTPD, Dovecot, Knot, rspamd) are not installed, since they would conflict
 # with each other and start with the machine: test/peers unpacks them into build-peers/.
 peer_packages='knot-dnsutils bind9-dnsutils'

@@ -215,6 +215,33 @@ figure(struct bytes text, const char *name)
 	return UINT64_MAX;
 }
 
+/* What the fetcher says of the certificate authority. */
+static void
+check_acme(struct doctor *d, struct bytes status)
+{
+	static const char word[] = " acme_problem ";
+	ptrdiff_t at = bytes_search(status, BYTES_LIT(word));
+	if (d->config.acme != CONFIG_ON) {
+		return;
+	}
+	if (at < 0) {
+		doctor_tell(d, DOCTOR_GOOD, "acme", NULL, "certificates are renewed by themselves");
+		return;
+	}
+	struct bytes line = bytes_from(status, (size_t)at + sizeof(word) - 1);
+	ptrdiff_t end = bytes_find(line, '\n');
+	line = end < 0 ? line : bytes_slice(line, 0, (size_t)end);
+	ptrdiff_t remedy = bytes_search(line, BYTES_LIT(" Remedy: "));
+	char what[512];
+	char how[512];
+	(void)snprintf(what, sizeof(what), "%.*s", (int)(remedy < 0 ? line.len : (size_t)remedy),
+		       (const char *)line.ptr);
+	struct bytes rest =
+	    remedy < 0 ? BYTES_LIT("see the service's log") : bytes_from(line, (size_t)remedy + 9);
+	(void)snprintf(how, sizeof(how), "%.*s", (int)rest.len, (const char *)rest.ptr);
+	doctor_tell(d, DOCTOR_BAD, "acme", how, "%s", what);
+}
+
 static void
 check_queue(struct doctor *d)
 {
@@ -235,6 +262,7 @@ check_queue(struct doctor *d)
 	doctor_tell(d, unready ? DOCTOR_BAD : DOCTOR_GOOD, "service",
 		    "wait a moment; the service's log says why",
 		    unready ? "not every role is ready" : "the service runs");
+	check_acme(d, buf_bytes(&data));
 	if (hours == UINT64_MAX) {
 		doctor_tell(d, DOCTOR_UNKNOWN, "queue", NULL,
 			    "how long mail waits is not told before the first full hour");

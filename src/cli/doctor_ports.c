@@ -144,7 +144,7 @@ check_certificate(struct doctor *d, const struct port *port, SSL *ssl)
 		/* Others deliver to port 25 under any certificate; members' programs ask. */
 		doctor_tell(
 		    d, DOCTOR_HINT, "certificate",
-		    "a certificate of a public authority, by ACME or in tls.*_certificate",
+		    "a certificate of a public authority: acme = on, or tls.*_certificate, in cohue.conf",
 		    self
 			? "the certificate of port %u is signed by itself: mail programs will ask their users"
 			: "the certificate of port %u is not of an authority that this machine knows",

@@ -511,14 +511,17 @@ say(const struct cli *c, const struct building *b, const struct dkim_ring *dkim,
 				b->home, b->key, b->config.domain);
 	e = e == ERR_OK ? cli_dns_records(&b->config, certificate, dkim, false, out) : e;
 	return e == ERR_OK
-		   ? buf_printf(out,
-				"\nNext:\n\n"
-				"  cohue run --home %s                start the service\n"
-				"  cohue member add NAME --home %s    the first member; she also gets "
-				"postmaster@ and abuse@\n\n"
-				"The certificate is self-signed: programs ask once whether to trust it. Set "
-				"tls.member_certificate and\ntls.member_key in cohue.conf for another one.\n",
-				b->home, b->home)
+		   ? buf_printf(
+			 out,
+			 "\nNext:\n\n"
+			 "  cohue run --home %s                start the service\n"
+			 "  cohue member add NAME --home %s    the first member; she also gets "
+			 "postmaster@ and abuse@\n\n"
+			 "The certificate is self-signed: programs ask once whether to trust it. With\n"
+			 "`acme = on` in cohue.conf the house gets one of Let's Encrypt by itself, once "
+			 "these records are\npublished and ports 80 and 443 are open; or name your own in "
+			 "tls.member_certificate and tls.member_key.\n",
+			 b->home, b->home)
 		   : e;
 }
 

@@ -115,7 +115,8 @@ look(const struct config *config, bool member, struct shown *s)
 	BIO *in = e == ERR_OK ? BIO_new_mem_buf(pem.ptr, (int)pem.len) : NULL;
 	X509 *x = in == NULL ? NULL : PEM_read_bio_X509(in, NULL, NULL, NULL);
 	bool good = x != NULL && ASN1_TIME_diff(&s->days, &seconds, NULL, X509_get0_notAfter(x)) == 1 &&
-		    list_names(x, &s->names) == ERR_OK && list_lacking(config, member, x, &s->lacking) == ERR_OK;
+		    list_names(x, &s->names) == ERR_OK &&
+		    list_lacking(config, member, x, &s->lacking) == ERR_OK;
 	if (good) {
 		bool itself = X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(x)) == 0;
 		name_issuer(x, s->issuer);
@@ -124,9 +125,10 @@ look(const struct config *config, bool member, struct shown *s)
 			(void)snprintf(s->issuer, TEXT_MAX, "itself");
 		}
 	} else {
-		(void)cli_fail("the certificate %s cannot be read: %s. Remedy: run as the user who runs cohue, or see "
-			       "the tls. keys of cohue.conf",
-			       s->path, e == ERR_OK ? err_text(ERR_FORMAT) : err_text(e));
+		(void)cli_fail(
+		    "the certificate %s cannot be read: %s. Remedy: run as the user who runs cohue, or see "
+		    "the tls. keys of cohue.conf",
+		    s->path, e == ERR_OK ? err_text(ERR_FORMAT) : err_text(e));
 	}
 	(void)BIO_free(in);
 	X509_free(x);
@@ -141,9 +143,9 @@ put_json(struct buf *out, const struct shown *s)
 	const struct {
 		const char *key;
 		struct bytes value;
-	} rows[] = {{"ports", bytes_str(s->ports)}, {"names", buf_bytes(&s->names)},
+	} rows[] = {{"ports", bytes_str(s->ports)},      {"names", buf_bytes(&s->names)},
 		    {"lacking", buf_bytes(&s->lacking)}, {"issuer", bytes_str(s->issuer)},
-		    {"file", bytes_str(s->path)}, {"renewed_by", bytes_str(s->way)}};
+		    {"file", bytes_str(s->path)},        {"renewed_by", bytes_str(s->way)}};
 	enum err e = buf_append_str(out, out->len == 0 ? "[{" : ",\n {");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && e == ERR_OK; i++) {
 		e = buf_printf(out, "\"%s\": ", rows[i].key);
@@ -156,10 +158,10 @@ put_json(struct buf *out, const struct shown *s)
 static enum err
 put_text(struct buf *out, const struct shown *s)
 {
-	enum err e = buf_printf(out,
-				"%s%s\n  names    %.*s\n  issuer   %s\n  days     %d%s\n  renewed  %s\n  file     %s\n",
-				out->len == 0 ? "" : "\n", s->ports, (int)s->names.len, (const char *)s->names.ptr,
-				s->issuer, s->days, s->days < 0 ? " (it has expired)" : "", s->way, s->path);
+	enum err e = buf_printf(
+	    out, "%s%s\n  names    %.*s\n  issuer   %s\n  days     %d%s\n  renewed  %s\n  file     %s\n",
+	    out->len == 0 ? "" : "\n", s->ports, (int)s->names.len, (const char *)s->names.ptr, s->issuer,
+	    s->days, s->days < 0 ? " (it has expired)" : "", s->way, s->path);
 	return e == ERR_OK && s->lacking.len > 0
 		   ? buf_printf(out, "  lacking  %.*s\n", (int)s->lacking.len, (const char *)s->lacking.ptr)
 		   : e;
@@ -179,12 +181,13 @@ cli_tls(struct cli *c)
 		const char *file = member ? config.tls_member_certificate : config.tls_mx_certificate;
 		struct shown s = {.ports = member ? "ports 465, 587, 993 and 443" : "port 25",
 				  .path = file[0] != '\0' ? file : own,
-				  .way = file[0] != '\0'	   ? "by you"
+				  .way = file[0] != '\0'            ? "by you"
 					 : config.acme == CONFIG_ON ? "by itself (acme)"
 								    : "not (acme is off)"};
 		buf_init(&s.names, 16 * 1024);
 		buf_init(&s.lacking, 16 * 1024);
-		if (!cli_path(c, member ? "tls/member.crt" : "tls/mx.crt", own) || !look(&config, member != 0, &s)) {
+		if (!cli_path(c, member ? "tls/member.crt" : "tls/mx.crt", own) ||
+		    !look(&config, member != 0, &s)) {
 			buf_clear(&s.names);
 			buf_clear(&s.lacking);
 			buf_clear(&out);

@@ -84,7 +84,8 @@ enum ipc_stage {
 	M(DKIM_FILE,       dkim_file,       R_SUP,                      R_KEEPER,   IPC_SMALL * 3, IPC_NOTICE,  0) \
 	M(DKIM_CHANGE,     dkim_change,     R_SUP,                      R_KEEPER,   IPC_SMALL * 3, IPC_REQUEST, 0) \
 	M(ACME_ACCOUNT,    acme_account,    R_SUP,                      R_KEEPER,   IPC_SMALL,     IPC_NOTICE,  0) \
-	M(ACME_SAVE,       acme_save,       R_KEEPER,                   R_SUP,      IPC_SMALL * 5, IPC_REQUEST, 0) \
+	M(ACME_SAVE,       acme_save,       R_KEEPER,                   R_SUP,      IPC_SMALL * 5, IPC_NOTICE,  0) \
+	M(ACME_SAVED,      acme_saved,      R_SUP,                      R_KEEPER,   16,            IPC_NOTICE,  0) \
 	M(ACME_RENEW,      acme_renew,      R_SUP,                      R_FETCHER,  1024,          IPC_REQUEST, 0) \
 	M(GO,              go,              R_SUP,                      R_ALL,      0,             IPC_NOTICE,  0) \
 	M(SANDBOXED,       sandboxed,       R_ALL,                      R_SUP,      0,             IPC_NOTICE,  0) \
@@ -185,8 +186,9 @@ enum ipc_stage {
 #define MSG_DKIM_CHANGE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(file)
 /* The key of the house's account with a certificate authority, wrapped under tls-wrap, as ACME_SAVE gave it. */
 #define MSG_ACME_ACCOUNT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(key)
-/* Into HOME/tls, before the answer: what: enum acme_file */
+/* Into HOME/tls; ACME_SAVED says what came of it, once for each. what: enum acme_file */
 #define MSG_ACME_SAVE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) BYTES(data)
+#define MSG_ACME_SAVED_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) U8(good)
 /* Now, for a volunteer; answered when it is done. problem: empty, or one line */
 #define MSG_ACME_RENEW_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(problem)
 /*
@@ -518,6 +520,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(dkim_sign_reply, MSG_DKIM_SIGN_REPLY_FIELDS)                                                       \
 	P(acme_account, MSG_ACME_ACCOUNT_FIELDS)                                                             \
 	P(acme_save, MSG_ACME_SAVE_FIELDS)                                                                   \
+	P(acme_saved, MSG_ACME_SAVED_FIELDS)                                                                 \
 	P(acme_renew_reply, MSG_ACME_RENEW_REPLY_FIELDS)                                                     \
 	P(acme_state_reply, MSG_ACME_STATE_REPLY_FIELDS)                                                     \
 	P(acme_sign, MSG_ACME_SIGN_FIELDS)                                                                   \

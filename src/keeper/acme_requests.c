@@ -8,7 +8,7 @@
 #include "process/log.h"
 #include "web/web.h"
 
-enum { SAVE_LIMIT_MS = 30 * 1000, ACCOUNT_PEM_MAX = 4096 };
+enum { ACCOUNT_PEM_MAX = 4096 };
 
 static const char account_name[] = "acme-account";
 
@@ -65,8 +65,7 @@ keeper_acme_take(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], stru
 /* ---- saving: the supervisor has the disk ---- */
 
 struct saving {
-	struct keeper_acme *acme;
-	uint64_t serial; /* of who asked; 0: nobody waits */
+	uint64_t serial; /* of who asked */
 	uint32_t id;
 	enum tls_kind kind;
 	struct tls_pair *pair;
@@ -85,27 +84,57 @@ saving_end(struct saving **sp)
 	*sp = NULL;
 }
 
+/* Takes s where it succeeds. */
 static enum err
-save(struct keeper_acme *a, enum acme_file what, struct bytes data, channel_reply_fn *fn, struct saving *s)
+save(struct keeper_acme *a, enum acme_file what, struct bytes data, struct saving *s)
 {
 	struct msg_acme_save m = {.what = (uint8_t)what, .data = data};
-	return channel_request(a->host->supervisor, ACME_SAVE, acme_save, &m,
-			       loop_now(a->host->loop) + SAVE_LIMIT_MS, fn, s);
+	enum err e = channel_notice(a->host->supervisor, ACME_SAVE, acme_save, &m);
+	if (e == ERR_OK) {
+		a->saving[what] = s;
+	}
+	return e;
 }
 
 static void
-on_account_saved(void *arg, enum err status, struct bytes payload)
+account_saved(struct keeper_acme *a, struct saving *s)
 {
-	struct saving *s = arg;
-	struct keeper_acme *a = s->acme;
-	(void)payload;
-	a->making = false;
-	if (status == ERR_OK) {
-		acme_account_clear(&a->account);
-		a->account = s->account;
-		s->account = (struct acme_account){.key = NULL};
+	acme_account_clear(&a->account);
+	a->account = s->account;
+	s->account = (struct acme_account){.key = NULL};
+}
+
+static void
+chain_saved(struct keeper_acme *a, struct saving *s, bool good)
+{
+	struct channel *ch = role_channel(a->host, ROLE_FETCHER, 0);
+	if (good) {
+		tls_keys_put(a->tls, s->kind, &s->pair);
+		a->changed(a->arg);
+	}
+	if (ch != NULL && channel_serial(ch) == s->serial &&
+	    channel_answer(ch, MSG_ACME_CHAIN, s->id, good ? ERR_OK : ERR_IO) != ERR_OK) {
+		channel_end(ch);
+	}
+}
+
+enum err
+keeper_acme_saved(struct keeper_acme *a, struct bytes payload)
+{
+	struct msg_acme_saved m;
+	if (msg_acme_saved_decode(payload, &m) != ERR_OK || m.what > ACME_FILE_MEMBER ||
+	    a->saving[m.what] == NULL) {
+		return ERR_FORMAT;
+	}
+	struct saving *s = a->saving[m.what];
+	a->saving[m.what] = NULL;
+	if (m.what != ACME_FILE_ACCOUNT) {
+		chain_saved(a, s, m.good != 0);
+	} else if (m.good != 0) {
+		account_saved(a, s);
 	}
 	saving_end(&s);
+	return ERR_OK;
 }
 
 /* On disk before it is used: an account whose key is lost is of no use to anybody. */
@@ -118,12 +147,9 @@ make_account(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN])
 	enum err e = s == NULL ? ERR_MEMORY : acme_account_make(&s->account, &pem);
 	e = e == ERR_OK ? sealed_wrap(wrap, bytes_str(account_name), buf_bytes(&pem), &sealed) : e;
 	if (e == ERR_OK) {
-		s->acme = a;
-		e = save(a, ACME_FILE_ACCOUNT, buf_bytes(&sealed), on_account_saved, s);
+		e = save(a, ACME_FILE_ACCOUNT, buf_bytes(&sealed), s);
 	}
-	if (e == ERR_OK) {
-		a->making = true;
-	} else {
+	if (e != ERR_OK) {
 		saving_end(&s);
 	}
 	buf_wipe(&pem);
@@ -168,7 +194,7 @@ keeper_acme_state(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], str
 		return ERR_DENIED;
 	}
 	if (a->account.key == NULL) {
-		enum err made = a->making ? ERR_OK : make_account(a, wrap);
+		enum err made = a->saving[ACME_FILE_ACCOUNT] != NULL ? ERR_OK : make_account(a, wrap);
 		return made == ERR_OK ? ERR_AGAIN : ERR_IO;
 	}
 	wire_writer_init(&w, &out);
@@ -238,25 +264,6 @@ keeper_acme_sign(struct keeper_acme *a, struct channel *ch, const struct channel
 
 /* ---- a new chain ---- */
 
-static void
-on_chain_saved(void *arg, enum err status, struct bytes payload)
-{
-	struct saving *s = arg;
-	struct keeper_acme *a = s->acme;
-	struct channel *ch = role_channel(a->host, ROLE_FETCHER, 0);
-	(void)payload;
-	a->saving = false;
-	if (status == ERR_OK) {
-		tls_keys_put(a->tls, s->kind, &s->pair);
-		a->changed(a->arg);
-	}
-	if (ch != NULL && channel_serial(ch) == s->serial &&
-	    channel_answer(ch, MSG_ACME_CHAIN, s->id, status) != ERR_OK) {
-		channel_end(ch);
-	}
-	saving_end(&s);
-}
-
 enum err
 keeper_acme_chain(struct keeper_acme *a, struct channel *ch, const struct channel_message *m)
 {
@@ -266,10 +273,11 @@ keeper_acme_chain(struct keeper_acme *a, struct channel *ch, const struct channe
 	if (msg_acme_chain_decode(m->payload, &q) != ERR_OK || q.kind >= ACME_KINDS) {
 		return ERR_FORMAT;
 	}
-	if (!is_managed(&a->host->config, q.kind) || a->saving) {
-		return a->saving ? ERR_AGAIN : ERR_DENIED;
-	}
 	enum tls_kind kind = (enum tls_kind)q.kind;
+	enum acme_file file = kind == TLS_KIND_MX ? ACME_FILE_MX : ACME_FILE_MEMBER;
+	if (!is_managed(&a->host->config, q.kind) || a->saving[file] != NULL) {
+		return a->saving[file] != NULL ? ERR_AGAIN : ERR_DENIED;
+	}
 	list_names(&a->host->config, q.kind, q.without, &list);
 	struct saving *s = calloc(1, sizeof(*s));
 	enum err e = s == NULL ? ERR_MEMORY
@@ -277,16 +285,12 @@ keeper_acme_chain(struct keeper_acme *a, struct channel *ch, const struct channe
 						  clock_wall(), &chain);
 	e = e == ERR_OK ? tls_keys_again(a->tls, kind, buf_bytes(&chain), &s->pair) : e;
 	if (e == ERR_OK) {
-		s->acme = a;
 		s->serial = channel_serial(ch);
 		s->id = m->id;
 		s->kind = kind;
-		e = save(a, kind == TLS_KIND_MX ? ACME_FILE_MX : ACME_FILE_MEMBER, buf_bytes(&chain),
-			 on_chain_saved, s);
+		e = save(a, file, buf_bytes(&chain), s);
 	}
-	if (e == ERR_OK) {
-		a->saving = true;
-	} else {
+	if (e != ERR_OK) {
 		saving_end(&s);
 	}
 	buf_clear(&chain);

@@ -10,12 +10,13 @@
 
 enum { ACME_ORDERS_A_DAY = 24 };
 
+struct saving;
+
 struct keeper_acme {
 	struct role_host *host;
 	struct tls_keys *tls;
 	struct acme_account account;
-	bool making; /* a new account's key is on its way to the disk */
-	bool saving; /* a certificate is */
+	struct saving *saving[ACME_FILE_MEMBER + 1]; /* by enum acme_file: on its way to the disk */
 	unsigned orders;
 	msec orders_since;
 	/* New certificates are in force. */
@@ -26,6 +27,8 @@ struct keeper_acme {
 /* ACME_ACCOUNT. What does not open is told, and never replaced. ERR_FORMAT. */
 COHUE_MUST_USE enum err keeper_acme_take(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN],
 					 struct bytes payload);
+/* ACME_SAVED. ERR_FORMAT: for nothing that was sent. */
+COHUE_MUST_USE enum err keeper_acme_saved(struct keeper_acme *a, struct bytes payload);
 /* Handlers: ERR_OK where it is answered, or will be. */
 COHUE_MUST_USE enum err keeper_acme_state(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN],
 					  struct channel *ch, const struct channel_message *m);

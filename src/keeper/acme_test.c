@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
+#include "loop/tls.h"
 
 #define NOW ((msec)1800000000 * MSEC_SECOND)
 
@@ -329,6 +330,22 @@ only_a_chain_for_this_key_and_these_names_is_taken(void **state)
 	EVP_PKEY_free(ca);
 }
 
+/* What `cohue init` makes is to be replaced. */
+static void
+the_house_s_own_certificate_is_of_no_authority(void **state)
+{
+	struct buf key = BUF_INIT(8192);
+	struct buf chain = BUF_INIT(8192);
+	struct acme_certificate c;
+	(void)state;
+	assert_int_equal(tls_make_self_signed("mail.house.test", NOW, &key, &chain), ERR_OK);
+	assert_int_equal(acme_certificate_read(buf_bytes(&chain), &c), ERR_OK);
+	assert_false(c.authority);
+	assert_true(c.not_before < NOW && c.not_after > NOW + 3600 * MSEC_DAY);
+	buf_wipe(&key);
+	buf_clear(&chain);
+}
+
 int
 main(void)
 {
@@ -337,6 +354,7 @@ main(void)
 	    cmocka_unit_test(what_would_break_out_of_the_header_is_refused),
 	    cmocka_unit_test(an_account_comes_back_from_its_text_and_other_keys_do_not),
 	    cmocka_unit_test(the_request_for_a_certificate_has_its_key_and_names),
+	    cmocka_unit_test(the_house_s_own_certificate_is_of_no_authority),
 	    cmocka_unit_test(only_a_chain_for_this_key_and_these_names_is_taken),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -565,10 +565,11 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	struct keeper *k = h->state;
 	enum err e = ERR_FORMAT;
 	if (m->type == MSG_HOUSE_KEY || m->type == MSG_TLS_FILES || m->type == MSG_DKIM_FILE ||
-	    m->type == MSG_ACME_ACCOUNT) {
+	    m->type == MSG_ACME_ACCOUNT || m->type == MSG_ACME_SAVED) {
 		e = m->type == MSG_HOUSE_KEY      ? take_house_key(k, m->payload)
 		    : m->type == MSG_TLS_FILES    ? take_tls_files(k, ch, m)
 		    : m->type == MSG_ACME_ACCOUNT ? take_acme_account(k, m->payload)
+		    : m->type == MSG_ACME_SAVED   ? keeper_acme_saved(&k->acme, m->payload)
 						  : take_dkim_file(k, m->payload);
 		if (e != ERR_OK) {
 			if (!log_said_error()) {

@@ -118,7 +118,10 @@ acme_save(struct child *keeper, const struct channel_message *m)
 	struct msg_acme_save q;
 	if (msg_acme_save_decode(m->payload, &q) != ERR_OK) {
 		channel_fault(keeper->channel);
-	} else if (channel_answer(keeper->channel, MSG_ACME_SAVE, m->id, save(keeper->house, &q)) != ERR_OK) {
+		return;
+	}
+	struct msg_acme_saved r = {.what = q.what, .good = save(keeper->house, &q) == ERR_OK ? 1 : 0};
+	if (channel_notice(keeper->channel, ACME_SAVED, acme_saved, &r) != ERR_OK) {
 		channel_end(keeper->channel);
 	}
 }
