@@ -468,6 +468,9 @@ send_to(struct work *w, const struct route_target *target, struct connection_wis
 		}
 		bool used = connection->messages > 0;
 		bool lost = send_over(w, connection, &more);
+		if (lost && !used && !w->failure.local && w->failure.code == 421) {
+			pool_put_off(c->pool, connection, &w->failure);
+		}
 		pool_put(c->pool, &connection);
 		if (more) {
 			/* Each round decides one recipient at least. */

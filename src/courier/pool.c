@@ -322,6 +322,19 @@ pool_put(struct pool *p, struct connection **conn)
 }
 
 void
+pool_put_off(struct pool *p, const struct connection *c, const struct smtp_result *why)
+{
+	struct host *h = find(p, &c->target, &c->wish);
+	if (h != NULL) {
+		h->failed_until = now_of(p) + POOL_REMEMBER_MS;
+		h->failure = ERR_CLOSED;
+		h->failed_how = SMTP_CLOSED_REFUSED;
+		h->failed_why = *why;
+		wake_all(p);
+	}
+}
+
+void
 pool_quit_idle(struct pool *p)
 {
 	close_idle_since(p, INT64_MAX, SIZE_MAX);

@@ -37,6 +37,11 @@ COHUE_MUST_USE enum err pool_get(struct pool *p, const struct route_target *targ
 				 enum smtp_closed *ret_closed);
 /* Gives it back: it is kept for others while it takes messages, else closed. */
 void pool_put(struct pool *p, struct connection **c);
+/*
+ * Before pool_put: the host said on a new connection that it takes nothing now (421, a rate of its own as a rule). For a minute others that
+ * wait for it get the same answer at once, and no connection is opened: they come again with their next attempt.
+ */
+void pool_put_off(struct pool *p, const struct connection *c, const struct smtp_result *why);
 /* The last work of a batch is done: says QUIT on its idle ones. */
 void pool_quit_batch(struct pool *p, uint64_t batch);
 /* Says QUIT on all that are idle. */

@@ -196,12 +196,45 @@ another_batchs_idle_connection_makes_room(void **state)
 	run(crowded);
 }
 
+static void
+put_off(void *arg)
+{
+	struct smtp_result said;
+	struct smtp_result why;
+	enum smtp_closed how;
+	struct connection_wish wish;
+	struct connection *c = get(1);
+	struct connection *none = NULL;
+	(void)arg;
+	smtp_result_local(421, "4.7.0", "slower, please", &said);
+	said.local = false;
+	pool_put_off(pool, c, &said);
+	pool_put(pool, &c);
+	pool_quit_idle(pool);
+	connection_wish_init(&wish, SMTP_TLS_NONE);
+	assert_int_not_equal(
+	    pool_get(pool, &target, &wish, 1, false, loop_now(loop) + 5000, &none, &why, &how), ERR_OK);
+	assert_null(none);
+	assert_int_equal(why.code, 421);
+	assert_int_equal(how, SMTP_CLOSED_REFUSED);
+	assert_int_equal(accepted, 1);
+	done = true;
+}
+
+static void
+a_host_that_asks_for_a_pause_gets_one(void **state)
+{
+	(void)state;
+	run(put_off);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(a_connection_serves_the_works_of_its_batch_alone_and_ends_with_it,
 					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_host_that_asks_for_a_pause_gets_one, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(another_batchs_idle_connection_makes_room, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
