@@ -216,14 +216,19 @@ arc_verify(struct arena *a, struct bytes message, const struct authentication_dn
 	ret->result = f.result;
 	ret->why = f.why;
 	if (e == ERR_OK && f.result == AUTHENTICATION_PASS && chain->any) {
+		ret->sealers = arena_array(a, chain->count, sizeof(*ret->sealers));
+		ret->results = arena_array(a, chain->count, sizeof(*ret->results));
+		e = ret->sealers == NULL || ret->results == NULL ? ERR_MEMORY : ERR_OK;
+	}
+	for (unsigned n = 0; e == ERR_OK && ret->results != NULL && n < chain->count; n++) {
 		struct tags tags;
 		struct bytes d = BYTES_EMPTY;
-		if (tags_parse(chain->sets[chain->count - 1].field[SEAL_KIND]->value, &tags) == ERR_OK) {
+		if (tags_parse(chain->sets[n].field[SEAL_KIND]->value, &tags) == ERR_OK) {
 			(void)tags_find(&tags, "d", &d);
 		}
-		ret->sealer = text_lower(a, d);
-		if (results_instance(chain->sets[0].field[RESULTS_KIND]->value, &instance, &payload)) {
-			ret->results = arena_copy(a, payload);
+		ret->sealers[n] = text_lower(a, d);
+		if (results_instance(chain->sets[n].field[RESULTS_KIND]->value, &instance, &payload)) {
+			ret->results[n] = arena_copy(a, payload);
 		}
 	}
 	return e;

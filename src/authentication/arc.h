@@ -10,9 +10,9 @@ enum { ARC_SETS_MAX = 50 };
 struct arc_verdict {
 	enum authentication_result result; /* none, pass, fail; temperror where the DNS gave no answer */
 	unsigned sets;
-	struct bytes sealer; /* d= of the newest seal */
-	struct bytes
-	    results; /* payload of the oldest ARC-Authentication-Results whose set the chain proves; in the arena */
+	/* Where it passes, of each set, the oldest first, in the arena: d= of its seal, and what it says (ARC-Authentication-Results). */
+	struct bytes *sealers;
+	struct bytes *results;
 	const char *why;
 };
 COHUE_MUST_USE enum err arc_verify(struct arena *a, struct bytes message,

@@ -8,7 +8,7 @@
 #include "mail/address.h"
 #include "mail/header.h"
 
-enum { FROM_MAILBOXES_MAX = 32, FROM_MEMORY_MAX = 1 << 20, DOMAIN_TEXT_MAX = 254 };
+enum { FROM_MAILBOXES_MAX = 32, DOMAIN_TEXT_MAX = 254 };
 
 static psl_ctx_t *suffixes; /* for the life of the process */
 
@@ -58,16 +58,171 @@ take_domain(struct bytes domain, struct dmarc_verdict *v)
 	return e;
 }
 
+/*
+ * From is read more strictly here than anywhere else: mail programs guess differently at what is no address, and one that is
+ * judged must be the one that every reader is shown. Blanks and comments may stand only around addresses; no groups, no routes.
+ */
+struct reading {
+	struct bytes text;
+	size_t at;
+};
+
+/* Behind blanks, line ends and comments. False: a comment that does not end. */
+static bool
+skip_blanks(struct reading *r)
+{
+	size_t depth = 0;
+	while (r->at < r->text.len) {
+		uint8_t c = r->text.ptr[r->at];
+		if (c == '(') {
+			depth++;
+		} else if (c == ')' && depth > 0) {
+			depth--;
+		} else if (c == '\\' && depth > 0) {
+			r->at++;
+		} else if (depth == 0 && c != ' ' && c != '\t' && c != '\r' && c != '\n') {
+			return true;
+		}
+		r->at++;
+	}
+	return depth == 0;
+}
+
+static bool
+is_atext(uint8_t c)
+{
+	return ascii_is_alnum(c) || c >= 0x80 || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+}
+
+/* A word: an atom with dots in it, or a quoted string. */
+static struct bytes
+take_word(struct reading *r)
+{
+	size_t from = r->at;
+	if (r->at < r->text.len && r->text.ptr[r->at] == '"') {
+		for (r->at++; r->at < r->text.len && r->text.ptr[r->at] != '"'; r->at++) {
+			r->at += r->text.ptr[r->at] == '\\' ? 1 : 0;
+		}
+		bool closed = r->at < r->text.len;
+		r->at = closed ? r->at + 1 : r->text.len;
+		return closed ? bytes_slice(r->text, from, r->at - from) : BYTES_EMPTY;
+	}
+	while (r->at < r->text.len && (is_atext(r->text.ptr[r->at]) || r->text.ptr[r->at] == '.')) {
+		r->at++;
+	}
+	return bytes_slice(r->text, from, r->at - from);
+}
+
+static bool
+is_at(const struct reading *r, uint8_t c)
+{
+	return r->at < r->text.len && r->text.ptr[r->at] == c;
+}
+
+/* "local@domain" in one piece. */
+static const char *
+take_address(struct reading *r, struct dmarc_verdict *v)
+{
+	struct bytes local = take_word(r);
+	if (local.len == 0 || !is_at(r, '@')) {
+		return "From has no address that can be read";
+	}
+	r->at++;
+	struct bytes domain = take_word(r);
+	if (domain.len == 0 || domain.ptr[0] == '"' || domain.ptr[domain.len - 1] == '.') {
+		return "From has a mailbox without a domain";
+	}
+	switch ((int)take_domain(domain, v)) {
+	case ERR_OK:
+		return NULL;
+	case ERR_CONFLICT:
+		v->ambiguous = true;
+		return "From has mailboxes of several domains";
+	default:
+		return "From has a mailbox without a domain";
+	}
+}
+
+/* One mailbox: an address, or a name and an address in angle brackets. */
+static const char *
+take_mailbox(struct reading *r, struct dmarc_verdict *v)
+{
+	size_t from = r->at;
+	bool bracket = false;
+	/* What comes first, a bracket or the end of this mailbox? */
+	struct reading look = *r;
+	while (look.at < look.text.len && !is_at(&look, ',') && !bracket) {
+		size_t before = look.at;
+		if (!skip_blanks(&look)) {
+			return "From has a comment without an end";
+		}
+		(void)take_word(&look);
+		bracket = is_at(&look, '<');
+		if (look.at == before && !bracket) {
+			if (!is_at(&look, '@')) {
+				return "From has no address that can be read";
+			}
+			look.at++;
+		}
+	}
+	if (bracket) {
+		struct bytes name = bytes_trim(bytes_slice(r->text, from, look.at - from));
+		r->at = look.at + 1;
+		size_t address_at = r->at;
+		const char *why = take_address(r, v);
+		if (why != NULL) {
+			return why;
+		}
+		struct bytes address = bytes_slice(r->text, address_at, r->at - address_at);
+		if (!is_at(r, '>')) {
+			return "From has no address that can be read";
+		}
+		r->at++;
+		/* A bare address as the name is what some programs write; another one is what some readers show. */
+		if (bytes_find(name, '@') >= 0 && name.ptr[0] != '"' && !bytes_equal_nocase(name, address)) {
+			return "From names another address before its own";
+		}
+		return NULL;
+	}
+	return take_address(r, v);
+}
+
+static const char *
+read_mailboxes(struct bytes value, struct dmarc_verdict *v)
+{
+	struct reading r = {.text = value};
+	for (size_t i = 0; i < FROM_MAILBOXES_MAX; i++) {
+		if (!skip_blanks(&r)) {
+			return "From has a comment without an end";
+		}
+		if (r.at == value.len) {
+			return "From has no mailbox";
+		}
+		const char *why = take_mailbox(&r, v);
+		if (why != NULL) {
+			return why;
+		}
+		if (!skip_blanks(&r)) {
+			return "From has a comment without an end";
+		}
+		if (r.at == value.len) {
+			return NULL;
+		}
+		if (!is_at(&r, ',')) {
+			return "From has no address that can be read";
+		}
+		r.at++;
+	}
+	return "From has too many mailboxes";
+}
+
 /* The one domain of From. NULL, or why there is none. */
 static const char *
 read_from(struct bytes message, struct dmarc_verdict *v)
 {
 	struct mail_fields it;
 	struct mail_field field;
-	struct mail_field from;
-	struct arena a;
-	struct mail_addresses list = {.count = 0};
-	const char *why = NULL;
+	struct mail_field from = {.offset = 0};
 	size_t fields = 0;
 	mail_fields_init(&it, message);
 	while (mail_fields_next(&it, &field)) {
@@ -80,30 +235,7 @@ read_from(struct bytes message, struct dmarc_verdict *v)
 		v->ambiguous = fields > 1;
 		return fields == 0 ? "no From" : "several From fields";
 	}
-	arena_init(&a, FROM_MEMORY_MAX);
-	size_t mailboxes = 0;
-	if (mail_addresses_parse(&a, from.value, FROM_MAILBOXES_MAX, &list) != ERR_OK || list.truncated) {
-		why = "From has too many mailboxes";
-	}
-	for (size_t i = 0; i < list.count && why == NULL; i++) {
-		if (list.list[i].kind != MAIL_ADDRESS_MAILBOX) {
-			continue;
-		}
-		mailboxes++;
-		switch ((int)take_domain(list.list[i].domain, v)) {
-		case ERR_OK:
-			break;
-		case ERR_CONFLICT:
-			v->ambiguous = true;
-			why = "From has mailboxes of several domains";
-			break;
-		default:
-			why = "From has a mailbox without a domain";
-			break;
-		}
-	}
-	arena_clear(&a);
-	return why == NULL && mailboxes == 0 ? "From has no mailbox" : why;
+	return read_mailboxes(from.value, v);
 }
 
 /* ---- the record ---- */
@@ -117,11 +249,34 @@ struct record {
 	unsigned percent;
 };
 
+/* The value of a tag, the first one of that name; what is no tag is passed over (RFC 7489 section 6.3). */
 static bool
-read_policy(const struct tags *tags, const char *name, enum dmarc_policy *ret)
+find_tag(struct bytes text, const char *name, struct bytes *ret_value)
+{
+	struct bytes item;
+	while (tags_item(&text, ';', &item)) {
+		ptrdiff_t equals = bytes_find(item, '=');
+		if (equals > 0 && bytes_is_nocase(bytes_trim(bytes_slice(item, 0, (size_t)equals)), name)) {
+			*ret_value = bytes_trim(bytes_from(item, (size_t)equals + 1));
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+is_record(struct bytes text)
+{
+	struct bytes first;
+	struct bytes value;
+	return tags_item(&text, ';', &first) && find_tag(first, "v", &value) && bytes_is(value, "DMARC1");
+}
+
+static bool
+read_policy(struct bytes text, const char *name, enum dmarc_policy *ret)
 {
 	struct bytes value;
-	if (!tags_find(tags, name, &value)) {
+	if (!find_tag(text, name, &value)) {
 		return false;
 	}
 	if (bytes_is_nocase(value, "none")) {
@@ -140,26 +295,21 @@ read_policy(const struct tags *tags, const char *name, enum dmarc_policy *ret)
 static bool
 read_record(struct bytes text, struct record *r)
 {
-	struct tags tags;
 	struct bytes value;
 	uint64_t n;
-	if (tags_parse(text, &tags) != ERR_OK || !bytes_is(tags.list[0].name, "v") ||
-	    !bytes_is(tags.list[0].value, "DMARC1")) {
-		return false;
-	}
-	if (!read_policy(&tags, "p", &r->policy)) {
-		if (!tags_find(&tags, "rua", &value)) {
+	if (!read_policy(text, "p", &r->policy)) {
+		if (!find_tag(text, "rua", &value)) {
 			return false;
 		}
 		r->policy = DMARC_MONITOR;
 	}
-	if (!read_policy(&tags, "sp", &r->below)) {
+	if (!read_policy(text, "sp", &r->below)) {
 		r->below = r->policy;
 	}
-	r->strict_dkim = tags_find(&tags, "adkim", &value) && bytes_is_nocase(value, "s");
-	r->strict_spf = tags_find(&tags, "aspf", &value) && bytes_is_nocase(value, "s");
+	r->strict_dkim = find_tag(text, "adkim", &value) && bytes_is_nocase(value, "s");
+	r->strict_spf = find_tag(text, "aspf", &value) && bytes_is_nocase(value, "s");
 	r->percent =
-	    tags_find(&tags, "pct", &value) && bytes_to_u64(value, 100, &n) == ERR_OK ? (unsigned)n : 100;
+	    find_tag(text, "pct", &value) && bytes_to_u64(value, 100, &n) == ERR_OK ? (unsigned)n : 100;
 	return true;
 }
 
@@ -182,7 +332,7 @@ fetch(struct bytes domain, const struct authentication_dns *dns, struct record *
 		struct buf text = BUF_INIT(TXT_RECORD_MAX);
 		struct record r;
 		memset(&r, 0, sizeof(r));
-		if (text_of_txt(one, &text) == ERR_OK && bytes_starts_with(buf_bytes(&text), "v=DMARC1")) {
+		if (text_of_txt(one, &text) == ERR_OK && is_record(buf_bytes(&text))) {
 			found++;
 			sound = read_record(buf_bytes(&text), &r);
 			*ret = r;
@@ -211,7 +361,9 @@ align(const struct record *r, const struct dkim_verdicts *dkim, const struct spf
 	bool waits = false;
 	for (size_t i = 0; i < dkim->count; i++) {
 		if (dkim->list[i].domain.len > 0 && is_aligned(dkim->list[i].domain, from, r->strict_dkim)) {
-			v->aligned_dkim = v->aligned_dkim || dkim->list[i].result == AUTHENTICATION_PASS;
+			/* A key that is being tried out proves nothing yet (RFC 6376 section 3.6.1, t=y). */
+			v->aligned_dkim = v->aligned_dkim || (dkim->list[i].result == AUTHENTICATION_PASS &&
+							      !dkim->list[i].testing);
 			waits = waits || dkim->list[i].result == AUTHENTICATION_TEMPERROR;
 		}
 	}

@@ -58,6 +58,10 @@ alignment_decides(void **state)
 	    {"v=DMARC1; p=odd", "example.co.uk", NULL, AUTHENTICATION_NONE},
 	    {"v=DMARC1; p=odd; rua=mailto:x@example.org", "example.co.uk", NULL, AUTHENTICATION_PASS},
 	    {"p=reject; v=DMARC1", "example.co.uk", NULL, AUTHENTICATION_NONE},
+	    {"v=DMARC1;; foo; p=reject;; p=none; rua=mailto:x@example.org", "other.example", NULL,
+	     AUTHENTICATION_FAIL},
+	    {"v = DMARC1 ; p = reject", "other.example", NULL, AUTHENTICATION_FAIL},
+	    {"v=DMARC1x; p=reject", "other.example", NULL, AUTHENTICATION_NONE},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct dmarc_verdict v =
@@ -113,6 +117,24 @@ a_from_of_several_domains_is_nobodys(void **state)
 	    "From: ",
 	    "From: group:;",
 	    "From: a@localhost",
+	    "From: a@example..org",
+	    "From: a@example.org>",
+	    "From: a@example.org/",
+	    "From: a@example.org:80",
+	    "From: a@[example.org]",
+	    "From: a@(example.org",
+	    "From: a@=?utf-8?q?example=2Eorg?=",
+	    "From: \"a@example.org\" <a>",
+	    "From: a@evil.example@example.org",
+	    "From: a@evil.example: a@example.org;",
+	    "From: a@evil.example\\@example.org",
+	    "From: a@evil.example x <a@example.org>",
+	    "From: a@evil.example <a@example.org>",
+	    "From: a@example .org",
+	    "From: a @example.org",
+	    "From: <@evil.example:a@example.org>",
+	    "From: a@example.org, ",
+	    "From: \"a@example.org",
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct dmarc_verdict v = judge(bad[i], "_dmarc.example.org", "v=DMARC1; p=reject",
@@ -125,6 +147,10 @@ a_from_of_several_domains_is_nobodys(void **state)
 	    "From: a@example.org, b@EXAMPLE.org",
 	    "From: \"x@evil.example\" <a@example.org>",
 	    "From : a@example.org",
+	    "From: a@example.org <a@Example.org>",
+	    "From: (x (y)) John Q. \"x\\\"y\" Public <a.b@example.org> (z)",
+	    "From: =?utf-8?q?J=C3=B6rg?=\r\n <\"a b\"@example.org>",
+	    "From: <a@example.org>,\r\n b@example.org",
 	};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		struct dmarc_verdict v = judge(good[i], "_dmarc.example.org", "v=DMARC1; p=reject",
@@ -160,9 +186,15 @@ results_are_written_and_forged_ones_go(void **state)
 				      "AUTHENTICATION-RESULTS: (mx(y)) \"MX.Example\" 1; dmarc=pass\r\n"
 				      "authentication-results :\r\n mx.example.; dmarc=pass\r\n"
 				      "Authentication-Results: mx.example\r\n"
+				      "Authentication-Results: \"mx.exam\\ple\"; dmarc=pass\r\n"
+				      "Authentication-Results: \vmx.example; dmarc=pass\r\n"
+				      "Authentication-Results: mx.example\xe2\x80\x8b; dmarc=pass\r\n"
+				      "Authentication-Results: (x mx.example; dmarc=pass\r\n"
+				      "Authentication-Results: smtp.mx.example; x=y\r\n"
 				      "Authentication-Results: mx.example.org; x=y\r\n\r\nHi\r\n";
 	assert_int_equal(authentication_results_strip(BYTES_LIT(message), "mx.example", &out), ERR_OK);
 	assert_true(bytes_is(buf_bytes(&out), "Authentication-Results: other.example; spf=pass\r\n"
+					      "Authentication-Results: smtp.mx.example; x=y\r\n"
 					      "Authentication-Results: mx.example.org; x=y\r\n\r\nHi\r\n"));
 	buf_clear(&out);
 	enum authentication_result found;

@@ -144,14 +144,40 @@ take_word(struct bytes text, size_t at, size_t *ret_end)
 }
 
 static bool
+is_name_octet(uint8_t c)
+{
+	return ascii_is_alnum(c) || c == '.' || c == '-' || c == '_';
+}
+
+/*
+ * Our name anywhere before the first ';', however it is dressed up: quoted, escaped, behind a comment or what looks like one. What
+ * is not ours by the letter may be taken for it by a reader.
+ */
+static bool
 claims_to_be(struct bytes value, const char *host)
 {
-	size_t end;
-	struct bytes id = take_word(value, skip_blanks(value, 0), &end);
-	while (id.len > 0 && id.ptr[id.len - 1] == '.') {
-		id.len--;
+	struct buf plain = BUF_INIT(FIELD_OCTETS_MAX);
+	ptrdiff_t end = bytes_find(value, ';');
+	struct bytes id = bytes_slice(value, 0, end < 0 ? value.len : (size_t)end);
+	struct bytes name = bytes_str(host);
+	enum err e = ERR_OK;
+	bool claims = false;
+	for (size_t i = 0; i < id.len && e == ERR_OK; i++) {
+		if (id.ptr[i] != '"' && id.ptr[i] != '\\') {
+			e = buf_append_byte(&plain, ascii_lower(id.ptr[i]));
+		}
 	}
-	return bytes_is_nocase(id, host);
+	for (size_t i = 0; e == ERR_OK && i + name.len <= plain.len && !claims; i++) {
+		size_t behind = i + name.len;
+		while (behind < plain.len && plain.ptr[behind] == '.') {
+			behind++;
+		}
+		claims = bytes_equal_nocase(bytes_slice(buf_bytes(&plain), i, name.len), name) &&
+			 (i == 0 || !is_name_octet(plain.ptr[i - 1])) &&
+			 (behind == plain.len || !is_name_octet(plain.ptr[behind]));
+	}
+	buf_clear(&plain);
+	return claims || e != ERR_OK;
 }
 
 enum err
@@ -184,6 +210,49 @@ next_method(struct bytes text, size_t at)
 		at = next == at ? at + 1 : next;
 	}
 	return at < text.len ? at + 1 : text.len;
+}
+
+/* Where a method's own text ("dmarc=pass ...") begins and ends. */
+static bool
+find_method(struct bytes value, const char *method, size_t *ret_behind_name, size_t *ret_end)
+{
+	for (size_t at = 0; at < value.len; at = next_method(value, at)) {
+		size_t end;
+		struct bytes name = take_word(value, skip_blanks(value, at), &end);
+		end = skip_blanks(value, end);
+		if (bytes_is_nocase(name, method) && end < value.len && value.ptr[end] == '=') {
+			*ret_behind_name = end + 1;
+			*ret_end = next_method(value, at);
+			return true;
+		}
+	}
+	return false;
+}
+
+enum err
+authentication_results_property(struct bytes value, const char *method, const char *property,
+				struct bytes *ret)
+{
+	size_t at;
+	size_t end;
+	if (!find_method(value, method, &at, &end)) {
+		return ERR_NOT_FOUND;
+	}
+	(void)take_word(value, skip_blanks(value, at), &at);
+	while (at < end) {
+		size_t behind;
+		struct bytes name = take_word(value, skip_blanks(value, at), &behind);
+		size_t sign = skip_blanks(value, behind);
+		if (name.len > 0 && sign < end && value.ptr[sign] == '=') {
+			struct bytes found = take_word(value, skip_blanks(value, sign + 1), &behind);
+			if (bytes_is_nocase(name, property)) {
+				*ret = found;
+				return ERR_OK;
+			}
+		}
+		at = behind > at ? behind : at + 1;
+	}
+	return ERR_NOT_FOUND;
 }
 
 enum err

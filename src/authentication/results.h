@@ -23,5 +23,8 @@ COHUE_MUST_USE enum err authentication_results_strip(struct bytes message, const
 /* Reads what a field or an ARC-Authentication-Results says of a method ("dkim", "spf", "dmarc"). ERR_NOT_FOUND, ERR_FORMAT. */
 COHUE_MUST_USE enum err authentication_results_read(struct bytes value, const char *method,
 						    enum authentication_result *ret);
+/* The value of a property of that method, "header.from"; borrowed. ERR_NOT_FOUND. */
+COHUE_MUST_USE enum err authentication_results_property(struct bytes value, const char *method,
+							const char *property, struct bytes *ret);
 
 #endif

@@ -32,13 +32,21 @@ sts_cache_clear(struct sts_cache *c)
 	}
 }
 
-/* The one that was used longest ago, and that nobody waits for. */
+/*
+ * The one that was used longest ago, and that nobody waits for; of those that say nothing, if there are any: letters to domains
+ * without a policy must not make the house forget those that have one.
+ */
 static void
 make_room(struct sts_cache *c)
 {
 	struct sts_entry **oldest = NULL;
+	bool empty = false;
 	for (struct sts_entry **at = &c->entries; *at != NULL; at = &(*at)->next) {
-		oldest = (*at)->fetching ? oldest : at;
+		bool says_nothing = (*at)->expires == 0;
+		if (!(*at)->fetching && (says_nothing || !empty)) {
+			oldest = at;
+			empty = says_nothing;
+		}
 	}
 	if (oldest != NULL) {
 		drop(c, oldest);

@@ -9,6 +9,7 @@
 #include "crypto/crypto.h"
 #include "gate_mx/judge.h"
 #include "law/law.h"
+#include "mail/header.h"
 #include "mail/traits.h"
 #include "mail/write.h"
 #include "process/log.h"
@@ -197,6 +198,10 @@ mx_deliver(struct mx_connection *c)
 	memset(&d, 0, sizeof(d));
 	if (e == ERR_OK) {
 		e = write_trace(c, &j, ref, wall, &whole);
+	}
+	if (e == ERR_OK && mail_header_length(buf_bytes(&c->message)) == 0) {
+		/* What has no header gets none by standing behind ours. */
+		e = buf_append_str(&whole, "\r\n");
 	}
 	if (e == ERR_OK) {
 		/* Whoever claims to have been judged by us, was not (RFC 8601 section 5). */

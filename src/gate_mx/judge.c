@@ -13,6 +13,7 @@ enum {
 	JUDGE_MEMORY_MAX = 8 << 20,
 	QUESTIONS_MAX = 200,      /* of one message; SPF and DKIM have limits of their own below it */
 	QUESTIONS_MS = 30 * 1000, /* for all of them together */
+	POLICY_MS = 20 * 1000,    /* and for the author's policy */
 };
 
 struct asking {
@@ -52,24 +53,39 @@ ask(void *ctx, struct bytes name, enum authentication_rr type, struct authentica
 	return e;
 }
 
-/* A chain by which a mailing list that we trust says that DMARC passed when the message came to it (RFC 8617 section 7.2.1). */
 static bool
-is_vouched_for(const struct mx *mx, const struct arc_verdict *arc)
+is_trusted(const struct mx *mx, struct bytes sealer)
 {
-	enum authentication_result then;
 	struct bytes trusted = bytes_str(mx->host->config.arc_trusted);
-	if (arc->result != AUTHENTICATION_PASS ||
-	    authentication_results_read(arc->results, "dmarc", &then) != ERR_OK ||
-	    then != AUTHENTICATION_PASS) {
-		return false;
-	}
 	while (trusted.len > 0) {
 		ptrdiff_t blank = bytes_find(trusted, ' ');
 		struct bytes one = blank < 0 ? trusted : bytes_slice(trusted, 0, (size_t)blank);
-		if (one.len > 0 && bytes_equal_nocase(one, arc->sealer)) {
+		if (one.len > 0 && bytes_equal_nocase(one, sealer)) {
 			return true;
 		}
 		trusted = blank < 0 ? BYTES_EMPTY : bytes_from(trusted, (size_t)blank + 1);
+	}
+	return false;
+}
+
+/*
+ * A chain by which a mailing list that we trust says that DMARC passed when the message came to it (RFC 8617 section 7.2.1). Believed is
+ * only what a trusted one wrote, all after whom are trusted, too; and only of the author that the message now has.
+ */
+static bool
+is_vouched_for(const struct mx *mx, const struct arc_verdict *arc, const struct dmarc_verdict *dmarc)
+{
+	unsigned n = arc->result == AUTHENTICATION_PASS && arc->sealers != NULL ? arc->sets : 0;
+	for (; n > 0 && is_trusted(mx, arc->sealers[n - 1]); n--) {
+		enum authentication_result then;
+		struct bytes from;
+		if (authentication_results_read(arc->results[n - 1], "dmarc", &then) == ERR_OK &&
+		    then == AUTHENTICATION_PASS &&
+		    authentication_results_property(arc->results[n - 1], "dmarc", "header.from", &from) ==
+			ERR_OK &&
+		    bytes_is_nocase(from, dmarc->domain)) {
+			return true;
+		}
 	}
 	return false;
 }
@@ -103,16 +119,31 @@ sentence(struct mx_connection *c, struct mx_judgement *j)
 	const struct dmarc_verdict *d = &j->results.dmarc;
 	bool enforce = c->mx->host->config.authentication == CONFIG_AUTHENTICATION_ENFORCE;
 	j->genuine = d->result == AUTHENTICATION_PASS;
-	if (d->ambiguous) {
-		/* The reader would see an author whom nobody has checked (RFC 7489 section 6.6.1). */
-		return enforce ? (struct mx_reply){550, "5.7.1", "From must name one domain, in one field"}
-			       : accept;
+	if (d->result == AUTHENTICATION_PERMERROR) {
+		/*
+		 * The reader would see an author whom nobody has checked (RFC 7489 section 6.6.1). Reports of old mail
+		 * servers have a From without a domain: into Junk with them.
+		 */
+		bool report = c->sender.len == 0 && !d->ambiguous;
+		j->suspected = true;
+		return enforce && !report
+			   ? (struct mx_reply){550, "5.7.1",
+					       "From must be one field with an address of one domain"}
+			   : accept;
 	}
-	j->vouched = d->result == AUTHENTICATION_FAIL && is_vouched_for(c->mx, &j->results.arc);
+	if (enforce && d->result == AUTHENTICATION_TEMPERROR &&
+	    (d->policy == DMARC_REJECT || d->policy == DMARC_QUARANTINE)) {
+		return (struct mx_reply){451, "4.7.24",
+					 "the author could not be verified now, try again later"};
+	}
+	j->vouched = d->result == AUTHENTICATION_FAIL && is_vouched_for(c->mx, &j->results.arc, d);
+	/* What claims to be of this house, and came from outside without proof: whatever its record says, or does not. */
+	j->suspected =
+	    !j->genuine && !j->vouched && bytes_is_nocase(bytes_str(d->domain), c->mx->host->config.domain);
 	if (d->result != AUTHENTICATION_FAIL || j->vouched) {
 		return accept;
 	}
-	j->suspected = d->policy == DMARC_QUARANTINE || d->policy == DMARC_REJECT;
+	j->suspected = j->suspected || d->policy == DMARC_QUARANTINE || d->policy == DMARC_REJECT;
 	if (d->policy == DMARC_REJECT && enforce) {
 		return (struct mx_reply){
 		    550, "5.7.1",
@@ -151,6 +182,45 @@ score(struct mx_connection *c, const struct authentication_dns *dns, struct mx_j
 	j->score = score_message(&in);
 }
 
+/*
+ * Each line up to the empty one is a field, or goes on with one: where something else stands there, some readers end the header and
+ * others do not, and what was judged is not what is shown.
+ */
+static bool
+is_sound_header(struct bytes message)
+{
+	bool any = false;
+	size_t at = 0;
+	while (at < message.len) {
+		ptrdiff_t end = bytes_find(bytes_from(message, at), '\n');
+		struct bytes line =
+		    end < 0 ? bytes_from(message, at) : bytes_slice(message, at, (size_t)end + 1);
+		struct bytes text = bytes_trim(line);
+		at += line.len;
+		if (line.ptr[0] == '\r' || line.ptr[0] == '\n') {
+			return any;
+		}
+		if (line.ptr[0] == ' ' || line.ptr[0] == '\t') {
+			if (!any) {
+				return false;
+			}
+			continue;
+		}
+		ptrdiff_t colon = bytes_find(text, ':');
+		struct bytes name = bytes_trim(bytes_slice(text, 0, colon < 0 ? 0 : (size_t)colon));
+		for (size_t i = 0; i < name.len; i++) {
+			if (name.ptr[i] <= ' ' || name.ptr[i] >= 127) {
+				return false;
+			}
+		}
+		if (name.len == 0) {
+			return false;
+		}
+		any = true;
+	}
+	return any;
+}
+
 static enum err
 authenticate(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret_answer)
 {
@@ -166,6 +236,9 @@ authenticate(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply 
 		e = arc_verify(&ret->arena, message, &dns, &ret->results.arc);
 	}
 	if (e == ERR_OK) {
+		/* Whatever time the sender's own name servers took: the author's policy is asked for in any case. */
+		asking.until = loop_now(mx->host->loop) + POLICY_MS;
+		asking.questions = 0;
 		dmarc_check(message, &ret->results.dkim, &ret->results.spf, draw(), &dns,
 			    &ret->results.dmarc);
 		ret->made = true;
@@ -188,6 +261,11 @@ mx_judge(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret
 	memset(ret, 0, sizeof(*ret));
 	arena_init(&ret->arena, JUDGE_MEMORY_MAX);
 	*ret_answer = (struct mx_reply){0, NULL, NULL};
+	if (config->authentication == CONFIG_AUTHENTICATION_ENFORCE &&
+	    !is_sound_header(buf_bytes(&c->message))) {
+		*ret_answer = (struct mx_reply){550, "5.6.0", "the header has a line that is no field"};
+		return ERR_OK;
+	}
 	if (config->authentication != CONFIG_AUTHENTICATION_OFF) {
 		e = authenticate(c, ret, ret_answer);
 	}

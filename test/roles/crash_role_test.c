@@ -46,12 +46,13 @@ open_scene(struct scene *s)
 	assert_non_null(mkdtemp(s->home));
 	rolehost_init(&s->host, binary, s->home);
 	if (ticks) {
-		s->host.config.leave = (struct law_config){.kind = LAW_CROWD,
-							   .clock = MSEC_SECOND,
-							   .k = 2, /* nobody else comes: each leaves at its deadline */
-							   .deadline = MSEC_SECOND,
-							   .mean = MSEC_SECOND,
-							   .patient = MSEC_DAY};
+		s->host.config.leave =
+		    (struct law_config){.kind = LAW_CROWD,
+					.clock = MSEC_SECOND,
+					.k = 2, /* nobody else comes: each leaves at its deadline */
+					.deadline = MSEC_SECOND,
+					.mean = MSEC_SECOND,
+					.patient = MSEC_DAY};
 		s->host.config.arrive = s->host.config.leave;
 		s->host.config.arrive.patient = 0;
 		s->host.config.arrive.deadline = MSEC_SECOND;

@@ -169,6 +169,32 @@ class Judged(unittest.TestCase):
         self.refused(self.listed("list.test", "failed", "fail"))
         self.refused(self.listed("list.test", "broken", "pass").replace(b"The list", b"The LIST"))
 
+    def test_a_trusted_seal_vouches_for_what_it_wrote_itself_alone(self) -> None:
+        # The stranger's set comes first and says that all is well; the list sealed that, and itself saw a failure.
+        first = self.listed("stranger.test", "relayed", "pass")
+        judged = b"Authentication-Results: mx.list.test; dmarc=fail header.from=author.test\r\n"
+        self.refused(self.sign(judged + first, "list.test", "arc"))
+        # And it vouches for the author that it saw, not for another one.
+        other = message("a@author.test", "renamed", "-- \r\nThe list\r\n")
+        judged = b"Authentication-Results: mx.list.test; dmarc=pass header.from=stranger.test\r\n"
+        self.refused(self.sign(judged + other, "list.test", "arc"))
+
+    def test_what_is_judged_is_what_is_shown(self) -> None:
+        forged = b"From: CEO <a@author.test>\r\nAuthentication-Results: mail.house.test; dmarc=pass\r\nSubject: x\r\n\r\nHi\r\n"
+        for first in (b"junk\r\n", b" folded\r\n", b": y\r\n", b"\x80: y\r\n", b"Subject x\r\n", b"From x Thu Jan 1\r\n"):
+            with self.subTest(first):
+                self.assertIn("header", self.refused(first + forged))
+        for author in ("a@author..test", "a@author.test>", "a@[author.test]", "a@(author.test", "=?utf-8?q?a=40author=2Etest?=",
+                       '"a@author.test" <a>', "a@author.test@spf.test", "a@author.test: b@spf.test;", "a@author.test x <b@spf.test>"):
+            with self.subTest(author):
+                self.assertIn("From", self.refused(message(author, "odd"), "x@spf.test"))
+        # A report of an old server: its From names nobody.
+        self.send(message("MAILER-DAEMON (Mail Delivery System)", "daemon"), "")
+        self.arrived("daemon", "Junk")
+        # Whoever claims to be of this house, from outside and without proof.
+        self.send(message("bob@house.test", "ours"))
+        self.arrived("ours", "Junk")
+
     def test_hostile_dns_costs_little_and_vouches_for_nobody(self) -> None:
         self.refused(message("a@bomb.test", "bomb"), "x@bomb.test")
         self.refused(message("a@big.test", "big"), "x@big.test")
