@@ -12,7 +12,7 @@
 enum {
 	DNS_NAME_WIRE_MAX = 255,   /* octets, RFC 1035 section 2.3.4 */
 	DNS_NAME_TEXT_MAX = 254,   /* "a.b", without the final dot, with a NUL */
-	DNS_ANSWERS_MAX = 64,      /* records of the type asked for; what is more is left out */
+	DNS_ANSWERS_MAX = 512,     /* records of the type asked for: as many as are looked at */
 	DNS_RDATA_MAX = 64 * 1024, /* octets of all rdata together; likewise */
 	DNS_ALIASES_MAX = 12,      /* CNAMEs in a row */
 	DNS_RECORDS_MAX = 512,     /* looked at in one message */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/wire.h"
+#include "mail/address.h"
 
 enum { VERSION = 1, SCORE_UNWANTED = 50, SCORE_SURE = 80, LEARNT_UNWANTED = 900, LEARNT_WANTED = 100 };
 
@@ -205,9 +206,15 @@ junk_is_listed(struct bytes list, struct bytes local, struct bytes domain)
 		ptrdiff_t sign = bytes_find_last(word, '@');
 		struct bytes name = sign <= 0 ? BYTES_EMPTY : bytes_slice(word, 0, (size_t)sign);
 		struct bytes where = bytes_from(word, (size_t)(sign + 1));
-		if (where.len > 0 &&
-		    (name.len == 0 ? is_within(domain, where)
-				   : bytes_equal_nocase(domain, where) && bytes_equal_nocase(local, name))) {
+		struct buf normal = BUF_INIT(MAIL_DOMAIN_MAX);
+		if (where.len > 0 && mail_domain_normalise(where, &normal) == ERR_OK) {
+			where = buf_bytes(&normal);
+		}
+		bool listed = where.len > 0 && (name.len == 0 ? is_within(domain, where)
+							      : bytes_equal_nocase(domain, where) &&
+								    bytes_equal_nocase(local, name));
+		buf_clear(&normal);
+		if (listed) {
 			return true;
 		}
 		at++;

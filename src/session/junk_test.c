@@ -115,6 +115,8 @@ lists_name_addresses_and_domains(void **state)
 	assert_true(junk_is_listed(list, BYTES_LIT("x"), BYTES_LIT("mail.news.example")));
 	assert_false(junk_is_listed(list, BYTES_LIT("x"), BYTES_LIT("fakenews.example")));
 	assert_false(junk_is_listed(list, BYTES_LIT("x"), BYTES_EMPTY));
+	assert_true(junk_is_listed(BYTES_LIT("B\xc3\xa4nk.example."), BYTES_LIT("x"),
+				   BYTES_LIT("xn--bnk-qla.example")));
 	assert_false(junk_is_listed(BYTES_LIT(" @ , @"), BYTES_LIT("x"), BYTES_LIT("y")));
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mail/address.h"
 #include "mail/summary.h"
 #include "mail/traits.h"
 #include "sealed/judgement.h"
@@ -36,8 +37,14 @@ look_up(const struct member *m, const struct arrival *a, struct junk_case *c)
 	if (mail_summary_decode_envelope(&arena, a->summary, &envelope) == ERR_OK) {
 		for (size_t i = 0; i < envelope.from.count; i++) {
 			const struct mail_address *from = &envelope.from.list[i];
-			c->allowed = c->allowed || junk_is_listed(allow, from->local, from->domain);
-			c->blocked = c->blocked || junk_is_listed(block, from->local, from->domain);
+			/* However it is spelt: a dot at the end, another width, another script's letters. */
+			struct buf normal = BUF_INIT(MAIL_DOMAIN_MAX);
+			struct bytes domain = mail_domain_normalise(from->domain, &normal) == ERR_OK
+						  ? buf_bytes(&normal)
+						  : from->domain;
+			c->allowed = c->allowed || junk_is_listed(allow, from->local, domain);
+			c->blocked = c->blocked || junk_is_listed(block, from->local, domain);
+			buf_clear(&normal);
 		}
 	}
 	arena_clear(&arena);
