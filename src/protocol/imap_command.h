@@ -422,7 +422,7 @@ enum imap_mode {
 /*
  * Parses a command's text. modes: enum imap_mode bits, what the client has enabled. For an IMAP_EVENT_APPEND give its text, which
  * ends with the literal's "{N}". ERR_FORMAT (answer BAD), ERR_NOT_FOUND (unknown command: BAD),
- * ERR_UNSUPPORTED (SEARCH, SORT, THREAD: NO [BADCHARSET (UTF-8 US-ASCII)]), ERR_LIMIT (nested or long past
+ * ERR_UNSUPPORTED (SEARCH, SORT, THREAD: NO [BADCHARSET]), ERR_LIMIT (nested or long past
  * the limits: BAD), ERR_MEMORY (answer NO [LIMIT]).
  * On failure *ret_why is a static English text if ret_why is not NULL.
  */

@@ -3,12 +3,19 @@
 
 /* GETMETADATA and SETMETADATA (RFC 5464 section 5), and the return option of LIST (RFC 9590). */
 
+static bool
+is_below(struct bytes entry, const char *root)
+{
+	size_t len = bytes_str(root).len;
+	return bytes_starts_with_nocase(entry, root) && (entry.len == len || entry.ptr[len] == '/');
+}
+
 static struct bytes
 take_entry(struct imap_lexer *l)
 {
 	struct bytes entry = imap_lex_astring(l);
-	if (l->error == ERR_OK && (entry.len == 0 || entry.ptr[0] != '/')) {
-		imap_lex_fail(l, ERR_FORMAT, "The name of an entry begins with a slash");
+	if (l->error == ERR_OK && !is_below(entry, "/private") && !is_below(entry, "/shared")) {
+		imap_lex_fail(l, ERR_FORMAT, "The name of an entry begins with /private or /shared");
 	}
 	return entry;
 }

@@ -13,6 +13,7 @@ struct storing {
 	struct message_item *items;
 	size_t count;
 	struct buf modified; /* struct imap_range: not changed, since UNCHANGEDSINCE does not hold */
+	bool gone;           /* some of them are not there any more */
 };
 
 static enum err
@@ -25,9 +26,11 @@ build_store(void *arg, struct member *m, struct member_change *c)
 		return ERR_NOT_FOUND;
 	}
 	buf_reset(&s->modified);
+	s->gone = false;
 	for (size_t i = 0; i < s->count; i++) {
 		const struct fold_message *message = fold_message_by_uid(box, s->items[i].uid);
 		s->items[i].record = message != NULL ? message->record : 0;
+		s->gone = s->gone || message == NULL;
 		if (message != NULL && q->store.unchanged_since_given &&
 		    message->modseq > q->store.unchanged_since) {
 			s->items[i].record = 0;
@@ -137,6 +140,9 @@ imap_do_store(struct imap *im)
 			imap_write_text(&im->w, " OK [MODIFIED ");
 			imap_write_set(&im->w, &set);
 			imap_write_text(&im->w, "] Some were changed since\r\n");
+		} else if (s.gone && !im->command->uid) {
+			/* Counted by this connection, and not there any more (RFC 2180 section 4.2, RFC 5530). */
+			imap_ok(im, "EXPUNGEISSUED", "Some messages have gone");
 		} else {
 			imap_ok(im, NULL, "Stored");
 		}
