@@ -65,19 +65,15 @@ account_of(struct member *m)
 	return a;
 }
 
-void
-sending_upkeep(struct worker *w)
+/* Forgets who has sent nothing since. */
+static void
+forget(struct worker *w, msec since)
 {
-	msec now = now_of(w);
-	if (now - w->sending_swept < SWEEP_MS) {
-		return;
-	}
-	w->sending_swept = now;
 	for (size_t i = 0; i < WORKER_BUCKETS; i++) {
 		struct sending_account **at = &w->sending[i];
 		while (*at != NULL) {
 			struct sending_account *a = *at;
-			if (now - a->used > 2 * MSEC_DAY) {
+			if (a->used < since) {
 				*at = a->next;
 				secret_wipe(a, sizeof(*a));
 				free(a);
@@ -86,6 +82,22 @@ sending_upkeep(struct worker *w)
 			}
 		}
 	}
+}
+
+void
+sending_upkeep(struct worker *w)
+{
+	msec now = now_of(w);
+	if (now - w->sending_swept >= SWEEP_MS) {
+		w->sending_swept = now;
+		forget(w, now - 2 * MSEC_DAY);
+	}
+}
+
+void
+sending_clear(struct worker *w)
+{
+	forget(w, INT64_MAX);
 }
 
 static struct sending_limits

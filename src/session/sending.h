@@ -19,5 +19,7 @@ struct submission_reply sending_recipient_named(struct member *m, struct bytes d
 void sending_heard(struct member *m, const struct journal_line *line);
 /* Forgets who has not sent for a day. */
 void sending_upkeep(struct worker *w);
+/* Forgets everybody: the worker ends. */
+void sending_clear(struct worker *w);
 
 #endif

@@ -388,7 +388,7 @@ def main():
     r.end()
     key = mac(purpose["directory-hash"], b"account:" + account)
     r = Reader(directory_open(purpose["directory-seal"], key, got["account"]))
-    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 3, account, 2, b"alice")
+    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 4, account, 2, b"alice")
     assert (r.number(2), r.text(), r.number(4)) == (1, b"al@example.org", 3)
     public = r.fixed(32)
     assert public == x25519_base(secrets[-1])
@@ -397,6 +397,8 @@ def main():
     key = ed25519_public(purpose["public-key-sign"])
     assert ed25519_verify(key, statement, signature) and not ed25519_verify(key, statement + b"x", signature)
     assert (r.number(8), r.number(4), r.number(1)) == (1 << 30, 20000, 0)
+    held = (r.text(), r.number(4), r.number(2))
+    assert held == (b"1a2b3c4d", 3, 5), held
     r.end()
 
     arrival = arrival_open(account, secrets, got["arrival"])

@@ -23,6 +23,7 @@
 #include "sealed/directory.h"
 #include "session/conn.h"
 #include "session/member.h"
+#include "session/sending.h"
 #include "session/session.h"
 #include "session/worker.h"
 #include "store/store.h"
@@ -269,6 +270,7 @@ testing_session_down(struct testing *t)
 		member_unref(&token->member);
 		free(token);
 	}
+	sending_clear(w);
 	member_upkeep(w);
 	assert_int_equal(w->member_count, 0);
 	timer_stop(&w->upkeep);
