@@ -167,8 +167,7 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 		if ((command.search.returns & IMAP_RETURN_SAVE) != 0) {
 			buf_clear(&im->saved);
 		}
-		imap_write_status(&im->w, tag, "NO", "BADCHARSET",
-				  "That charset is not known");
+		imap_write_status(&im->w, tag, "NO", "BADCHARSET", "That charset is not known");
 	} else if (e == ERR_MEMORY) {
 		imap_write_status(&im->w, tag, "NO", "LIMIT", "Too large a command");
 	} else if (e != ERR_OK) {
