@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,5 +52,54 @@ file_read(const char *path, unsigned flags, mode_t refused, struct buf *ret)
 	}
 	secret_wipe(block, sizeof(block));
 	(void)close(fd);
+	return e;
+}
+
+static enum err
+write_new(const char *path, struct bytes data, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	enum err e = fd < 0 ? err_from_errno(errno) : ERR_OK;
+	while (e == ERR_OK && data.len > 0) {
+		ssize_t n = write(fd, data.ptr, data.len);
+		if (n > 0) {
+			data = bytes_from(data, (size_t)n);
+		} else if (n == 0 || errno != EINTR) {
+			e = n == 0 ? ERR_IO : err_from_errno(errno);
+		}
+	}
+	if (e == ERR_OK && fsync(fd) != 0) {
+		e = err_from_errno(errno);
+	}
+	if (fd >= 0) {
+		(void)close(fd);
+	}
+	return e;
+}
+
+enum err
+file_replace(const char *folder, const char *name, struct bytes data, mode_t mode)
+{
+	char path[PATH_MAX];
+	char fresh[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
+	int k = snprintf(fresh, sizeof(fresh), "%s/%s.new", folder, name);
+	if (n < 0 || k < 0 || (size_t)n >= sizeof(path) || (size_t)k >= sizeof(fresh)) {
+		return ERR_LIMIT;
+	}
+	(void)unlink(fresh);
+	enum err e = write_new(fresh, data, mode);
+	if (e == ERR_OK && rename(fresh, path) != 0) {
+		e = err_from_errno(errno);
+	}
+	if (e != ERR_OK) {
+		(void)unlink(fresh);
+		return e;
+	}
+	int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	e = dir < 0 || fsync(dir) != 0 ? err_from_errno(errno) : ERR_OK;
+	if (dir >= 0) {
+		(void)close(dir);
+	}
 	return e;
 }

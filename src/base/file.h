@@ -19,4 +19,11 @@ enum file_flags {
  */
 COHUE_MUST_USE enum err file_read(const char *path, unsigned flags, mode_t refused, struct buf *ret);
 
+/*
+ * Puts a file in the place of folder/name, or there, whole and on disk, folder entry included, or leaves what was there. Who calls
+ * is alone with the folder: folder/name.new is used meanwhile, and what an interrupted call left of it is deleted. As of open(2), write(2), rename(2); ERR_LIMIT for a
+ * path that is too long.
+ */
+COHUE_MUST_USE enum err file_replace(const char *folder, const char *name, struct bytes data, mode_t mode);
+
 #endif

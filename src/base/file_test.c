@@ -98,6 +98,33 @@ links_pipes_and_folders_are_no_files(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+static void
+a_file_is_replaced_whole_or_stays(void **state)
+{
+	(void)state;
+	struct buf got = BUF_INIT(100);
+	(void)unlink(path);
+	(void)unlink(other);
+	assert_int_equal(file_replace(folder, "file", BYTES_LIT("one"), 0600), ERR_OK);
+	/* What an interrupted call left is no obstacle, and a link there is not followed. */
+	char left[200];
+	(void)snprintf(left, sizeof(left), "%s.new", path);
+	assert_int_equal(symlink(other, left), 0);
+	assert_int_equal(file_replace(folder, "file", BYTES_LIT("second"), 0600), ERR_OK);
+	assert_int_not_equal(access(other, F_OK), 0);
+	assert_int_not_equal(access(left, F_OK), 0);
+	assert_int_equal(file_read(path, FILE_NO_LINK | FILE_OURS, S_IRWXG | S_IRWXO, &got), ERR_OK);
+	assert_true(bytes_is(buf_bytes(&got), "second"));
+	buf_clear(&got);
+	/* A folder stands there: nothing of the new file remains. */
+	assert_int_equal(mkdir(other, 0700), 0);
+	assert_int_not_equal(file_replace(folder, "other", BYTES_LIT("x"), 0600), ERR_OK);
+	(void)snprintf(left, sizeof(left), "%s.new", other);
+	assert_int_not_equal(access(left, F_OK), 0);
+	assert_int_equal(rmdir(other), 0);
+	assert_int_equal(file_replace("/nonexistent", "x", BYTES_LIT("x"), 0600), ERR_NOT_FOUND);
+}
+
 static int
 set_up(void **state)
 {
@@ -127,6 +154,7 @@ main(void)
 	    cmocka_unit_test(a_file_is_read_whole_or_not_at_all),
 	    cmocka_unit_test(what_others_may_touch_is_refused),
 	    cmocka_unit_test(links_pipes_and_folders_are_no_files),
+	    cmocka_unit_test(a_file_is_replaced_whole_or_stays),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -3,12 +3,9 @@
  * Certificates by ACME: what the keeper made or checked comes here to be put into HOME/tls, and is opened by nobody here. Each file is
  * replaced whole; the key of a certificate stays the same, so that none is ever beside another's key.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "process/log.h"
@@ -18,54 +15,19 @@ enum { PATH_ROOM = CONFIG_PATH_MAX + 64 };
 
 static const char account_file[] = "acme.key.sealed";
 
-static bool
-put(const char *path, struct bytes data, mode_t mode)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	bool good = fd >= 0;
-	while (good && data.len > 0) {
-		ssize_t n = write(fd, data.ptr, data.len);
-		if (n < 0 && errno == EINTR) {
-			continue;
-		}
-		good = n > 0;
-		data = good ? bytes_from(data, (size_t)n) : data;
-	}
-	good = good && fsync(fd) == 0;
-	int problem = errno;
-	if (fd >= 0) {
-		(void)close(fd);
-	}
-	errno = problem;
-	return good;
-}
-
 /* HOME/tls/name, or what was there before; on disk when it says so. */
 static bool
 replace(const struct house *h, const char *name, struct bytes data, mode_t mode)
 {
 	char folder[PATH_ROOM];
-	char path[PATH_ROOM + 32];
-	char fresh[PATH_ROOM + 32];
 	(void)snprintf(folder, sizeof(folder), "%s/tls", h->home);
-	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-	(void)snprintf(fresh, sizeof(fresh), "%s/%s.new", folder, name);
-	/* The lock on HOME is ours: what lies there was cut short. */
-	(void)unlink(fresh);
-	bool good = put(fresh, data, mode) && rename(fresh, path) == 0;
-	int dir = good ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	good = good && dir >= 0 && fsync(dir) == 0;
-	int problem = errno;
-	if (dir >= 0) {
-		(void)close(dir);
-	}
-	if (!good) {
+	enum err e = file_replace(folder, name, data, mode);
+	if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR,
-			  "%s cannot be written: %s. Remedy: see to the space and the rights there", path,
-			  strerror(problem));
-		(void)unlink(fresh);
+			  "%s/%s cannot be written: %s. Remedy: see to the space and the rights there",
+			  folder, name, err_text(e));
 	}
-	return good;
+	return e == ERR_OK;
 }
 
 enum err

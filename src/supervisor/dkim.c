@@ -3,12 +3,8 @@
  * HOME/dkim.keys. The supervisor moves its octets between the disk and the keeper, and opens nothing: it asks what the file becomes,
  * has that on disk, and only then says that it counts.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "process/log.h"
@@ -16,58 +12,18 @@
 
 enum { FILE_MAX = 32 * 1024, ANSWER_MS = 60 * 1000, PATH_ROOM = CONFIG_PATH_MAX + 64, OP_TIDY = 0 };
 
-static void
-paths(const struct house *h, char ret_file[PATH_ROOM], char ret_new[PATH_ROOM])
-{
-	(void)snprintf(ret_file, PATH_ROOM, "%s/dkim.keys", h->home);
-	(void)snprintf(ret_new, PATH_ROOM, "%s/dkim.keys.new", h->home);
-}
-
-static bool
-put(const char *path, struct bytes data)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	bool good = fd >= 0;
-	while (good && data.len > 0) {
-		ssize_t n = write(fd, data.ptr, data.len);
-		if (n < 0 && errno == EINTR) {
-			continue;
-		}
-		good = n > 0;
-		data = good ? bytes_from(data, (size_t)n) : data;
-	}
-	good = good && fsync(fd) == 0;
-	int problem = errno;
-	if (fd >= 0) {
-		(void)close(fd);
-	}
-	errno = problem;
-	return good;
-}
-
 /* The whole file or the one before; on disk when it says so. */
 static bool
 replace(const struct house *h, struct bytes data)
 {
-	char path[PATH_ROOM];
-	char fresh[PATH_ROOM];
-	paths(h, path, fresh);
-	/* The lock on HOME is ours: what lies there was cut short. */
-	(void)unlink(fresh);
-	bool good = put(fresh, data) && rename(fresh, path) == 0;
-	int dir = good ? open(h->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	good = good && dir >= 0 && fsync(dir) == 0;
-	int problem = errno;
-	if (dir >= 0) {
-		(void)close(dir);
-	}
-	if (!good) {
+	/* The lock on HOME is ours. */
+	enum err e = file_replace(h->home, "dkim.keys", data, 0600);
+	if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR,
-			  "%s cannot be written: %s. Remedy: see to the space and the rights there", path,
-			  strerror(problem));
-		(void)unlink(fresh);
+			  "%s/dkim.keys cannot be written: %s. Remedy: see to the space and the rights there",
+			  h->home, err_text(e));
 	}
-	return good;
+	return e == ERR_OK;
 }
 
 static void
@@ -148,8 +104,7 @@ send_change(struct child *keeper, unsigned op)
 {
 	struct house *h = keeper->house;
 	char path[PATH_ROOM];
-	char unused[PATH_ROOM];
-	paths(h, path, unused);
+	(void)snprintf(path, sizeof(path), "%s/dkim.keys", h->home);
 	buf_init(&h->dkim.file, FILE_MAX);
 	enum err e = file_read(path, FILE_NO_LINK | FILE_OURS, S_IRWXG | S_IRWXO, &h->dkim.file);
 	if (e != ERR_OK && e != ERR_NOT_FOUND) {
