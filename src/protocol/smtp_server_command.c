@@ -53,6 +53,22 @@ put_future(struct smtp_server *s)
 	smtp_put_raw(s, "\r\n");
 }
 
+/*
+ * With SCRAM there are two lines. Programs that can bind read all of them and find -PLUS. mutt and NeoMutt (with GNU SASL) let the last
+ * line replace those before, take the strongest mechanism of that, cannot bind, and try no other: without the second line they could not send.
+ * Who takes -PLUS away gains nothing by there being two: programs that can bind then say `y`, which is refused (RFC 5802 section 6).
+ */
+static void
+put_auth(struct smtp_server *s)
+{
+	if (s->host->scram != NULL) {
+		smtp_put_raw(s, "250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n"
+				"250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n");
+	} else {
+		smtp_put_raw(s, "250-AUTH PLAIN LOGIN\r\n");
+	}
+}
+
 static void
 put_ehlo(struct smtp_server *s)
 {
@@ -74,9 +90,7 @@ put_ehlo(struct smtp_server *s)
 		smtp_put_raw(s, "250-STARTTLS\r\n");
 	}
 	if (s->mode == SMTP_MODE_GATE && s->tls) {
-		smtp_put_raw(s, s->host->scram == NULL
-				    ? "250-AUTH PLAIN LOGIN\r\n"
-				    : "250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n");
+		put_auth(s);
 	}
 	if (s->tls) {
 		smtp_put_raw(s, "250-REQUIRETLS\r\n");

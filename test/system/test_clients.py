@@ -393,7 +393,20 @@ cert_fingerprint = {hashlib.sha1(ssl.PEM_cert_to_DER_cert(self.certificate.read_
             client.mail(self.clara.address)
             self.assertEqual(client.docmd("RCPT TO:<clara@house.test> NOTIFY=NEVER,FAILURE")[0] // 100, 5)
 
-    # neomutt
+    # msmtp
+
+    def test_msmtp_chooses_scram_and_sends(self) -> None:
+        need("msmtp")
+        message = b"From: clara@house.test\nTo: dora@house.test\nSubject: by msmtp\n\n.dot\nend\n"
+        for port, starttls in ((465, "off"), (587, "on")):
+            ran = run("msmtp", "--file=/dev/null", "--host=127.0.0.1", f"--port={self.cohue.port(port)}", "--tls=on", f"--tls-starttls={starttls}",
+                      "--tls-certcheck=off", "--auth=on", f"--user={self.clara.address}",
+                      f"--passwordeval=printf %s {self.clara.password}", f"--from={self.clara.address}", "--debug", self.dora.address,
+                      stdin=message, env={"HOME": str(self.cohue.directory)})
+            self.assertIn(b"AUTH SCRAM-SHA-256", ran.stdout)
+        self.assertEqual(len([m for m in self.cohue.wait_mail(self.dora, 2) if b"by msmtp" in m]), 2)
+
+    # neomutt, mutt: with their own choice of mechanisms
 
     def mutt(self, member, *, push: str, mailbox: str = "INBOX", seconds: float = 20, program: str = "neomutt") -> None:
         """Types into neomutt, or mutt, in a terminal of its own, until it ends."""
@@ -409,7 +422,6 @@ set imap_user="{member.address}"
 set imap_pass="{member.password}"
 set smtp_url="smtps://{member.address}@127.0.0.1:{self.cohue.port(465)}/"
 set smtp_pass="{member.password}"
-set smtp_authenticators="plain"
 set certificate_file="{self.certificate}"
 set ssl_verify_host=no
 set ssl_verify_dates=no

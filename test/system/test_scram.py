@@ -76,6 +76,12 @@ class Scram(unittest.TestCase):
                 input="", capture_output=True, text=True, timeout=30, check=False)
             self.assertIn(f"AUTH {mechanism}\n", ran.stdout)
             self.assertIn("235 2.7.0", ran.stdout, ran.stderr)
+        # Its own choice, of two lines that differ: it can bind, and does.
+        ran = subprocess.run(
+            ["gsasl", "--smtp", f"--connect=127.0.0.1:{self.c.port(587)}", "-a", "alice", "-z", "alice", "-p", self.alice.password,
+             "--x509-ca-file="], input="", capture_output=True, text=True, timeout=30, check=False)
+        self.assertIn(f"AUTH {PLUS}\n", ran.stdout)
+        self.assertIn("235 2.7.0", ran.stdout, ran.stderr)
         if shutil.which("mbsync") is None:
             self.skipTest("mbsync is not installed")
         root = self.c.directory / "mbsync"
