@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/secret.h"
 #include "courier/internal.h"
+#include "courier/protect.h"
 #include "process/log.h"
 
 #define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
@@ -143,7 +144,8 @@ start(struct role_host *h)
 	    (c->purpose.key[PURPOSE_BLOB_NAME] == NULL || c->purpose.key[PURPOSE_COURIER_KEEP] == NULL)) {
 		e = ERR_STATE;
 	}
-	return e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
+	e = e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
+	return e == ERR_OK ? protect_start(c) : e;
 }
 
 static void

@@ -70,6 +70,7 @@ struct courier {
 	uint64_t sent_padding; /* bytes */
 	struct sts_cache sts;
 	bool sts_loaded, sts_loading, sts_changed, sts_saving;
+	bool sts_stale; /* something that can wait is not saved */
 	struct timer gather;
 	msec gather_limit; /* the first of those that are gathered waits no longer */
 };

@@ -9,7 +9,7 @@
 void
 sts_policy_init(struct sts_policy *p)
 {
-	*p = (struct sts_policy){.hosts = BUF_INIT(STS_HOSTS_MAX * (STS_DOMAIN_MAX + 4))};
+	*p = (struct sts_policy){.hosts = BUF_INIT(STS_POLICY_MAX)};
 }
 
 void
@@ -183,7 +183,8 @@ take_field(struct reading *r, struct bytes key, struct bytes value)
 		if (!is_pattern(value)) {
 			return ERR_FORMAT;
 		}
-		return r->hosts++ < STS_HOSTS_MAX ? add_host(r->p, value) : ERR_LIMIT;
+		r->hosts++;
+		return add_host(r->p, value);
 	}
 	/* What is not known is for others; what comes again does not count (section 3.2). */
 	return is_alnum(bytes_slice(key, 0, 1)) ? ERR_OK : ERR_FORMAT;

@@ -9,12 +9,17 @@
 enum {
 	STS_ID_MAX = 32,
 	STS_DOMAIN_MAX = 253,
-	STS_POLICY_MAX = 64 * 1024,   /* octets of a policy's text (section 3.3) */
-	STS_HOSTS_MAX = 64,           /* mx lines looked at */
-	STS_AGE_MOST = 31557600,      /* seconds (section 3.2) */
-	STS_ENTRIES_MAX = 1024,       /* domains remembered */
-	STS_SAVED_MAX = 56 * 1024,    /* octets of what survives a restart */
-	STS_REFETCH_SECONDS = 5 * 60, /* after a failure, not before (section 3.3) */
+	STS_POLICY_MAX = 64 * 1024,      /* octets of a policy's text (section 3.3) */
+	STS_AGE_MOST = 31557600,         /* seconds (section 3.2) */
+	STS_ENTRIES_MAX = 1024,          /* domains remembered */
+	STS_SAVED_MAX = 56 * 1024,       /* octets of what survives a restart */
+	STS_REFETCH_SECONDS = 5 * 60,    /* after a failure, not before (section 3.3) */
+	STS_LARGE = 4 * 1024,            /* octets of hosts from which on a policy is a large one */
+	STS_LARGE_MAX = 2 << 20,         /* octets of hosts of all large ones together */
+	STS_WEEK = 7 * 24 * 3600,        /* seconds; how exactly it is kept when a policy was last used */
+	STS_UNUSED_WEEKS = 4,            /* after so many without a letter it is not asked for any more */
+	STS_REFRESH_MOST = 2 * STS_WEEK, /* seconds; it is asked for after a quarter to a half of that */
+	STS_REFRESH_LEAST = 3600,        /* what holds for less is asked for when there is a letter */
 };
 
 enum sts_mode { STS_NONE = 0, STS_TESTING = 1, STS_ENFORCE = 2 };
@@ -52,6 +57,8 @@ struct sts_entry {
 	char id[STS_ID_MAX + 1];
 	int64_t expires;     /* seconds since 1970; 0: no policy is known */
 	int64_t retry_after; /* seconds since 1970: it could not be had, and is not asked for before */
+	int64_t refresh;     /* seconds since 1970: when it is asked for without a letter; 0: not decided */
+	uint32_t used;       /* week since 1970 in which mail last went there */
 	bool fetching;
 	struct sts_policy policy;
 };
@@ -66,6 +73,9 @@ void sts_cache_clear(struct sts_cache *c);
 /* The entry, made where there was none; NULL: out of memory. Valid until the next call. Domains are lower case. */
 struct sts_entry *sts_cache_get(struct sts_cache *c, const char *domain);
 
+/* The same without making one, and without that counting as use. */
+struct sts_entry *sts_cache_find(const struct sts_cache *c, const char *domain);
+
 enum sts_step {
 	STS_USE,   /* what is known holds: the entry's policy, or none where expires is not after now */
 	STS_FETCH, /* ask for the policy, then sts_took or sts_failed */
@@ -76,6 +86,18 @@ enum sts_step sts_next(const struct sts_entry *e, const char *id, int64_t now);
 void sts_took(struct sts_entry *e, const char *id, struct sts_policy *p, int64_t now);
 /* None could be had: what holds still, holds; else it is as if there were none. */
 void sts_failed(struct sts_entry *e, int64_t now);
+/* Mail goes there. True: it had not, this week. */
+bool sts_used(struct sts_entry *e, int64_t now);
+/*
+ * Large policies of others that were used longest ago go, until all are within STS_LARGE_MAX; `keep` stays. Policies have no
+ * limit but their size (section 3.2), and a thousand of the largest must not fill the memory.
+ */
+void sts_cache_trim(struct sts_cache *c, const struct sts_entry *keep);
+/*
+ * A policy that should be asked for before it expires (section 10.2), without a letter; NULL: none now. Enforced ones alone, of domains that
+ * mail went to in the last weeks, each at a random time of its own. Whatever comes of asking, the next call decides anew.
+ */
+struct sts_entry *sts_refresh_next(struct sts_cache *c, int64_t now, uint64_t (*draw)(void *), void *ctx);
 
 /* Plain form of what has not expired, those that hold longest first where not all go in. ERR_MEMORY. */
 COHUE_MUST_USE enum err sts_cache_write(const struct sts_cache *c, int64_t now, struct buf *out);

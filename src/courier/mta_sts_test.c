@@ -67,15 +67,23 @@ a_policy_is_read_strictly(void **state)
 }
 
 static void
-a_policy_with_too_many_hosts_is_refused(void **state)
+a_policy_has_no_limit_but_its_size(void **state)
 {
 	(void)state;
 	struct buf text = BUF_INIT(STS_POLICY_MAX + 100);
 	struct sts_policy p;
 	sts_policy_init(&p);
 	assert_int_equal(buf_append_str(&text, "version: STSv1\nmode: enforce\nmax_age: 1\n"), ERR_OK);
-	for (unsigned i = 0; i <= STS_HOSTS_MAX; i++) {
+	for (unsigned i = 0; text.len < STS_POLICY_MAX - 40; i++) {
 		assert_int_equal(buf_printf(&text, "mx: m%u.test\n", i), ERR_OK);
+	}
+	assert_int_equal(buf_append_str(&text, "mx: last.test\n"), ERR_OK);
+	assert_int_equal(sts_policy_read(buf_bytes(&text), &p), ERR_OK);
+	assert_true(sts_policy_names(&p, "m65.test"));
+	assert_true(sts_policy_names(&p, "last.test"));
+	sts_policy_clear(&p);
+	while (text.len <= STS_POLICY_MAX) {
+		assert_int_equal(buf_append_byte(&text, '\n'), ERR_OK);
 	}
 	assert_int_equal(sts_policy_read(buf_bytes(&text), &p), ERR_LIMIT);
 	buf_clear(&text);
@@ -247,18 +255,189 @@ the_cache_and_what_is_kept_of_it_are_bounded(void **state)
 	buf_clear(&plain);
 }
 
+static uint64_t
+middle(void *arg)
+{
+	(void)arg;
+	return 1000;
+}
+
+static void
+a_policy_in_use_is_asked_for_before_it_expires(void **state)
+{
+	(void)state;
+	enum { NOW = 100 * STS_WEEK, LIFE = 100000 };
+	struct sts_cache c;
+	sts_cache_init(&c);
+	struct sts_entry *e = sts_cache_get(&c, "a.test");
+	took(e, "1", "100000", NOW);
+	assert_true(sts_used(e, NOW));
+	assert_false(sts_used(e, NOW + 10));
+	assert_null(sts_refresh_next(&c, NOW, middle, NULL));
+	assert_null(sts_refresh_next(&c, NOW + LIFE / 4 + 999, middle, NULL));
+	assert_ptr_equal(sts_refresh_next(&c, NOW + LIFE / 4 + 1000, middle, NULL), e);
+	/* It failed: once more well before the end, and never at once. */
+	sts_failed(e, NOW + LIFE / 4 + 1000);
+	assert_null(sts_refresh_next(&c, NOW + LIFE / 4 + 1000, middle, NULL));
+	int64_t again = e->refresh;
+	assert_in_range(again, NOW + LIFE / 4 + 1000 + LIFE / 8, NOW + LIFE - STS_REFRESH_LEAST);
+	assert_ptr_equal(sts_refresh_next(&c, again, middle, NULL), e);
+	/* It came: its life begins anew. */
+	took(e, "1", "100000", again);
+	assert_null(sts_refresh_next(&c, again, middle, NULL));
+	assert_int_equal(e->refresh, again + LIFE / 4 + 1000);
+	/* One that holds for a year is asked for within a week all the same. */
+	took(e, "1", "31557600", NOW);
+	assert_null(sts_refresh_next(&c, NOW, middle, NULL));
+	assert_in_range(e->refresh, NOW + STS_WEEK / 2, NOW + STS_WEEK);
+	sts_cache_clear(&c);
+}
+
+static void
+a_policy_is_not_asked_for_without_need(void **state)
+{
+	(void)state;
+	enum { NOW = 100 * STS_WEEK };
+	struct sts_cache c;
+	struct sts_policy p;
+	sts_cache_init(&c);
+	/* Its domain was not written to for weeks: the question would tell of what is long past. */
+	struct sts_entry *e = sts_cache_get(&c, "a.test");
+	took(e, "1", "31557600", NOW);
+	assert_true(sts_used(e, NOW));
+	for (int64_t at = NOW; at < NOW + (STS_UNUSED_WEEKS + 1) * (int64_t)STS_WEEK; at += STS_WEEK / 8) {
+		(void)sts_refresh_next(&c, at, middle, NULL);
+	}
+	int64_t later = NOW + (STS_UNUSED_WEEKS + 1) * (int64_t)STS_WEEK;
+	for (int64_t at = later; at < later + 20 * (int64_t)STS_WEEK; at += STS_WEEK / 8) {
+		assert_null(sts_refresh_next(&c, at, middle, NULL));
+	}
+	/* Until mail goes there again; it holds still. */
+	assert_true(sts_used(e, later));
+	if (sts_refresh_next(&c, later, middle, NULL) == NULL) {
+		assert_ptr_equal(sts_refresh_next(&c, later + STS_WEEK, middle, NULL), e);
+	}
+	/* What protects nothing, and what holds for minutes. */
+	e = sts_cache_get(&c, "b.test");
+	assert_int_equal(read_policy("version: STSv1\nmode: testing\nmx: mx.b.test\nmax_age: 100000\n", &p),
+			 ERR_OK);
+	sts_took(e, "1", &p, later);
+	assert_true(sts_used(e, later));
+	struct sts_entry *short_one = sts_cache_get(&c, "c.test");
+	took(short_one, "1", "3000", later);
+	assert_true(sts_used(short_one, later));
+	for (int64_t at = later; at < later + 100000; at += 100) {
+		struct sts_entry *due = sts_refresh_next(&c, at, middle, NULL);
+		assert_ptr_not_equal(due, e);
+		assert_ptr_not_equal(due, short_one);
+	}
+	sts_cache_clear(&c);
+}
+
+static void
+took_large(struct sts_cache *c, const char *domain)
+{
+	struct buf text = BUF_INIT(STS_POLICY_MAX);
+	struct sts_policy p;
+	assert_int_equal(buf_append_str(&text, "version: STSv1\nmode: enforce\nmax_age: 2000\n"), ERR_OK);
+	while (text.len < STS_POLICY_MAX - 100) {
+		assert_int_equal(buf_append_str(&text, "mx: long-name-of-a-host.somewhere.test\n"), ERR_OK);
+	}
+	sts_policy_init(&p);
+	assert_int_equal(sts_policy_read(buf_bytes(&text), &p), ERR_OK);
+	struct sts_entry *e = sts_cache_get(c, domain);
+	sts_took(e, "1", &p, 100);
+	sts_cache_trim(c, e);
+	buf_clear(&text);
+}
+
+static void
+large_policies_push_out_each_other_alone(void **state)
+{
+	(void)state;
+	struct sts_cache c;
+	struct sts_cache back;
+	struct buf plain = BUF_INIT(60 * 1024);
+	sts_cache_init(&c);
+	sts_cache_init(&back);
+	took(sts_cache_get(&c, "small.test"), "1", "1000", 100);
+	for (unsigned i = 0; i < 100; i++) {
+		char name[32];
+		(void)snprintf(name, sizeof(name), "large%u.test", i);
+		took_large(&c, name);
+	}
+	size_t sum = 0;
+	for (const struct sts_entry *e = c.entries; e != NULL; e = e->next) {
+		sum += e->policy.hosts.len;
+	}
+	assert_in_range(sum, STS_LARGE_MAX / 2, STS_LARGE_MAX + STS_LARGE);
+	assert_non_null(sts_cache_find(&c, "small.test"));
+	assert_non_null(sts_cache_find(&c, "large99.test"));
+	assert_null(sts_cache_find(&c, "large0.test"));
+	/* Nor is the small one, which holds for less, missing after a restart. */
+	assert_int_equal(sts_cache_write(&c, 200, &plain), ERR_OK);
+	assert_int_equal(sts_cache_read(buf_bytes(&plain), 200, &back), ERR_OK);
+	assert_non_null(sts_cache_find(&back, "small.test"));
+	sts_cache_clear(&back);
+	sts_cache_clear(&c);
+	buf_clear(&plain);
+}
+
+static void
+what_an_earlier_version_kept_is_read(void **state)
+{
+	(void)state;
+	enum { NOW = 100 * STS_WEEK };
+	struct sts_cache c;
+	struct buf plain = BUF_INIT(1024);
+	struct wire_writer w;
+	sts_cache_init(&c);
+	wire_writer_init(&w, &plain);
+	wire_put_u8(&w, 1);
+	wire_put_bytes(&w, BYTES_LIT("a.test"));
+	wire_put_bytes(&w, BYTES_LIT("7"));
+	wire_put_u64(&w, NOW + 100000);
+	wire_put_u8(&w, STS_ENFORCE);
+	wire_put_u32(&w, 100000);
+	wire_put_bytes(&w, BYTES_LIT("mx.a.test\0"));
+	assert_int_equal(wire_done(&w), ERR_OK);
+	assert_int_equal(sts_cache_read(buf_bytes(&plain), NOW, &c), ERR_OK);
+	const struct sts_entry *e = sts_cache_find(&c, "a.test");
+	assert_non_null(e);
+	assert_true(sts_policy_names(&e->policy, "mx.a.test"));
+	assert_int_equal(e->used, 100);
+	sts_cache_clear(&c);
+	/* In which week it was used comes back, too; a week to come is none. */
+	took(sts_cache_get(&c, "b.test"), "1", "100000", NOW);
+	c.entries->used = 98;
+	took(sts_cache_get(&c, "c.test"), "1", "100000", NOW);
+	c.entries->used = 4000;
+	buf_clear(&plain);
+	assert_int_equal(sts_cache_write(&c, NOW, &plain), ERR_OK);
+	sts_cache_clear(&c);
+	assert_int_equal(sts_cache_read(buf_bytes(&plain), NOW, &c), ERR_OK);
+	assert_int_equal(sts_cache_find(&c, "b.test")->used, 98);
+	assert_int_equal(sts_cache_find(&c, "c.test")->used, 100);
+	sts_cache_clear(&c);
+	buf_clear(&plain);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_policy_is_read_strictly),
-	    cmocka_unit_test(a_policy_with_too_many_hosts_is_refused),
+	    cmocka_unit_test(a_policy_has_no_limit_but_its_size),
 	    cmocka_unit_test(one_record_is_one_and_two_are_none),
 	    cmocka_unit_test(the_content_type_is_text_plain_once),
 	    cmocka_unit_test(a_policy_is_asked_for_when_it_is_new_changed_or_old),
 	    cmocka_unit_test(a_failure_leaves_what_holds_and_is_not_repeated_at_once),
 	    cmocka_unit_test(what_is_kept_comes_back_but_for_what_has_expired),
 	    cmocka_unit_test(the_cache_and_what_is_kept_of_it_are_bounded),
+	    cmocka_unit_test(a_policy_in_use_is_asked_for_before_it_expires),
+	    cmocka_unit_test(a_policy_is_not_asked_for_without_need),
+	    cmocka_unit_test(large_policies_push_out_each_other_alone),
+	    cmocka_unit_test(what_an_earlier_version_kept_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

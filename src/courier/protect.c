@@ -18,6 +18,8 @@ enum {
 	POLLS_MAX = 6000,
 	HTTPS_PORT = 443,
 	HTTP_OK = 200,
+	REFRESH_LEAST_MS = 60 * 1000, /* between two looks whether a policy should be asked for anew */
+	REFRESH_SPREAD_MS = 8 * 60 * 1000,
 };
 
 static const char kept_name[] = "courier-kept";
@@ -193,6 +195,7 @@ save_task(void *arg)
 	struct courier *c = arg;
 	while (c->sts_changed) {
 		c->sts_changed = false;
+		c->sts_stale = false;
 		if (save_once(c) != ERR_OK) {
 			/* With the next one that changes. */
 			break;
@@ -266,6 +269,27 @@ ask_id(struct courier *c, const char *domain, char ret[STS_ID_MAX + 1])
 	return known;
 }
 
+/* It is not dropped while it is fetched. */
+static void
+fetch_into(struct courier *c, struct sts_entry *e, const char *id)
+{
+	struct sts_policy p;
+	sts_policy_init(&p);
+	e->fetching = true;
+	enum err error = fetch(c, e->domain, &p);
+	e->fetching = false;
+	c->seen_policies++;
+	if (error == ERR_OK) {
+		sts_took(e, id, &p, now_seconds());
+		sts_cache_trim(&c->sts, e);
+		save(c);
+	} else {
+		c->seen_policies_failed++;
+		sts_failed(e, now_seconds());
+	}
+	sts_policy_clear(&p);
+}
+
 /* One asks, the others of the same domain wait for it. */
 static void
 renew(struct courier *c, const char *domain, const char *id)
@@ -280,21 +304,47 @@ renew(struct courier *c, const char *domain, const char *id)
 	if (e == NULL || e->fetching || sts_next(e, id, now_seconds()) != STS_FETCH) {
 		return;
 	}
-	struct sts_policy p;
-	sts_policy_init(&p);
-	/* It is not dropped while it is fetched. */
-	e->fetching = true;
-	enum err error = fetch(c, domain, &p);
-	e->fetching = false;
-	c->seen_policies++;
-	if (error == ERR_OK) {
-		sts_took(e, id, &p, now_seconds());
-		save(c);
-	} else {
-		c->seen_policies_failed++;
-		sts_failed(e, now_seconds());
+	fetch_into(c, e, id);
+}
+
+/* ---- MTA-STS: before a policy expires ---- */
+
+/*
+ * RFC 8461 section 10.2: what is asked for only when there is a letter may have expired when the next one goes, and then
+ * who strips the record has it in clear. At random times, one policy at a time, so that a question says nothing of letters.
+ */
+static void
+refresh_task(void *arg)
+{
+	struct courier *c = arg;
+	while (task_sleep(REFRESH_LEAST_MS + (msec)crypto_random_below(&c->random, REFRESH_SPREAD_MS)) ==
+		   ERR_OK &&
+	       !c->host->stopping) {
+		char domain[STS_DOMAIN_MAX + 1];
+		char id[STS_ID_MAX + 1] = "";
+		if (!c->sts_loaded) {
+			load(c);
+		}
+		struct sts_entry *e = sts_refresh_next(&c->sts, now_seconds(), crypto_random_u64, &c->random);
+		if (e != NULL) {
+			memcpy(domain, e->domain, sizeof(domain));
+			/* Without a record there is no policy to be had: what is known holds until it expires (section 5.1). */
+			bool known = ask_id(c, domain, id);
+			e = known ? sts_cache_find(&c->sts, domain) : NULL;
+			if (e != NULL && !e->fetching) {
+				fetch_into(c, e, id);
+			}
+		}
+		if (c->sts_stale) {
+			save(c);
+		}
 	}
-	sts_policy_clear(&p);
+}
+
+enum err
+protect_start(struct courier *c)
+{
+	return c->host->config.smarthost[0] != '\0' ? ERR_OK : role_spawn(c->host, refresh_task, c);
 }
 
 void
@@ -326,6 +376,8 @@ protect_sts(struct work *w, const struct route *route, enum policy_sts ret[ROUTE
 	if (e == NULL) {
 		return;
 	}
+	/* Kept with the next that is asked for, at a time that no letter chose. */
+	c->sts_stale = (sts_used(e, now) && e->expires > now) || c->sts_stale;
 	for (size_t i = 0; i < route->count && e->expires > now && e->policy.mode != STS_NONE; i++) {
 		ret[i] = e->policy.mode == STS_TESTING                          ? POLICY_STS_TESTING
 			 : sts_policy_names(&e->policy, route->targets[i].name) ? POLICY_STS_NAMED

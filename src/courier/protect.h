@@ -13,6 +13,9 @@ enum { PROTECT_ASSOCIATIONS_MAX = 32 };
 COHUE_MUST_USE enum err protect_resolve(struct courier *c, const char *name, enum route_type type,
 					struct buf *reply, struct route_answer *ret);
 
+/* At the start: from now on policies that hold are asked for anew before they expire. */
+COHUE_MUST_USE enum err protect_start(struct courier *c);
+
 /* What the domain's policy says of each target, in their order. */
 void protect_sts(struct work *w, const struct route *route, enum policy_sts ret[ROUTE_TARGETS_MAX]);
 

@@ -6,7 +6,7 @@
 #include "base/wire.h"
 #include "courier/mta_sts.h"
 
-enum { CACHE_VERSION = 1 };
+enum { CACHE_VERSION = 2, CACHE_VERSION_1 = 1 };
 
 void
 sts_cache_init(struct sts_cache *c)
@@ -81,6 +81,16 @@ sts_cache_get(struct sts_cache *c, const char *domain)
 	return e;
 }
 
+struct sts_entry *
+sts_cache_find(const struct sts_cache *c, const char *domain)
+{
+	struct sts_entry *e = c->entries;
+	while (e != NULL && strcmp(e->domain, domain) != 0) {
+		e = e->next;
+	}
+	return e;
+}
+
 enum sts_step
 sts_next(const struct sts_entry *e, const char *id, int64_t now)
 {
@@ -101,6 +111,7 @@ sts_took(struct sts_entry *e, const char *id, struct sts_policy *p, int64_t now)
 	memcpy(e->id, id, len);
 	e->expires = now + (int64_t)e->policy.max_age;
 	e->retry_after = 0;
+	e->refresh = 0;
 }
 
 void
@@ -111,6 +122,76 @@ sts_failed(struct sts_entry *e, int64_t now)
 		e->expires = 0;
 		sts_policy_clear(&e->policy);
 	}
+}
+
+/* ---- without a letter ---- */
+
+static uint32_t
+week_of(int64_t now)
+{
+	return now > 0 ? (uint32_t)(now / STS_WEEK) : 0;
+}
+
+bool
+sts_used(struct sts_entry *e, int64_t now)
+{
+	uint32_t week = week_of(now);
+	bool first = e->used != week;
+	e->used = week;
+	return first;
+}
+
+static bool
+is_large(const struct sts_entry *e)
+{
+	return e->policy.hosts.len > STS_LARGE;
+}
+
+void
+sts_cache_trim(struct sts_cache *c, const struct sts_entry *keep)
+{
+	size_t sum = keep != NULL && is_large(keep) ? keep->policy.hosts.len : 0;
+	for (struct sts_entry **at = &c->entries; *at != NULL;) {
+		const struct sts_entry *e = *at;
+		if (e == keep || e->fetching || !is_large(e)) {
+			at = &(*at)->next;
+		} else if (sum + e->policy.hosts.len > STS_LARGE_MAX) {
+			drop(c, at);
+		} else {
+			sum += e->policy.hosts.len;
+			at = &(*at)->next;
+		}
+	}
+}
+
+/* In testing, or with none, nothing is at stake: who changes that is heard with the next letter. */
+static bool
+is_refreshed(const struct sts_entry *e, int64_t now)
+{
+	uint32_t week = week_of(now);
+	return !e->fetching && e->expires > now && e->policy.mode == STS_ENFORCE &&
+	       (week < e->used || week - e->used <= STS_UNUSED_WEEKS);
+}
+
+struct sts_entry *
+sts_refresh_next(struct sts_cache *c, int64_t now, uint64_t (*draw)(void *), void *ctx)
+{
+	for (struct sts_entry *e = c->entries; e != NULL; e = e->next) {
+		if (!is_refreshed(e, now)) {
+			continue;
+		}
+		if (e->refresh == 0) {
+			int64_t left = e->expires - now;
+			int64_t quarter = (left < STS_REFRESH_MOST ? left : STS_REFRESH_MOST) / 4;
+			e->refresh = left < STS_REFRESH_LEAST
+					 ? e->expires
+					 : now + quarter + (int64_t)(draw(ctx) % (uint64_t)quarter);
+		} else if (e->refresh <= now && now >= e->retry_after) {
+			e->refresh = 0;
+			return e;
+		}
+	}
+	return NULL;
 }
 
 /* ---- over a restart ---- */
@@ -126,14 +207,19 @@ write_entry(const struct sts_entry *e, struct buf *out)
 	wire_put_u8(&w, (uint8_t)e->policy.mode);
 	wire_put_u32(&w, e->policy.max_age);
 	wire_put_bytes(&w, buf_bytes(&e->policy.hosts));
+	wire_put_u32(&w, e->used);
 	return wire_done(&w);
 }
 
+/* Large ones last: one that is all of the room, and holds for a year, must not push out all the others. */
 static int
-by_expiry(const void *a, const void *b)
+by_worth(const void *a, const void *b)
 {
 	const struct sts_entry *const *x = a;
 	const struct sts_entry *const *y = b;
+	if (is_large(*x) != is_large(*y)) {
+		return is_large(*x) ? 1 : -1;
+	}
 	return (*x)->expires < (*y)->expires ? 1 : (*x)->expires > (*y)->expires ? -1 : 0;
 }
 
@@ -150,7 +236,7 @@ sts_cache_write(const struct sts_cache *c, int64_t now, struct buf *out)
 			list[n++] = e;
 		}
 	}
-	qsort(list, n, sizeof(const struct sts_entry *), by_expiry);
+	qsort(list, n, sizeof(const struct sts_entry *), by_worth);
 	size_t before = out->len;
 	enum err e = buf_append_byte(out, CACHE_VERSION);
 	for (size_t i = 0; i < n && e == ERR_OK; i++) {
@@ -171,7 +257,8 @@ sts_cache_read(struct bytes plain, int64_t now, struct sts_cache *c)
 {
 	struct wire_reader r;
 	wire_reader_init(&r, plain);
-	if (wire_get_u8(&r) != CACHE_VERSION) {
+	uint8_t version = wire_get_u8(&r);
+	if (version != CACHE_VERSION && version != CACHE_VERSION_1) {
 		return r.error == ERR_OK ? ERR_UNSUPPORTED : r.error;
 	}
 	while (r.rest.len > 0 && r.error == ERR_OK) {
@@ -180,7 +267,8 @@ sts_cache_read(struct bytes plain, int64_t now, struct sts_cache *c)
 		uint64_t expires = wire_get_u64(&r);
 		uint8_t mode = wire_get_u8(&r);
 		uint32_t max_age = wire_get_u32(&r);
-		struct bytes hosts = wire_get_bytes(&r, STS_HOSTS_MAX * (STS_DOMAIN_MAX + 4));
+		struct bytes hosts = wire_get_bytes(&r, STS_POLICY_MAX);
+		uint32_t used = version == CACHE_VERSION_1 ? week_of(now) : wire_get_u32(&r);
 		if (r.error != ERR_OK) {
 			break;
 		}
@@ -206,6 +294,8 @@ sts_cache_read(struct bytes plain, int64_t now, struct sts_cache *c)
 		e->expires = (int64_t)expires;
 		e->policy.mode = (enum sts_mode)mode;
 		e->policy.max_age = max_age;
+		/* A clock that was ahead must not make a question go on for years. */
+		e->used = used < week_of(now) ? used : week_of(now);
 	}
 	return wire_end(&r);
 }
