@@ -103,6 +103,8 @@ struct sending {
 	struct arena arena;
 	struct buf released; /* with the house's trace */
 	struct buf narrow;   /* in seven bits, where the peer needs that */
+	bool used;           /* the connection has carried others before */
+	bool took;           /* the message, for one recipient at least */
 	bool disconnected;   /* before the message could have been taken: nothing is decided */
 	bool more;           /* recipients that did not go into this flight of commands */
 };
@@ -150,6 +152,8 @@ on_recipient(void *arg, size_t index, const struct smtp_result *result)
 {
 	struct sending *s = arg;
 	struct connection *c = s->connection;
+	s->took = s->took || result->code / 100 == 2;
+	pool_heard(s->work->courier->pool, c, result, !s->used);
 	/*
 	 * Before the end of the data nobody has taken the message: when the connection goes, or the server says
 	 * that it closes, the next host may be tried at once. Afterwards nobody knows: later.
@@ -359,7 +363,7 @@ fit_flight(struct sending *s, unsigned offers)
 static bool
 send_over(struct work *w, struct connection *c, bool *ret_more)
 {
-	struct sending s = {.work = w, .connection = c};
+	struct sending s = {.work = w, .connection = c, .used = c->messages > 0};
 	struct bytes body = BYTES_EMPTY;
 	unsigned offers = smtp_client_offers(&c->client);
 	enum err e = work_fetch(w);
@@ -392,6 +396,9 @@ send_over(struct work *w, struct connection *c, bool *ret_more)
 			class = class > w->size_class ? class : w->size_class;
 			e = connection_send(c, &s.mail, body, class, on_recipient, &s);
 			count_sent(w, c);
+			if (s.took) {
+				pool_took(w->courier->pool, c);
+			}
 			if (e != ERR_OK) {
 				take_refusal(&s, e);
 			}
@@ -468,9 +475,6 @@ send_to(struct work *w, const struct route_target *target, struct connection_wis
 		}
 		bool used = connection->messages > 0;
 		bool lost = send_over(w, connection, &more);
-		if (lost && !used && !w->failure.local && w->failure.code == 421) {
-			pool_put_off(c->pool, connection, &w->failure);
-		}
 		pool_put(c->pool, &connection);
 		if (more) {
 			/* Each round decides one recipient at least. */

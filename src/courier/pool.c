@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "courier/pace.h"
+#include "crypto/crypto.h"
+
 enum { SWEEP_MS = 500 };
 
 struct host {
@@ -35,6 +38,7 @@ struct pool {
 	size_t idle;
 	size_t max;
 	struct timer sweep;
+	struct pace pace;
 };
 
 static msec
@@ -115,6 +119,17 @@ find(struct pool *p, const struct route_target *target, const struct connection_
 	return h;
 }
 
+/* With all that is wished of it: to the host it is all one. */
+static unsigned
+open_at(const struct pool *p, const uint8_t address[16])
+{
+	unsigned open = 0;
+	for (const struct host *h = p->hosts; h != NULL; h = h->next) {
+		open += memcmp(h->address, address, sizeof(h->address)) == 0 ? h->open : 0;
+	}
+	return open;
+}
+
 static void
 count_closed(struct host *h)
 {
@@ -144,6 +159,19 @@ close_idle(struct host *h, struct connection *c)
 	take_idle(h, c);
 	connection_finish(&c);
 	count_closed(h);
+}
+
+/* An idle one at that address that is of no use for h. */
+static bool
+close_idle_at(struct pool *p, const uint8_t address[16])
+{
+	for (struct host *h = p->hosts; h != NULL; h = h->next) {
+		if (h->idle != NULL && memcmp(h->address, address, sizeof(h->address)) == 0) {
+			close_idle(h, h->idle);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Ended by its peer. */
@@ -220,6 +248,16 @@ pool_create(const struct connection_settings *settings, size_t max_connections, 
 
 /* ---- getting and giving back ---- */
 
+static void
+slower(struct pool *p, const struct route_target *target, const struct smtp_result *said)
+{
+	uint32_t random;
+	crypto_random_bytes(&random, sizeof(random));
+	pace_slower(&p->pace, target->address, said, random, now_of(p));
+	/* Those that wait for it have their answer. */
+	wake_all(p);
+}
+
 static enum err
 open_new(struct pool *p, struct host *h, const struct route_target *target,
 	 const struct connection_wish *wish, struct connection **ret, struct smtp_result *ret_why,
@@ -234,6 +272,9 @@ open_new(struct pool *p, struct host *h, const struct route_target *target,
 			h->failure = e;
 			h->failed_how = *ret_closed;
 			h->failed_why = *ret_why;
+		}
+		if (*ret_closed == SMTP_CLOSED_REFUSED && pace_is_slower(ret_why, true)) {
+			slower(p, target, ret_why);
 		}
 		count_closed(h);
 	}
@@ -253,7 +294,14 @@ pool_get(struct pool *p, const struct route_target *target, const struct connect
 	}
 	while (e == ERR_OK && !got) {
 		struct connection *idle = find_idle(h, batch);
-		if (idle != NULL && !fresh) {
+		const struct smtp_result *pauses = pace_pauses(&p->pace, h->address, now_of(p));
+		unsigned most = pace_connections(&p->pace, h->address, POOL_PER_HOST, now_of(p));
+		unsigned open = open_at(p, h->address);
+		if (pauses != NULL) {
+			*ret_why = *pauses;
+			*ret_closed = SMTP_CLOSED_REFUSED;
+			e = ERR_CLOSED;
+		} else if (idle != NULL && !fresh) {
 			*ret = idle;
 			take_idle(h, idle);
 			got = true;
@@ -261,21 +309,18 @@ pool_get(struct pool *p, const struct route_target *target, const struct connect
 			*ret_why = h->failed_why;
 			*ret_closed = h->failed_how;
 			e = h->failure;
-		} else if (h->open < POOL_PER_HOST && p->open < p->max) {
+		} else if (open < most && p->open < p->max) {
 			e = open_new(p, h, target, wish, ret, ret_why, ret_closed);
 			if (e == ERR_OK) {
 				(*ret)->batch = batch;
 			}
 			got = true;
-		} else if (h->open < POOL_PER_HOST && p->idle > 0) {
+		} else if (open < most && p->idle > 0) {
 			/* Somebody else's idle connection stands in the way. */
 			close_idle_since(p, INT64_MAX, 1);
-		} else if (h->idle != NULL) {
-			/* Used already, or another batch's. */
-			close_idle(h, h->idle);
-		} else {
+		} else if (!close_idle_at(p, h->address)) {
+			/* Where one was used already, or is another batch's, it made room. */
 			e = wait_until(p, deadline);
-			got = false;
 			if (e != ERR_OK) {
 				*ret_closed = SMTP_CLOSED_LOST;
 				smtp_result_local(451, "4.3.2", "Too many deliveries at once in this house",
@@ -322,16 +367,17 @@ pool_put(struct pool *p, struct connection **conn)
 }
 
 void
-pool_put_off(struct pool *p, const struct connection *c, const struct smtp_result *why)
+pool_heard(struct pool *p, const struct connection *c, const struct smtp_result *said, bool fresh)
 {
-	struct host *h = find(p, &c->target, &c->wish);
-	if (h != NULL) {
-		h->failed_until = now_of(p) + POOL_REMEMBER_MS;
-		h->failure = ERR_CLOSED;
-		h->failed_how = SMTP_CLOSED_REFUSED;
-		h->failed_why = *why;
-		wake_all(p);
+	if (pace_is_slower(said, fresh)) {
+		slower(p, &c->target, said);
 	}
+}
+
+void
+pool_took(struct pool *p, const struct connection *c)
+{
+	pace_took(&p->pace, c->target.address, now_of(p));
 }
 
 void

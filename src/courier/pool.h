@@ -8,7 +8,7 @@
  * Connections in use and idle, by address: several messages of one batch to one host share a connection, which lives
  * no longer than the batch (who sees it last cannot link two of them), no
  * host sees more than a few at once, nor the network more than the configured number. A host that could not be
- * reached is not tried again for a minute by others that wait for it.
+ * reached is not tried again for a minute by others that wait for it; one that asks for less is left alone as pace.h says.
  */
 
 enum {
@@ -38,10 +38,13 @@ COHUE_MUST_USE enum err pool_get(struct pool *p, const struct route_target *targ
 /* Gives it back: it is kept for others while it takes messages, else closed. */
 void pool_put(struct pool *p, struct connection **c);
 /*
- * Before pool_put: the host said on a new connection that it takes nothing now (421, a rate of its own as a rule). For a minute others that
- * wait for it get the same answer at once, and no connection is opened: they come again with their next attempt.
+ * Before pool_put: what the host refused a recipient with. Where it asks for less, others that wait for it get the same answer at once
+ * until its pause is over, and no connection is opened: they come again with their next attempt. `fresh`: it had taken
+ * nothing over this connection before.
  */
-void pool_put_off(struct pool *p, const struct connection *c, const struct smtp_result *why);
+void pool_heard(struct pool *p, const struct connection *c, const struct smtp_result *said, bool fresh);
+/* The host took a message. */
+void pool_took(struct pool *p, const struct connection *c);
 /* The last work of a batch is done: says QUIT on its idle ones. */
 void pool_quit_batch(struct pool *p, uint64_t batch);
 /* Says QUIT on all that are idle. */

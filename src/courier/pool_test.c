@@ -206,18 +206,28 @@ put_off(void *arg)
 	struct connection *c = get(1);
 	struct connection *none = NULL;
 	(void)arg;
+	smtp_result_local(451, "4.2.0", "a mailbox of mine is busy", &said);
+	said.local = false;
+	pool_heard(pool, c, &said, true);
+	pool_put(pool, &c);
+	c = get(1);
+	assert_int_equal(accepted, 1);
 	smtp_result_local(421, "4.7.0", "slower, please", &said);
 	said.local = false;
-	pool_put_off(pool, c, &said);
+	pool_heard(pool, c, &said, true);
 	pool_put(pool, &c);
-	pool_quit_idle(pool);
-	connection_wish_init(&wish, SMTP_TLS_NONE);
-	assert_int_not_equal(
-	    pool_get(pool, &target, &wish, 1, false, loop_now(loop) + 5000, &none, &why, &how), ERR_OK);
-	assert_null(none);
-	assert_int_equal(why.code, 421);
-	assert_int_equal(how, SMTP_CLOSED_REFUSED);
+	/* However it is asked for, and though there is an idle connection. */
+	for (unsigned tls = SMTP_TLS_NONE; tls <= SMTP_TLS_REQUIRE; tls++) {
+		connection_wish_init(&wish, (enum smtp_tls_policy)tls);
+		assert_int_not_equal(
+		    pool_get(pool, &target, &wish, 1, false, loop_now(loop) + 5000, &none, &why, &how),
+		    ERR_OK);
+		assert_null(none);
+		assert_int_equal(why.code, 421);
+		assert_int_equal(how, SMTP_CLOSED_REFUSED);
+	}
 	assert_int_equal(accepted, 1);
+	pool_quit_idle(pool);
 	done = true;
 }
 
@@ -228,6 +238,36 @@ a_host_that_asks_for_a_pause_gets_one(void **state)
 	run(put_off);
 }
 
+static void
+another_way(void *arg)
+{
+	struct connection *held[POOL_PER_HOST];
+	struct connection *none = NULL;
+	struct smtp_result why;
+	enum smtp_closed how;
+	struct connection_wish wish;
+	(void)arg;
+	for (size_t i = 0; i < POOL_PER_HOST; i++) {
+		held[i] = get(1);
+	}
+	connection_wish_init(&wish, SMTP_TLS_PREFER);
+	assert_int_equal(pool_get(pool, &target, &wish, 1, false, loop_now(loop) + 50, &none, &why, &how),
+			 ERR_TIMEOUT);
+	assert_int_equal(accepted, POOL_PER_HOST);
+	for (size_t i = 0; i < POOL_PER_HOST; i++) {
+		pool_put(pool, &held[i]);
+	}
+	pool_quit_idle(pool);
+	done = true;
+}
+
+static void
+a_host_sees_no_more_connections_because_they_are_protected_otherwise(void **state)
+{
+	(void)state;
+	run(another_way);
+}
+
 int
 main(void)
 {
@@ -235,6 +275,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(a_connection_serves_the_works_of_its_batch_alone_and_ends_with_it,
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_host_that_asks_for_a_pause_gets_one, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		a_host_sees_no_more_connections_because_they_are_protected_otherwise, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(another_batchs_idle_connection_makes_room, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
