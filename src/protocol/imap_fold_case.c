@@ -59,8 +59,8 @@ fold_of(uint32_t c)
 	return imap_fold_pages[(size_t)imap_fold_index[page] * IMAP_FOLD_PAGE + c % IMAP_FOLD_PAGE];
 }
 
-static uint8_t
-class_of(uint32_t c)
+uint8_t
+imap_combining_class(uint32_t c)
 {
 	size_t page = c / IMAP_FOLD_PAGE;
 	if (page >= imap_class_index_count) {
@@ -144,7 +144,7 @@ put_blank(struct folder *f)
 static void
 put_char(struct folder *f, uint32_t c, struct bytes octets)
 {
-	uint8_t class = c < 0x300 ? 0 : class_of(c);
+	uint8_t class = c < 0x300 ? 0 : imap_combining_class(c);
 	if (class == 0 || f->mark_count == MARKS_MAX) {
 		put_marks(f);
 	}

@@ -11,4 +11,7 @@
  */
 COHUE_MUST_USE enum err imap_fold_case(struct bytes text, struct buf *out);
 
+/* Unicode's canonical combining class; 0 for what is no mark. */
+uint8_t imap_combining_class(uint32_t c);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "protocol/imap_nfc.h"
 
 /* --- UTF-8 and UTF-16 --- */
 
@@ -205,6 +206,44 @@ is_forbidden_char(uint32_t c)
 	       c == '*' || (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffeU) == 0xfffeU;
 }
 
+/* Not seen, or seen only by what it does to its neighbours. */
+static bool
+is_hidden_char(uint32_t c)
+{
+	static const uint32_t hidden[][2] = {
+	    {0xad, 0xad},     {0x34f, 0x34f},   {0x61c, 0x61c},   {0x115f, 0x1160},   {0x17b4, 0x17b5},
+	    {0x180b, 0x180f}, {0x200b, 0x200b}, {0x200e, 0x200f}, {0x202a, 0x202e},   {0x2060, 0x206f},
+	    {0x3164, 0x3164}, {0xffa0, 0xffa0}, {0xfff0, 0xfffb}, {0xe0000, 0xe0fff},
+	};
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		if (c >= hidden[i][0] && c <= hidden[i][1]) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+is_joiner(uint32_t c)
+{
+	return c == 0x200c || c == 0x200d;
+}
+
+bool
+imap_mailbox_name_fit(struct bytes name)
+{
+	uint32_t before = 0;
+	for (size_t at = 0; at < name.len;) {
+		uint32_t c = next_char(name, &at);
+		if (is_hidden_char(c) || (is_joiner(c) && (before < 0x80 || is_joiner(before))) ||
+		    (is_joiner(before) && c < 0x80)) {
+			return false;
+		}
+		before = c;
+	}
+	return !is_joiner(before);
+}
+
 static bool
 is_part_valid(struct bytes part)
 {
@@ -287,7 +326,7 @@ imap_pattern_from_wire(struct buf *out, struct bytes reference, struct bytes pat
 		e = utf8 ? buf_append(&joined, pattern) : imap_utf7_decode(&joined, pattern);
 	}
 	if (e == ERR_OK) {
-		e = bytes_is_utf8(buf_bytes(&joined)) ? buf_append(out, buf_bytes(&joined)) : ERR_FORMAT;
+		e = imap_nfc(buf_bytes(&joined), out);
 	}
 	buf_wipe(&joined);
 	return e == ERR_LIMIT ? ERR_FORMAT : e;

@@ -23,11 +23,17 @@ COHUE_MUST_USE enum err imap_utf7_decode(struct buf *out, struct bytes name);
 COHUE_MUST_USE enum err imap_utf7_encode(struct buf *out, struct bytes name);
 
 /*
- * True for a name that may be created: 1 to IMAP_NAME_MAX octets of UTF-8, no control
+ * True for what can be a name: 1 to IMAP_NAME_MAX octets of UTF-8, no control
  * characters (C0, C1, DEL, line and paragraph separators), no noncharacters, no empty level,
  * not longer or deeper than above, no level "." or "..", no '%' or '*'.
  */
 bool imap_mailbox_name_valid(struct bytes name);
+/*
+ * True where a valid name may be given to a new mailbox: without what nobody sees or what turns the direction of writing (marks,
+ * embeddings, overrides, isolates; soft hyphens, zero-width spaces, invisible operators, annotations, tags: RFC 8264 section 9.13 has
+ * them as not allowed). The joiners U+200C and U+200D stand between two characters beyond ASCII only: as in Persian, and in emoji.
+ */
+bool imap_mailbox_name_fit(struct bytes name);
 
 /*
  * A name from the client into the house's form: decoded, "inbox" in any case (also as the first of
@@ -38,7 +44,7 @@ COHUE_MUST_USE enum err imap_mailbox_from_wire(struct buf *out, struct bytes wir
 /* The name as a client reads it, to be written with imap_write_astring. */
 COHUE_MUST_USE enum err imap_mailbox_to_wire(struct buf *out, struct bytes name, bool utf8);
 /*
- * LIST's reference and pattern, decoded and joined ("%" and "*" may occur); a pattern that cannot be decoded
+ * LIST's reference and pattern, decoded, joined ("%" and "*" may occur) and in form C; a pattern that cannot be decoded
  * gives ERR_FORMAT: it matches nothing.
  */
 COHUE_MUST_USE enum err imap_pattern_from_wire(struct buf *out, struct bytes reference, struct bytes pattern,

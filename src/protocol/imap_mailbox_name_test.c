@@ -82,6 +82,52 @@ only_good_names_may_be_created(void **state)
 }
 
 static void
+what_nobody_sees_is_not_fit_for_a_new_name(void **state)
+{
+	(void)state;
+	static const char *const fit[] = {
+	    "INBOX",
+	    "a/b c",
+	    "\xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d",
+	    "\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae\xd9\x88\xd8\xa7\xd9\x87\xd9\x85", /* Persian, with a non-joiner */
+	    "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb/\xe2\x9d\xa4\xef\xb8\x8f", /* emoji, joined and with a selector */
+	};
+	static const char *const unfit[] = {
+	    "a\xe2\x80\xae"
+	    "b", /* right-to-left override */
+	    "\xe2\x80\x8f"
+	    "a",
+	    "a\xd8\x9c",
+	    "a\xe2\x81\xa6"
+	    "b\xe2\x81\xa9",
+	    "so\xc2\xad"
+	    "ft",
+	    "a\xe2\x80\x8b"
+	    "b",
+	    "a\xe2\x81\xa0",
+	    "\xf3\xa0\x81\xa5",
+	    "a\xe2\x80\x8d"
+	    "b",
+	    "\xd9\x85\xe2\x80\x8c",
+	    "\xd9\x85\xe2\x80\x8c/\xd9\x85",
+	    "\xd9\x85\xe2\x80\x8c\xe2\x80\x8c\xd9\x85",
+	};
+	for (size_t i = 0; i < sizeof(fit) / sizeof(fit[0]); i++) {
+		assert_true(imap_mailbox_name_valid(bytes_str(fit[i])));
+		assert_true(imap_mailbox_name_fit(bytes_str(fit[i])));
+	}
+	for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
+		assert_true(imap_mailbox_name_valid(bytes_str(unfit[i]))); /* older ones are still found */
+		assert_false(imap_mailbox_name_fit(bytes_str(unfit[i])));
+	}
+	struct buf pattern = BUF_INIT(100);
+	assert_int_equal(imap_pattern_from_wire(&pattern, BYTES_LIT("e\xcc\x81/"), BYTES_LIT("%"), true),
+			 ERR_OK);
+	assert_true(bytes_is(buf_bytes(&pattern), "\xc3\xa9/%"));
+	buf_clear(&pattern);
+}
+
+static void
 names_from_the_wire_take_the_form_of_the_house(void **state)
 {
 	(void)state;
@@ -156,6 +202,7 @@ main(void)
 	    cmocka_unit_test(modified_utf7_round_trips),
 	    cmocka_unit_test(what_is_not_canonical_utf7_is_refused),
 	    cmocka_unit_test(only_good_names_may_be_created),
+	    cmocka_unit_test(what_nobody_sees_is_not_fit_for_a_new_name),
 	    cmocka_unit_test(names_from_the_wire_take_the_form_of_the_house),
 	    cmocka_unit_test(patterns_match_as_list_says),
 	};

@@ -97,7 +97,14 @@ void imap_no(struct imap *im, const char *code, const char *text);
 void imap_bad(struct imap *im, const char *text);
 /* The answer that fits an error. */
 void imap_fail(struct imap *im, enum err e);
-/* The mailbox's name in the house's form; false: answered NO. */
+/*
+ * The name that a client means (imap_name.c): as it stands, where there is a mailbox or a subscription of it in any spelling, else in form C.
+ * ERR_FORMAT: it cannot be one. trailing: see imap_mailbox_from_wire. Needs the state.
+ */
+COHUE_MUST_USE enum err imap_name_of(struct imap *im, struct bytes wire, bool trailing, struct buf *ret);
+/* True where a name, in any spelling, fits LIST's pattern (as imap_pattern_from_wire has it). */
+bool imap_name_matches(struct imap *im, struct bytes pattern, struct bytes name);
+/* imap_name_of's, where there is such a mailbox or there may be one; false: answered NO. */
 bool imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret);
 /* The named mailbox; NULL: answered NO with this code. */
 const struct fold_mailbox *imap_mailbox(struct imap *im, struct bytes wire, const char *code);

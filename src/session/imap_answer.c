@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "protocol/imap_mailbox_name.h"
 #include "session/imap_notify.h"
 
 /* ---- answers ---- */
@@ -98,37 +97,6 @@ imap_fail(struct imap *im, enum err e)
 		imap_no(im, "UNAVAILABLE", "Not now: try again later");
 		break;
 	}
-}
-
-bool
-imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret)
-{
-	enum err e = imap_mailbox_from_wire(ret, wire, im->utf8, trailing);
-	if (e == ERR_OK && operation_name_valid(buf_bytes(ret))) {
-		return true;
-	}
-	if (e == ERR_MEMORY) {
-		imap_fail(im, e);
-	} else {
-		imap_no(im, "CANNOT", "That is not a mailbox name");
-	}
-	return false;
-}
-
-const struct fold_mailbox *
-imap_mailbox(struct imap *im, struct bytes wire, const char *code)
-{
-	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
-	const struct fold_mailbox *box = NULL;
-	/* A name that cannot exist does not exist. */
-	if (imap_mailbox_from_wire(&name, wire, im->utf8, false) == ERR_OK) {
-		box = fold_mailbox_by_name(im->member->fold, buf_bytes(&name));
-	}
-	buf_wipe(&name);
-	if (box == NULL) {
-		imap_no(im, code, "There is no such mailbox");
-	}
-	return box;
 }
 
 const struct fold_mailbox *

@@ -149,7 +149,7 @@ static bool
 matches(const struct listing *l, struct bytes name)
 {
 	for (size_t i = 0; i < l->pattern_count; i++) {
-		if (imap_pattern_match(buf_bytes(&l->patterns[i]), name)) {
+		if (imap_name_matches(l->im, buf_bytes(&l->patterns[i]), name)) {
 			return true;
 		}
 	}

@@ -537,7 +537,7 @@ copy_names(struct imap *im, struct arena *a, const struct imap_notify_group *fro
 	to->name_count = 0;
 	for (size_t i = 0; i < from->name_count; i++) {
 		struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
-		enum err e = imap_mailbox_from_wire(&name, from->names[i], im->utf8, false);
+		enum err e = imap_name_of(im, from->names[i], false, &name);
 		if (e == ERR_OK) {
 			names[to->name_count] = arena_copy(a, buf_bytes(&name));
 			e = names[to->name_count].ptr == NULL ? ERR_MEMORY : ERR_OK;

@@ -31,6 +31,9 @@ enum {
 	MEMBER_SNAPSHOT_IDLE_RECORDS = 64, /* enough for one when she leaves */
 };
 
+/* Whether all names of her mailboxes are in Unicode's form C (imap_name.c). */
+enum member_names { MEMBER_NAMES_UNKNOWN, MEMBER_NAMES_FORM_C, MEMBER_NAMES_OLD };
+
 struct member {
 	struct member *next; /* in the worker's bucket */
 	struct worker *worker;
@@ -62,8 +65,9 @@ struct member {
 	bool outdated; /* broken, because the slot list that came with her keys is older than her log */
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
-	uint64_t used;                 /* bytes counted against the quota */
-	uint32_t epoch;                /* of the store: see OPERATION_RESTORED */
+	enum member_names names;
+	uint64_t used;  /* bytes counted against the quota */
+	uint32_t epoch; /* of the store: see OPERATION_RESTORED */
 	uint64_t snapshot_n;
 	size_t bytes_since; /* of records since the snapshot */
 	bool changed;       /* LOG_CHANGED came: a sync is due */

@@ -26,7 +26,8 @@ def utf7(name: str) -> str:
 SCRIPTS = ["Gr\u00fc\u00dfe & Co", "\u041f\u0438\u0441\u044c\u043c\u0430", "\u65e5\u672c\u8a9e/\u4e0b\u66f8\u304d", "\u05e9\u05dc\u05d5\u05dd",
            "\u0627\u0644\u0628\u0631\u064a\u062f", "\U0001f4e8\U0001f469\u200d\U0001f469\u200d\U0001f467", "\u0939\u093f\u0928\u094d\u0926\u0940",
            "a&b", "tilde~quote\"back\\slash", " led and trailed ", "INBOX/deeper", "x" * 250, "/".join(["d"] * 32)]
-REFUSED = ["a\x7fb", "a\x80b", "a\u2028b", "a\u2029b", "/a", "a//b", "..", "a/./b", "a%b", "a*b", "x" * 251, "/".join(["d"] * 33), "\ufeffa", "a\ufffeb"]
+REFUSED = ["a\x7fb", "a\x80b", "a\u2028b", "a\u2029b", "/a", "a//b", "..", "a/./b", "a%b", "a*b", "x" * 251, "/".join(["d"] * 33), "\ufeffa", "a\ufffeb", "a\u202eb",
+           "\u200fa", "\u2066a\u2069", "so\u00adft", "a\u200bb", "a\u200db", "\u0645\u200c", "\U000e0061"]
 
 
 class Folders(Base):
@@ -69,6 +70,31 @@ class Folders(Base):
             self.assertIn(b"[CANNOT]", self.say(new, b"CREATE " + self.quoted(name), "NO")[-1], name)
         for name in ("&", "&AGE-", "&2D0-", "&AOQ-&APw-", "a\u00e4"):  # not closed, ASCII, half a pair, two runs for one, 8-bit
             self.assertIn(b"[CANNOT]", self.say(old, b"CREATE " + self.quoted(name), "NO")[-1], name)
+
+    def test_the_two_spellings_of_an_accented_letter_are_one_name(self) -> None:
+        old, new, rev2 = self.client(), self.client(), self.client()
+        new.command("ENABLE UTF8=ACCEPT")
+        rev2.command("ENABLE IMAP4rev2")
+        short, long = "\u00e9t\u00e9", "e\u0301te\u0301"
+        # RFC 9051 section 6.3.4: who is given another name than the one she asked for is told so.
+        told = self.say(rev2, b"CREATE " + self.quoted(long))
+        self.assertIn(b'("OLDNAME" ', b" ".join(told))
+        self.assertIn(b"[ALREADYEXISTS]", self.say(new, b"CREATE " + self.quoted(short), "NO")[-1])
+        self.assertIn(b"[ALREADYEXISTS]", self.say(old, b"CREATE " + self.quoted(utf7(long)), "NO")[-1])
+        self.say(new, b"SUBSCRIBE " + self.quoted(long))
+        for name in (short, long):
+            for c, wire in ((new, name), (old, utf7(name))):
+                self.say(c, b"SELECT " + self.quoted(wire))
+                self.say(c, "UNSELECT")
+            self.assertEqual(self.names(new, b'LIST "" ' + self.quoted(name)), [short.encode()])
+            self.assertEqual(self.names(new, b'LIST (SUBSCRIBED) "" ' + self.quoted(name)), [short.encode()])
+            self.assertEqual(self.names(old, b'LIST "" ' + self.quoted(utf7(name))), [utf7(short).encode()])
+        self.say(new, b"RENAME " + self.quoted(long) + b" " + self.quoted(long + "/x"), "NO")
+        self.say(new, b"RENAME " + self.quoted(long) + b" " + self.quoted(long + "2"))
+        self.assertEqual(self.names(new, b'LIST "" ' + self.quoted(short[:1] + "*")), [(short + "2").encode()])
+        self.say(new, b"UNSUBSCRIBE " + self.quoted(long))
+        self.assertEqual(self.names(new, b'LIST (SUBSCRIBED) "" ' + self.quoted(short)), [])
+        self.say(old, b"DELETE " + self.quoted(utf7(long + "2")))
 
     def test_a_tree_moves_with_its_mail_and_nothing_moves_where_something_stands(self) -> None:
         c = self.client()
