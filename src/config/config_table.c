@@ -388,8 +388,9 @@ const struct config_key config_keys[] = {
      .type = CONFIG_TYPE_PATH,
      AT(acme_ca),
      .standard = "",
-     .help = "Certificates (PEM) that the authority's own web server may have beside the system's: for an "
-	     "authority of your own, or tests."},
+     .help = "Certificates (PEM) of authorities beside the system's, which the authority's own web server "
+	     "and the "
+	     "certificates that it gives may lead to: for an authority of your own, or tests."},
 
     {.name = "smarthost",
      .type = CONFIG_TYPE_HOST_PORT,

@@ -505,6 +505,11 @@ hand_over(struct acme_session *s, unsigned kind, unsigned without, struct bytes 
 	return e == ERR_OK ||
 	       (e == ERR_IO &&
 		fail(s, "a new certificate cannot be saved. Remedy: the log says why above")) ||
+	       (e == ERR_NOT_FOUND &&
+		fail(s,
+		     "the certificate that came leads to no authority that this machine trusts, and is not "
+		     "taken. Remedy: bring ca-certificates up to date; of an authority of your own, add "
+		     "its root to acme.ca")) ||
 	       fail(s,
 		    "the certificate that came is not the one that was asked for: %s. Remedy: see "
 		    "acme.directory",

@@ -8,6 +8,7 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
@@ -333,6 +334,55 @@ check_leaf(X509 *leaf, EVP_PKEY *key, const struct acme_names *names, msec now_w
 	return ERR_OK;
 }
 
+enum err
+acme_roots_add(struct bytes pem, X509_STORE **ret)
+{
+	X509_STORE *store = *ret != NULL ? *ret : X509_STORE_new();
+	BIO *in = pem.len == 0 || pem.len > INT_MAX ? NULL : BIO_new_mem_buf(pem.ptr, (int)pem.len);
+	size_t count = 0;
+	enum err e = store == NULL ? ERR_MEMORY : ERR_OK;
+	while (in != NULL && e == ERR_OK) {
+		X509 *x = PEM_read_bio_X509(in, NULL, no_password, NULL);
+		if (x == NULL) {
+			break;
+		}
+		e = X509_STORE_add_cert(store, x) == 1 ? ERR_OK : ERR_MEMORY;
+		X509_free(x);
+		count++;
+	}
+	(void)BIO_free(in);
+	ERR_clear_error();
+	*ret = store;
+	return e == ERR_OK && count == 0 ? ERR_FORMAT : e;
+}
+
+void
+acme_roots_destroy(X509_STORE **roots)
+{
+	X509_STORE_free(*roots);
+	*roots = NULL;
+}
+
+static enum err
+check_root(X509 *const *chain, size_t count, X509_STORE *roots, msec now_wall)
+{
+	STACK_OF(X509) *others = sk_X509_new_null();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	bool ok = roots != NULL && others != NULL && ctx != NULL;
+	for (size_t i = 1; i < count && ok; i++) {
+		ok = sk_X509_push(others, chain[i]) > 0;
+	}
+	ok = ok && X509_STORE_CTX_init(ctx, roots, chain[0], others) == 1 &&
+	     X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER) == 1;
+	if (ok) {
+		X509_STORE_CTX_set_time(ctx, 0, (time_t)(now_wall / MSEC_SECOND));
+		ok = X509_verify_cert(ctx) == 1;
+	}
+	X509_STORE_CTX_free(ctx);
+	sk_X509_free(others);
+	return ok ? ERR_OK : ERR_NOT_FOUND;
+}
+
 static enum err
 write_chain(X509 *const *chain, size_t count, struct buf *ret)
 {
@@ -349,8 +399,8 @@ write_chain(X509 *const *chain, size_t count, struct buf *ret)
 }
 
 enum err
-acme_chain_check(struct bytes pem, EVP_PKEY *key, const struct acme_names *names, msec now_wall,
-		 struct buf *ret)
+acme_chain_check(struct bytes pem, EVP_PKEY *key, X509_STORE *roots, const struct acme_names *names,
+		 msec now_wall, struct buf *ret)
 {
 	X509 *chain[CHAIN_CERTIFICATES_MAX];
 	size_t count = 0;
@@ -371,6 +421,7 @@ acme_chain_check(struct bytes pem, EVP_PKEY *key, const struct acme_names *names
 			? ERR_OK
 			: ERR_DAMAGED;
 	}
+	e = e == ERR_OK ? check_root(chain, count, roots, now_wall) : e;
 	e = e == ERR_OK ? write_chain(chain, count, ret) : e;
 	for (size_t i = 0; i < count; i++) {
 		X509_free(chain[i]);

@@ -14,6 +14,7 @@
  */
 
 struct evp_pkey_st;
+struct x509_store_st;
 
 enum { ACME_THUMBPRINT = 32, ACME_NAME_MAX = 256, ACME_BODY_MAX = 12 * 1024 };
 
@@ -46,12 +47,17 @@ struct acme_order {
 /* The body of the request: a JWS (RFC 7515, flattened; ES256). ERR_FORMAT (nonce, or account), ERR_LIMIT, ERR_MEMORY. */
 COHUE_MUST_USE enum err acme_write(const struct acme_account *a, const struct acme_order *o, struct buf *out);
 
+/* What chains may lead to: adds the certificates of a PEM text; *ret is made where it is NULL. ERR_FORMAT: none in it; ERR_MEMORY. */
+COHUE_MUST_USE enum err acme_roots_add(struct bytes pem, struct x509_store_st **ret);
+void acme_roots_destroy(struct x509_store_st **roots);
 /*
  * The chain that the authority gave, leaf first, written anew. ERR_DAMAGED: no certificates, or one is not issued by the next; ERR_AUTH: the
- * leaf is of another key; ERR_DENIED: it lacks a name, is not in force now, or vouches for itself.
+ * leaf is of another key; ERR_DENIED: it lacks a name, is not in force now, or vouches for itself; ERR_NOT_FOUND: it leads to none of the roots
+ * (NULL: there are none), as a certificate for a server, now.
  */
 COHUE_MUST_USE enum err acme_chain_check(struct bytes pem, struct evp_pkey_st *key,
-					 const struct acme_names *names, msec now_wall, struct buf *ret);
+					 struct x509_store_st *roots, const struct acme_names *names,
+					 msec now_wall, struct buf *ret);
 
 struct acme_certificate {
 	bool authority; /* not signed by itself */

@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/wire.h"
 #include "process/log.h"
 #include "web/web.h"
 
-enum { ACCOUNT_PEM_MAX = 4096 };
+#define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
+
+enum { ACCOUNT_PEM_MAX = 4096, AUTHORITIES_MAX = 16 << 20 };
 
 static const char account_name[] = "acme-account";
 
@@ -39,6 +42,24 @@ list_names(const struct config *c, unsigned kind, unsigned without, struct name_
 			ret->names.of[ret->names.count++] = ret->text[i];
 		}
 	}
+}
+
+enum err
+keeper_acme_prepare(struct keeper_acme *a)
+{
+	const struct config *c = &a->host->config;
+	const char *const paths[] = {c->tls_authorities[0] != '\0' ? c->tls_authorities : SYSTEM_AUTHORITIES,
+				     c->acme_ca};
+	enum err e = acme_warm_up();
+	for (size_t i = 0; i < 2 && e == ERR_OK && c->acme == CONFIG_ON; i++) {
+		struct buf pem = BUF_INIT(AUTHORITIES_MAX);
+		enum err one = paths[i][0] == '\0' ? ERR_NOT_FOUND : file_read(paths[i], 0, 0, &pem);
+		one = one == ERR_OK ? acme_roots_add(buf_bytes(&pem), &a->roots) : one;
+		buf_clear(&pem);
+		/* What cannot be read the fetcher says, which needs both, too; no certificate is taken without. */
+		e = one == ERR_MEMORY ? one : ERR_OK;
+	}
+	return e;
 }
 
 enum err
@@ -281,8 +302,8 @@ keeper_acme_chain(struct keeper_acme *a, struct channel *ch, const struct channe
 	list_names(&a->host->config, q.kind, q.without, &list);
 	struct saving *s = calloc(1, sizeof(*s));
 	enum err e = s == NULL ? ERR_MEMORY
-			       : acme_chain_check(q.chain_pem, tls_keys_private(a->tls, kind), &list.names,
-						  clock_wall(), &chain);
+			       : acme_chain_check(q.chain_pem, tls_keys_private(a->tls, kind), a->roots,
+						  &list.names, clock_wall(), &chain);
 	e = e == ERR_OK ? tls_keys_again(a->tls, kind, buf_bytes(&chain), &s->pair) : e;
 	if (e == ERR_OK) {
 		s->serial = channel_serial(ch);

@@ -16,6 +16,7 @@ struct keeper_acme {
 	struct role_host *host;
 	struct tls_keys *tls;
 	struct acme_account account;
+	struct x509_store_st *roots;                 /* that a new chain must lead to */
 	struct saving *saving[ACME_FILE_MEMBER + 1]; /* by enum acme_file: on its way to the disk */
 	unsigned orders;
 	msec orders_since;
@@ -24,6 +25,8 @@ struct keeper_acme {
 	void *arg;
 };
 
+/* While there are files: with a host. ERR_MEMORY, or what OpenSSL lacks. */
+COHUE_MUST_USE enum err keeper_acme_prepare(struct keeper_acme *a);
 /* ACME_ACCOUNT. What does not open is told, and never replaced. ERR_FORMAT. */
 COHUE_MUST_USE enum err keeper_acme_take(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN],
 					 struct bytes payload);

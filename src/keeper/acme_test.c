@@ -260,6 +260,12 @@ issue(const char *subject, const char *issuer, const char *san, EVP_PKEY *key, E
 		assert_int_equal(X509_add_ext(x, e, -1), 1);
 		X509_EXTENSION_free(e);
 	}
+	if (san == NULL) {
+		X509_EXTENSION *e =
+		    X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+		assert_int_equal(X509_add_ext(x, e, -1), 1);
+		X509_EXTENSION_free(e);
+	}
 	assert_true(X509_sign(x, signer, EVP_sha256()) > 0);
 	return x;
 }
@@ -298,7 +304,11 @@ only_a_chain_for_this_key_and_these_names_is_taken(void **state)
 		    {"CA", both, key, ca, 60, 600, ERR_DENIED},
 		    {"mail.house.test", both, key, key, -60, 600, ERR_DENIED},
 		    {"CA", both, key, key, -60, 600, ERR_DAMAGED}};
+	X509_STORE *roots = NULL;
+	struct buf root = BUF_INIT(4096);
 	(void)state;
+	put_pem(issue("CA", "CA", NULL, ca, ca, -600, 6000), &root);
+	assert_int_equal(acme_roots_add(buf_bytes(&root), &roots), ERR_OK);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct buf pem = BUF_INIT(ACME_CHAIN_MAX);
 		struct buf out = BUF_INIT(ACME_CHAIN_MAX);
@@ -306,7 +316,8 @@ only_a_chain_for_this_key_and_these_names_is_taken(void **state)
 			      rows[i].from, rows[i].to),
 			&pem);
 		put_pem(issue("CA", "CA", NULL, ca, ca, -600, 6000), &pem);
-		assert_int_equal(acme_chain_check(buf_bytes(&pem), key, &two, NOW, &out), rows[i].want);
+		assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &two, NOW, &out),
+				 rows[i].want);
 		assert_true((out.len > 0) == (rows[i].want == ERR_OK));
 		if (out.len > 0) {
 			struct acme_certificate c;
@@ -316,18 +327,62 @@ only_a_chain_for_this_key_and_these_names_is_taken(void **state)
 				    c.not_after == NOW + 600000);
 			/* A certificate may have more names than were asked for. */
 			buf_reset(&out);
-			assert_int_equal(acme_chain_check(buf_bytes(&pem), key, &one, NOW, &out), ERR_OK);
+			assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out),
+					 ERR_OK);
 		}
 		buf_clear(&pem);
 		buf_clear(&out);
 	}
 	struct buf out = BUF_INIT(64);
 	struct acme_certificate c;
-	assert_int_equal(acme_chain_check(BYTES_LIT("<html>"), key, &one, NOW, &out), ERR_DAMAGED);
-	assert_int_equal(acme_chain_check(BYTES_EMPTY, key, &one, NOW, &out), ERR_DAMAGED);
+	assert_int_equal(acme_chain_check(BYTES_LIT("<html>"), key, roots, &one, NOW, &out), ERR_DAMAGED);
+	assert_int_equal(acme_chain_check(BYTES_EMPTY, key, roots, &one, NOW, &out), ERR_DAMAGED);
 	assert_int_equal(acme_certificate_read(BYTES_LIT("x"), &c), ERR_FORMAT);
+	buf_clear(&root);
+	acme_roots_destroy(&roots);
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(ca);
+}
+
+/* Each signature of it is good: it could be of anybody who calls himself so. */
+static void
+a_chain_must_lead_to_an_authority_that_is_known(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *ca = EVP_EC_gen("P-256");
+	EVP_PKEY *root_key = EVP_EC_gen("P-256");
+	X509_STORE *roots = NULL;
+	struct buf pem = BUF_INIT(ACME_CHAIN_MAX);
+	struct buf out = BUF_INIT(ACME_CHAIN_MAX);
+	struct buf root = BUF_INIT(4096);
+	(void)state;
+	put_pem(issue("leaf", "CA", "DNS:mail.house.test", key, ca, -60, 600), &pem);
+	put_pem(issue("CA", "Root", NULL, ca, root_key, -600, 6000), &pem);
+	assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out), ERR_NOT_FOUND);
+	assert_int_equal(acme_roots_add(BYTES_LIT("no PEM"), &roots), ERR_FORMAT);
+	assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out), ERR_NOT_FOUND);
+	/* One that has its name, and another key. */
+	put_pem(issue("Root", "Root", NULL, ca, ca, -600, 6000), &root);
+	assert_int_equal(acme_roots_add(buf_bytes(&root), &roots), ERR_OK);
+	assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out), ERR_NOT_FOUND);
+	assert_int_equal(out.len, 0);
+	buf_reset(&root);
+	put_pem(issue("Root", "Root", NULL, root_key, root_key, -600, 6000), &root);
+	acme_roots_destroy(&roots);
+	assert_int_equal(acme_roots_add(buf_bytes(&root), &roots), ERR_OK);
+	assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out), ERR_OK);
+	/* A leaf that vouches for another one. */
+	buf_reset(&pem);
+	put_pem(issue("leaf", "leaf 0", "DNS:mail.house.test", key, ca, -60, 600), &pem);
+	put_pem(issue("leaf 0", "Root", "DNS:other.test", ca, root_key, -60, 600), &pem);
+	assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out), ERR_NOT_FOUND);
+	acme_roots_destroy(&roots);
+	buf_clear(&pem);
+	buf_clear(&out);
+	buf_clear(&root);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(ca);
+	EVP_PKEY_free(root_key);
 }
 
 /* What `cohue init` makes is to be replaced. */
@@ -356,6 +411,7 @@ main(void)
 	    cmocka_unit_test(the_request_for_a_certificate_has_its_key_and_names),
 	    cmocka_unit_test(the_house_s_own_certificate_is_of_no_authority),
 	    cmocka_unit_test(only_a_chain_for_this_key_and_these_names_is_taken),
+	    cmocka_unit_test(a_chain_must_lead_to_an_authority_that_is_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

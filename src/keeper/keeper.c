@@ -609,7 +609,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	k->acme = (struct keeper_acme){.host = h, .tls = &k->tls, .changed = acme_changed, .arg = k};
 	h->state = k;
 	enum err e = tls_keys_warm_up();
-	e = e == ERR_OK ? acme_warm_up() : e;
+	e = e == ERR_OK ? keeper_acme_prepare(&k->acme) : e;
 	return e == ERR_OK ? dkim_pair_warm() : e;
 }
 

@@ -80,6 +80,11 @@ class Pebble:
         with urllib.request.urlopen(f"https://127.0.0.1:{self.management}{path}", context=context, timeout=10) as a:
             return a.read().decode()
 
+    def trust(self) -> None:
+        """From now on `ca` holds what certificates lead to, too."""
+        with open(self.ca, "a", encoding="ascii") as f:
+            f.write(self.root().read_text())
+
     def root(self) -> pathlib.Path:
         """What it issues under: new at each start."""
         path = self.folder / "issuer-root.crt"

@@ -82,6 +82,16 @@ class Authority(unittest.TestCase):
                              check=True, capture_output=True, text=True)
         return ran.stdout
 
+    def test_0_a_chain_to_nobody_is_not_taken(self) -> None:
+        before = [(self.c.home / f"tls/{w}.crt").read_bytes() for w in ("mx", "member")]
+        said = self.renew(fine=False)
+        self.assertIn("leads to no authority that this machine trusts", said)
+        self.assertIn("Remedy:", said)
+        self.assertEqual(before, [(self.c.home / f"tls/{w}.crt").read_bytes() for w in ("mx", "member")])
+        self.assertNotIn("is in force", self.c.log())
+        self.pebble.trust()
+        self.c.restart()
+
     def test_1_the_first_certificates_come_by_themselves_and_keep_the_keys(self) -> None:
         wait_until(lambda: self.c.log().count("is in force") == 2, 20, f"certificates; log:\n{self.c.log()}")
         for port in (25, 465, 587, 993, 443):
