@@ -183,7 +183,7 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 	} else {
 		im->command = &command;
 		im->arena = &arena;
-		im->progress = loop_now(im->conn->worker->host->loop) + IMAP_PROGRESS_MS;
+		im->progress = loop_now(im->conn->worker->host->loop) + im->conn->worker->progress_ms;
 		e = commands[command.verb].needs_state ? member_ready(im->member) : ERR_OK;
 		if (e == ERR_OK && im->selected && im->view.lost && command.verb != IMAP_LOGOUT) {
 			say_bye(im, NULL, "The selected mailbox has gone");

@@ -17,7 +17,8 @@ enum {
 	IMAP_OUT_MAX = 4 << 20,
 	IMAP_OUT_FLUSH = 32 * 1024, /* from here on responses are sent */
 	IMAP_SLICE_MS = 5,          /* then others have their turn */
-	IMAP_PROGRESS_MS = 10000,   /* a command that runs so long tells how far it is */
+	IMAP_PROGRESS_MS = 10000,   /* worker.progress_ms */
+	IMAP_STREAM_MS = 1000,      /* worker.stream_ms */
 	IMAP_NAME_OUT_MAX = 8192,
 	IMAP_SAVED_MAX = 1 << 20,      /* bytes of "$": 131072 ranges */
 	IMAP_APPEND_COUNT = 500,       /* messages of one APPEND */

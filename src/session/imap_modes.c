@@ -94,12 +94,12 @@ imap_progress(struct imap *im, uint64_t done, uint64_t total)
 {
 	msec now = loop_now(im->conn->worker->host->loop);
 	if (now >= im->progress && im->command != NULL) {
-		im->progress = now + IMAP_PROGRESS_MS;
+		im->progress = now + im->conn->worker->progress_ms;
 		imap_write_text(&im->w, "* OK [INPROGRESS (\"");
 		imap_write_raw(&im->w, im->command->tag);
 		if (total > 0) {
 			imap_write_format(&im->w, "\" %llu %llu)] Still at it\r\n",
-					  (unsigned long long)(done < total ? done : total),
+					  (unsigned long long)(done < total ? done : total - 1),
 					  (unsigned long long)total);
 		} else {
 			imap_write_format(&im->w, "\" %llu NIL)] Still at it\r\n", (unsigned long long)done);

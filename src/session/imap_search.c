@@ -17,6 +17,11 @@ struct searching {
 	struct message_item *items;
 	size_t count;
 	enum imap_match *state; /* per item */
+	struct imap_search_stream *stream;
+	size_t decided;
+	size_t passed; /* of the items: decided, and so is all before them */
+	size_t kept;   /* of these, at the front: results */
+	size_t enough; /* results */
 	struct imap_search_text text;
 	struct arena arena; /* of one message */
 	unsigned damaged;
@@ -30,6 +35,7 @@ match(struct searching *s, size_t i, struct imap_search_message *q)
 	const struct fold_message *m = box == NULL ? NULL : fold_message_by_uid(box, s->items[i].uid);
 	if (m == NULL) {
 		s->state[i] = IMAP_MATCH_NO;
+		s->decided++;
 		return ERR_OK;
 	}
 	struct imap_flags flags = imap_flags_of(s->im, &s->arena, m);
@@ -47,7 +53,9 @@ match(struct searching *s, size_t i, struct imap_search_message *q)
 		imap_email_id(m, id);
 		q->email_id = bytes_str(id);
 	}
-	return imap_search_match(s->command->search.key, q, s->now, &s->text, &s->state[i]);
+	enum err e = imap_search_match(s->command->search.key, q, s->now, &s->text, &s->state[i]);
+	s->decided += e == ERR_OK && s->state[i] <= IMAP_MATCH_YES ? 1 : 0;
+	return e;
 }
 
 static void
@@ -60,16 +68,37 @@ next_message(struct searching *s)
 	}
 }
 
+/* What is decided without a gap goes to the front; and is told, where it is due. */
+static void
+keep_decided(struct searching *s)
+{
+	while (s->passed < s->count && s->state[s->passed] <= IMAP_MATCH_YES) {
+		if (s->state[s->passed] == IMAP_MATCH_YES) {
+			s->items[s->kept++] = s->items[s->passed];
+		}
+		s->passed++;
+	}
+}
+
+static enum err
+breathe(struct searching *s)
+{
+	keep_decided(s);
+	return s->stream == NULL
+		   ? imap_progress(s->im, s->decided, s->count)
+		   : imap_search_stream_more(s->stream, s->items, s->kept, s->decided, s->count);
+}
+
 static enum err
 first_pass(struct searching *s)
 {
 	enum err e = ERR_OK;
-	for (size_t i = 0; i < s->count && e == ERR_OK; i++) {
+	for (size_t i = 0; i < s->count && s->kept < s->enough && e == ERR_OK; i++) {
 		struct imap_search_message q = {.envelope = NULL};
 		e = match(s, i, &q);
 		next_message(s);
 		if (e == ERR_OK && i % 64 == 63) {
-			e = imap_progress(s->im, 0, s->count);
+			e = breathe(s);
 		}
 	}
 	return e;
@@ -159,14 +188,13 @@ later_pass(struct searching *s, enum imap_match need, enum message_want want)
 	for (size_t i = 0; i < s->count; i++) {
 		count += s->state[i] == need ? 1 : 0;
 	}
-	if (count == 0) {
+	if (count == 0 || s->kept >= s->enough) {
 		return ERR_OK;
 	}
 	struct message_item *left = arena_array(s->im->arena, count, sizeof(*left));
 	uint32_t *index = arena_array(s->im->arena, count, sizeof(*index));
 	struct message_reader *reader = NULL;
 	struct message m;
-	size_t done = s->count - count;
 	if (left == NULL || index == NULL) {
 		return ERR_MEMORY;
 	}
@@ -178,7 +206,7 @@ later_pass(struct searching *s, enum imap_match need, enum message_want want)
 		}
 	}
 	enum err e = message_reader_create(s->im->member, want, left, count, &reader);
-	while (e == ERR_OK && message_reader_next(reader, &m)) {
+	while (e == ERR_OK && s->kept < s->enough && message_reader_next(reader, &m)) {
 		size_t i = index[m.item - left];
 		e = m.error;
 		if (e == ERR_OK && want == MESSAGE_BODY && !m.whole) {
@@ -191,11 +219,12 @@ later_pass(struct searching *s, enum imap_match need, enum message_want want)
 			e = imap_damage(s->im, m.item->uid);
 			s->damaged += e == ERR_DAMAGED ? 1 : 0;
 			s->state[i] = IMAP_MATCH_NO;
+			s->decided++;
 			e = e == ERR_DAMAGED || e == ERR_NOT_FOUND ? ERR_OK : e;
 		}
 		next_message(s);
 		if (e == ERR_OK) {
-			e = imap_progress(s->im, done++, s->count);
+			e = breathe(s);
 		}
 	}
 	message_reader_destroy(&reader);
@@ -232,10 +261,30 @@ imap_search_failed(struct imap *im)
 	}
 }
 
-bool
-imap_search_run(struct imap *im, struct imap_found *ret)
+/* RETURN (MIN) and RETURN (PARTIAL 1:100) alone need no more than the first ones. */
+static size_t
+enough_of(const struct imap_command *command)
 {
-	struct searching s = {.im = im, .command = im->command, .now = clock_wall() / MSEC_SECOND};
+	uint32_t returns = command->search.returns;
+	const struct imap_partial *p = &command->search.partial;
+	size_t last = p->first > p->last ? p->first : p->last;
+	bool partial = (returns & IMAP_RETURN_PARTIAL) != 0;
+	if (!command->search.esearch ||
+	    (returns & (IMAP_RETURN_ALL | IMAP_RETURN_COUNT | IMAP_RETURN_MAX)) != 0 ||
+	    (returns & (IMAP_RETURN_MIN | IMAP_RETURN_PARTIAL)) == 0 || (partial && p->from_end)) {
+		return SIZE_MAX;
+	}
+	return partial ? last : 1;
+}
+
+bool
+imap_search_run(struct imap *im, struct imap_search_stream *stream, struct imap_found *ret)
+{
+	struct searching s = {.im = im,
+			      .command = im->command,
+			      .now = clock_wall() / MSEC_SECOND,
+			      .stream = stream,
+			      .enough = stream == NULL ? SIZE_MAX : enough_of(im->command)};
 	static const struct imap_range everything = {.first = 1, .last = IMAP_STAR};
 	struct imap_set all = {.ranges = &everything, .count = 1};
 	struct imap_set saved = imap_ranges_set(&im->saved);
@@ -257,6 +306,9 @@ imap_search_run(struct imap *im, struct imap_found *ret)
 	if (s.state == NULL) {
 		e = ERR_MEMORY;
 	}
+	for (size_t i = 0; i < s.count && e == ERR_OK; i++) {
+		s.state[i] = IMAP_NEEDS_ENVELOPE; /* not looked at yet */
+	}
 	if (e == ERR_OK) {
 		imap_search_text_init(&s.text);
 		arena_init(&s.arena, IMAP_ARENA_MAX * 2);
@@ -266,26 +318,24 @@ imap_search_run(struct imap *im, struct imap_found *ret)
 	}
 	if (e != ERR_OK) {
 		imap_search_failed(im);
+		imap_search_stream_break(stream);
 		if (!conn_is_closed(im->conn)) {
 			imap_fail(im, e);
 		}
 		return false;
 	}
-	size_t kept = 0;
-	for (size_t i = 0; i < s.count; i++) {
-		if (s.state[i] == IMAP_MATCH_YES) {
-			s.items[kept++] = s.items[i];
-		}
-	}
-	*ret = (struct imap_found){.items = s.items, .count = kept, .damaged = s.damaged};
+	keep_decided(&s);
+	*ret = (struct imap_found){.items = s.items, .count = s.kept, .damaged = s.damaged};
 	return true;
 }
 
 void
 imap_do_search(struct imap *im)
 {
+	struct imap_search_stream stream;
 	struct imap_found found;
-	if (imap_search_run(im, &found)) {
-		imap_search_answer(im, &found, "SEARCH");
+	imap_search_stream_init(&stream, im);
+	if (imap_search_run(im, &stream, &found)) {
+		imap_search_answer(im, &stream, &found, "SEARCH");
 	}
 }

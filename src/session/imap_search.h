@@ -2,7 +2,7 @@
 #ifndef COHUE_SESSION_IMAP_SEARCH_H
 #define COHUE_SESSION_IMAP_SEARCH_H
 
-#include "session/imap.h"
+#include "session/imap_search_stream.h"
 
 /* What SEARCH, SORT and THREAD share. All memory is the command's. */
 
@@ -12,13 +12,17 @@ struct imap_found {
 	unsigned damaged; /* messages that could not be looked into */
 };
 
-/* Evaluates the command's criteria. False: answered, or the connection has ended. */
-bool imap_search_run(struct imap *im, struct imap_found *ret);
 /*
- * Writes the untagged SEARCH, SORT or ESEARCH response of the command for these results, in the order of items, and saves
- * them where RETURN (SAVE) says so; then the tagged answer.
+ * Evaluates the command's criteria. stream (may be NULL): its results may be told meanwhile, and where RETURN wants the first ones alone,
+ * no more are sought. False: answered, or the connection has ended.
  */
-void imap_search_answer(struct imap *im, const struct imap_found *found, const char *name);
+bool imap_search_run(struct imap *im, struct imap_search_stream *stream, struct imap_found *ret);
+/*
+ * Writes the untagged SEARCH, SORT or ESEARCH response of the command for these results, in the order of items, or the end of what the
+ * stream (may be NULL) has begun, and saves them where RETURN (SAVE) says so; then the tagged answer.
+ */
+void imap_search_answer(struct imap *im, struct imap_search_stream *stream, const struct imap_found *found,
+			const char *name);
 /* The tagged answer alone, and what else there is to tell. */
 void imap_search_end(struct imap *im, const struct imap_found *found);
 /* "$" is empty from now on, where this command was to save something (RFC 5182 section 2.1). */

@@ -116,7 +116,8 @@ imap_search_end(struct imap *im, const struct imap_found *found)
 }
 
 void
-imap_search_answer(struct imap *im, const struct imap_found *found, const char *name)
+imap_search_answer(struct imap *im, struct imap_search_stream *stream, const struct imap_found *found,
+		   const char *name)
 {
 	uint32_t returns = im->command->search.returns;
 	bool *returned = arena_array(im->arena, found->count + 1, sizeof(*returned));
@@ -132,11 +133,14 @@ imap_search_answer(struct imap *im, const struct imap_found *found, const char *
 		e = save(im, found, returned);
 		if (e == ERR_LIMIT) {
 			imap_search_failed(im);
+			imap_search_stream_break(stream);
 			imap_no(im, "NOTSAVED", "Too many to be kept"); /* RFC 5182 section 2.5 */
 			return;
 		}
 	}
-	if (e == ERR_OK && !im->command->search.esearch) {
+	if (e == ERR_OK && stream != NULL && stream->begun) {
+		e = imap_search_stream_end(stream, found->items, found->count, modseq);
+	} else if (e == ERR_OK && !im->command->search.esearch) {
 		e = write_plain(im, found, name, modseq);
 	} else if (e == ERR_OK && returns != IMAP_RETURN_SAVE) {
 		e = write_extended(im, found, modseq);
@@ -146,6 +150,7 @@ imap_search_answer(struct imap *im, const struct imap_found *found, const char *
 		return;
 	}
 	imap_search_failed(im);
+	imap_search_stream_break(stream);
 	if (!conn_is_closed(im->conn)) {
 		imap_fail(im, e);
 	}

@@ -108,12 +108,12 @@ imap_do_sort(struct imap *im)
 			    .order = im->command->search.order,
 			    .order_count = im->command->search.order_count,
 			    .found = &found};
-	if (!imap_search_run(im, &found)) {
+	if (!imap_search_run(im, NULL, &found)) {
 		return;
 	}
 	enum err e = sort(&s, &sorted);
 	if (e == ERR_OK) {
-		imap_search_answer(im, &sorted, "SORT");
+		imap_search_answer(im, NULL, &sorted, "SORT");
 		return;
 	}
 	imap_search_failed(im);

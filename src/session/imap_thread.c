@@ -150,7 +150,7 @@ imap_do_thread(struct imap *im)
 	struct imap_threads threads;
 	struct threading t = {.im = im, .found = &found};
 	uint32_t *stack = NULL;
-	if (!imap_search_run(im, &found)) {
+	if (!imap_search_run(im, NULL, &found)) {
 		return;
 	}
 	t.messages = arena_array(im->arena, found.count + 1, sizeof(*t.messages));

@@ -317,6 +317,8 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 		return ERR_MEMORY;
 	}
 	w->host = h;
+	w->progress_ms = IMAP_PROGRESS_MS;
+	w->stream_ms = IMAP_STREAM_MS;
 	h->state = w;
 	timer_init(&w->upkeep, on_upkeep, w);
 	beat_init(w);

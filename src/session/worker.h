@@ -51,6 +51,8 @@ struct worker {
 	size_t message_bytes; /* taken in at this moment, see WORKER_MESSAGES_BYTES_MAX */
 	struct timer upkeep;
 	struct timer beat;
+	msec progress_ms;     /* a command that runs so long tells how far it is, and again after as long */
+	msec stream_ms;       /* a search that runs so long tells what it has found so far */
 	msec beat_last;       /* the tick of the arrivals' clock that struck last */
 	bool beating;         /* a task is at it */
 	unsigned opener_life; /* counts its channels: an answer never reaches its successor */
