@@ -39,5 +39,10 @@ COHUE_MUST_USE enum err mail_summary_decode(struct arena *arena, struct bytes da
 /* The outermost envelope alone: for ENVELOPE of a whole mailbox. The parts are not looked at. */
 COHUE_MUST_USE enum err mail_summary_decode_envelope(struct arena *arena, struct bytes data,
 						     struct mail_envelope *ret);
+/*
+ * The same without its lists, which are left empty: date, subject and identifiers. What stands behind them is not looked at. Needs no
+ * memory. ERR_FORMAT, ERR_UNSUPPORTED.
+ */
+COHUE_MUST_USE enum err mail_summary_decode_front(struct bytes data, struct mail_envelope *ret);
 
 #endif

@@ -139,31 +139,39 @@ get_references(struct decoder *d)
 	return ids;
 }
 
-static struct mail_envelope
-get_envelope(struct decoder *d, bool outermost)
+/* What stands before the lists; returns its flags. */
+static uint8_t
+get_envelope_front(struct decoder *d, struct mail_envelope *env)
 {
-	struct mail_envelope env = {.has_sent = false};
 	uint8_t flags = wire_get_u8(&d->r);
 	if ((flags & ~ENVELOPE_ALL) != 0) {
 		wire_fail(&d->r, ERR_FORMAT);
 	}
-	env.truncated = (flags & ENVELOPE_TRUNCATED) != 0;
+	env->truncated = (flags & ENVELOPE_TRUNCATED) != 0;
 	if ((flags & ENVELOPE_HAS_SENT) != 0) {
 		/* Years 0 to 9999 with any zone. */
 		const int64_t earliest = -62200000000;
 		const int64_t latest = 253500000000;
-		env.has_sent = true;
-		env.sent.seconds = (int64_t)wire_get_u64(&d->r);
-		env.sent.offset_minutes = (int16_t)wire_get_u16(&d->r);
-		if (env.sent.seconds < earliest || env.sent.seconds > latest ||
-		    env.sent.offset_minutes < -5999 || env.sent.offset_minutes > 5999) {
+		env->has_sent = true;
+		env->sent.seconds = (int64_t)wire_get_u64(&d->r);
+		env->sent.offset_minutes = (int16_t)wire_get_u16(&d->r);
+		if (env->sent.seconds < earliest || env->sent.seconds > latest ||
+		    env->sent.offset_minutes < -5999 || env->sent.offset_minutes > 5999) {
 			wire_fail(&d->r, ERR_FORMAT);
 		}
 	}
-	env.date = get_text(d);
-	env.subject = get_text(d);
-	env.in_reply_to = get_text(d);
-	env.message_id = get_text(d);
+	env->date = get_text(d);
+	env->subject = get_text(d);
+	env->in_reply_to = get_text(d);
+	env->message_id = get_text(d);
+	return flags;
+}
+
+static struct mail_envelope
+get_envelope(struct decoder *d, bool outermost)
+{
+	struct mail_envelope env = {.has_sent = false};
+	uint8_t flags = get_envelope_front(d, &env);
 	if (outermost) {
 		env.references = get_references(d);
 	}
@@ -401,6 +409,21 @@ mail_summary_decode_envelope(struct arena *arena, struct bytes data, struct mail
 	size_t size;
 	(void)get_front(&d, arena, data, &size);
 	struct mail_envelope envelope = get_envelope(&d, true);
+	if (d.r.error != ERR_OK) {
+		return d.r.error;
+	}
+	*ret = envelope;
+	return ERR_OK;
+}
+
+enum err
+mail_summary_decode_front(struct bytes data, struct mail_envelope *ret)
+{
+	struct decoder d;
+	struct mail_envelope envelope = {.has_sent = false};
+	size_t size;
+	(void)get_front(&d, NULL, data, &size);
+	(void)get_envelope_front(&d, &envelope);
 	if (d.r.error != ERR_OK) {
 		return d.r.error;
 	}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "mail/summary.h"
 
+#include <stdlib.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
@@ -41,7 +43,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			panic("mail summary: no envelope");
 		}
 	}
-	(void)!mail_summary_decode_envelope(&arena, wire, &envelope);
+	if (mail_summary_decode_envelope(&arena, wire, &envelope) == ERR_OK) {
+		struct mail_envelope front;
+		if (mail_summary_decode_front(wire, &front) != ERR_OK ||
+		    !bytes_equal(front.subject, envelope.subject)) {
+			abort();
+		}
+	}
 	arena_clear(&arena);
 	return 0;
 }

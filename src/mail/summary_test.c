@@ -81,6 +81,19 @@ all_that_was_parsed_comes_back(void **state)
 	assert_int_equal(env.sent.seconds, 3601);
 	assert_int_equal(env.sent.offset_minutes, -60);
 	assert_null(env.in_reply_to.ptr);
+	/* Its front says the same of what it has. */
+	struct mail_envelope front;
+	assert_int_equal(mail_summary_decode_front(buf_bytes(&wire), &front), ERR_OK);
+	assert_true(bytes_equal(front.subject, env.subject) && bytes_equal(front.message_id, env.message_id));
+	assert_true(bytes_equal(front.date, env.date));
+	assert_null(front.in_reply_to.ptr);
+	assert_true(front.has_sent && front.sent.seconds == 3601 && front.sent.offset_minutes == -60);
+	assert_int_equal(front.truncated, env.truncated);
+	assert_int_equal(front.to.count + front.from.count + front.references.count, 0);
+	for (size_t n = 0; n < 20; n++) {
+		assert_int_equal(mail_summary_decode_front(bytes_slice(buf_bytes(&wire), 0, n), &front),
+				 ERR_FORMAT);
+	}
 	buf_clear(&wire);
 }
 

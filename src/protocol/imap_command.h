@@ -208,8 +208,21 @@ enum imap_search_op {
 };
 
 /* Depth of the tree at most IMAP_SEARCH_DEPTH_MAX, all keys at most IMAP_SEARCH_KEYS_MAX. */
+/* Header fields that an envelope knows. */
+enum imap_search_field {
+	IMAP_FIELD_OTHER,
+	IMAP_FIELD_SUBJECT,
+	IMAP_FIELD_MESSAGE_ID,
+	IMAP_FIELD_IN_REPLY_TO,
+	IMAP_FIELD_FROM, /* and from here on lists */
+	IMAP_FIELD_TO,
+	IMAP_FIELD_CC,
+	IMAP_FIELD_BCC
+};
+
 struct imap_search_key {
 	enum imap_search_op op;
+	enum imap_search_field field;  /* of IMAP_SEARCH_HEADER; set by imap_search_prepare */
 	struct imap_search_key *next;  /* in the parent's list */
 	struct imap_search_key *first; /* children */
 	uint32_t flag;

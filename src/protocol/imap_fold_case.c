@@ -232,6 +232,25 @@ fold_ascii(struct folder *f, struct bytes text)
 	return (size_t)(p - text.ptr);
 }
 
+bool
+imap_fold_plain(struct bytes text, uint8_t *room, size_t *ret_len)
+{
+	uint8_t *o = room;
+	bool blank = false;
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = text.ptr[i];
+		if (c >= 0x80 || (c == '=' && i + 1 < text.len && text.ptr[i + 1] == '?')) {
+			return false;
+		}
+		c = ascii[c];
+		o -= blank && c == ' ' ? 1 : 0;
+		*o++ = c;
+		blank = c == ' ';
+	}
+	*ret_len = (size_t)(o - room);
+	return true;
+}
+
 enum err
 imap_fold_case(struct bytes text, struct buf *out)
 {

@@ -70,6 +70,40 @@ blanks_are_one_and_invisible_characters_none(void **state)
 }
 
 static void
+plain_text_is_folded_the_same_without_memory(void **state)
+{
+	static const char letters[] = "aZ \t\r\n=?_\x01~";
+	uint32_t random = 1;
+	(void)state;
+	for (unsigned round = 0; round < 20000; round++) {
+		uint8_t octets[24];
+		uint8_t room[sizeof(octets)];
+		size_t len = 0;
+		size_t n = round % sizeof(octets);
+		bool word = false;
+		for (size_t i = 0; i < n; i++) {
+			random = random * 1664525 + 1013904223;
+			octets[i] = (uint8_t)letters[(random >> 16) % (sizeof(letters) - 1)];
+			word = word || (i > 0 && octets[i - 1] == '=' && octets[i] == '?');
+		}
+		struct bytes text = bytes_of(octets, n);
+		struct buf out = BUF_INIT(200);
+		assert_int_equal(imap_fold_plain(text, room, &len), !word);
+		if (!word) {
+			assert_int_equal(imap_fold_case(text, &out), ERR_OK);
+			assert_true(bytes_equal(buf_bytes(&out), bytes_of(room, len)));
+		}
+		buf_clear(&out);
+	}
+	size_t len = 0;
+	uint8_t room[8];
+	assert_false(imap_fold_plain(BYTES_LIT("caf\xc3\xa9"), room, &len));
+	assert_true(imap_fold_plain(BYTES_LIT(" A  b="), room, &len));
+	assert_int_equal(len, 5);
+	assert_memory_equal(room, " a b=", 5);
+}
+
+static void
 wrong_octets_stay_and_limits_hold(void **state)
 {
 	(void)state;
@@ -141,6 +175,7 @@ main(void)
 	    cmocka_unit_test(letters_lose_their_case_in_all_scripts),
 	    cmocka_unit_test(however_a_letter_is_composed_it_is_the_same),
 	    cmocka_unit_test(blanks_are_one_and_invisible_characters_none),
+	    cmocka_unit_test(plain_text_is_folded_the_same_without_memory),
 	    cmocka_unit_test(wrong_octets_stay_and_limits_hold),
 	    cmocka_unit_test(html_is_searched_as_it_is_read),
 	};

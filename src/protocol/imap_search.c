@@ -6,7 +6,10 @@
 #include "protocol/imap_fold_case.h"
 #include "protocol/imap_search_text.h"
 
-enum { TEXT_KEEP = 256 * 1024 };
+enum {
+	TEXT_KEEP = 256 * 1024,
+	PLAIN_MAX = 1024 /* octets of a value that is compared on the stack */
+};
 
 struct search {
 	const struct imap_search_message *m;
@@ -69,6 +72,13 @@ contains(struct bytes folded, struct bytes needle)
 static bool
 value_contains(struct search *s, struct bytes value, struct bytes needle)
 {
+	uint8_t plain[PLAIN_MAX];
+	size_t len = 0;
+	struct bytes trimmed = bytes_trim(value);
+	/* Most are plain. */
+	if (trimmed.len <= sizeof(plain) && imap_fold_plain(trimmed, plain, &len)) {
+		return contains(bytes_of(plain, len), needle);
+	}
 	struct buf folded = BUF_INIT(IMAP_SEARCH_HEADER_MAX);
 	enum err e = imap_search_value(&folded, value);
 	bool found = contains(buf_bytes(&folded), needle);
@@ -138,27 +148,37 @@ match_addresses(struct search *s, const struct mail_addresses *list, struct byte
 }
 
 static const struct mail_addresses *
-addresses_named(const struct mail_envelope *e, struct bytes name)
+addresses_of(const struct mail_envelope *e, enum imap_search_field field)
 {
-	return bytes_is_nocase(name, "From")  ? &e->from
-	       : bytes_is_nocase(name, "To")  ? &e->to
-	       : bytes_is_nocase(name, "Cc")  ? &e->cc
-	       : bytes_is_nocase(name, "Bcc") ? &e->bcc
-					      : NULL;
+	return field == IMAP_FIELD_FROM  ? &e->from
+	       : field == IMAP_FIELD_TO  ? &e->to
+	       : field == IMAP_FIELD_CC  ? &e->cc
+	       : field == IMAP_FIELD_BCC ? &e->bcc
+					 : NULL;
 }
 
-/* Fields of which the envelope says enough. */
-static bool
-is_envelope_field(struct bytes name)
+/* Of which the envelope says enough. */
+static enum imap_search_field
+field_named(struct bytes name)
 {
-	static const char *const names[] = {"From",    "To",         "Cc",         "Bcc",
-					    "Subject", "Message-ID", "In-Reply-To"};
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (bytes_is_nocase(name, names[i])) {
-			return true;
+	static const struct {
+		const char *name;
+		enum imap_search_field field;
+	} fields[] = {
+	    {"Subject", IMAP_FIELD_SUBJECT},
+	    {"Message-ID", IMAP_FIELD_MESSAGE_ID},
+	    {"In-Reply-To", IMAP_FIELD_IN_REPLY_TO},
+	    {"From", IMAP_FIELD_FROM},
+	    {"To", IMAP_FIELD_TO},
+	    {"Cc", IMAP_FIELD_CC},
+	    {"Bcc", IMAP_FIELD_BCC},
+	};
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (bytes_is_nocase(name, fields[i].name)) {
+			return fields[i].field;
 		}
 	}
-	return false;
+	return IMAP_FIELD_OTHER;
 }
 
 static enum imap_match
@@ -166,19 +186,18 @@ match_header(struct search *s, const struct imap_search_key *key)
 {
 	const struct mail_envelope *envelope = s->m->envelope;
 	struct bytes header = header_of(s->m);
-	if (is_envelope_field(key->name) && header.ptr == NULL) {
+	if (key->field != IMAP_FIELD_OTHER && header.ptr == NULL) {
 		if (envelope == NULL) {
 			return IMAP_NEEDS_ENVELOPE;
 		}
 		if (!envelope->truncated) {
-			const struct mail_addresses *list = addresses_named(envelope, key->name);
+			const struct mail_addresses *list = addresses_of(envelope, key->field);
 			if (list != NULL) {
 				return match_addresses(s, list, key->folded);
 			}
-			struct bytes value = bytes_is_nocase(key->name, "Subject") ? envelope->subject
-					     : bytes_is_nocase(key->name, "Message-ID")
-						 ? envelope->message_id
-						 : envelope->in_reply_to;
+			struct bytes value = key->field == IMAP_FIELD_SUBJECT      ? envelope->subject
+					     : key->field == IMAP_FIELD_MESSAGE_ID ? envelope->message_id
+										   : envelope->in_reply_to;
 			return yes(value.ptr != NULL && value_contains(s, value, key->folded));
 		}
 	}
@@ -399,6 +418,24 @@ imap_search_match(const struct imap_search_key *key, const struct imap_search_me
 	return s.error;
 }
 
+static bool
+needs_lists(const struct imap_search_key *key, unsigned depth)
+{
+	bool needs = depth > IMAP_SEARCH_DEPTH_MAX + 1;
+	for (; key != NULL && !needs; key = key->next) {
+		needs = key->op == IMAP_SEARCH_THREADID ||
+			(key->op == IMAP_SEARCH_HEADER && field_named(key->name) >= IMAP_FIELD_FROM);
+		needs = needs || (key->first != NULL && needs_lists(key->first, depth + 1));
+	}
+	return needs;
+}
+
+bool
+imap_search_needs_lists(const struct imap_search_key *key)
+{
+	return needs_lists(key, 0);
+}
+
 struct preparing {
 	struct arena *arena;
 	uint32_t largest_sequence;
@@ -412,6 +449,7 @@ prepare(const struct preparing *p, struct imap_search_key *key, unsigned depth)
 	enum err e = depth > IMAP_SEARCH_DEPTH_MAX + 1 ? ERR_LIMIT : ERR_OK;
 	for (; e == ERR_OK && key != NULL; key = key->next) {
 		struct imap_set resolved;
+		key->field = key->op == IMAP_SEARCH_HEADER ? field_named(key->name) : IMAP_FIELD_OTHER;
 		if ((key->op == IMAP_SEARCH_UID || key->op == IMAP_SEARCH_SET) && key->set.saved) {
 			key->op = IMAP_SEARCH_UID;
 			key->set = *p->saved;

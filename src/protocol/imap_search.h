@@ -63,12 +63,14 @@ void imap_search_text_next(struct imap_search_text *t);
 void imap_search_text_clear(struct imap_search_text *t);
 
 /*
- * Puts the numbers for "*", and what was saved for "$", into all sets of the tree: call it once before matching.
+ * Says of each HEADER key which field it is, puts the numbers for "*", and what was saved for "$", into all sets of the tree: call it once before matching.
  * largest_sequence = number of messages; largest_uid = UID of the last one, 0 when empty; saved: resolved UIDs, borrowed. ERR_MEMORY.
  */
 COHUE_MUST_USE enum err imap_search_prepare(struct arena *a, struct imap_search_key *key,
 					    uint32_t largest_sequence, uint32_t largest_uid,
 					    const struct imap_set *saved);
+/* Whether a key looks at the lists of an envelope, addresses and references; where none does they may be left empty. */
+bool imap_search_needs_lists(const struct imap_search_key *key);
 /* now: seconds since 1970 UTC, for OLDER and YOUNGER. ERR_MEMORY; ERR_LIMIT for a tree deeper than IMAP_SEARCH_DEPTH_MAX. */
 COHUE_MUST_USE enum err imap_search_match(const struct imap_search_key *key,
 					  const struct imap_search_message *message, int64_t now,

@@ -177,6 +177,9 @@ envelope_strings_match_decoded_and_without_case(void **state)
 	    {"CC \"\"", IMAP_MATCH_NO},
 	    {"TO \"\"", IMAP_MATCH_YES},
 	    {"HEADER Message-Id <1@example.org>", IMAP_MATCH_YES},
+	    {"HEADER mESSAGE-ID \"<1@EXAMPLE.org> \"", IMAP_MATCH_NO},
+	    {"HEADER From zoe", IMAP_MATCH_YES},
+	    {"HEADER Bcc \"\"", IMAP_MATCH_NO},
 	    {"HEADER In-Reply-To \"\"", IMAP_MATCH_NO},
 	    {"SENTON 3-Mar-2026", IMAP_MATCH_YES}, /* as the author wrote it, though it is the 4th in UTC */
 	    {"SENTSINCE 4-Mar-2026", IMAP_MATCH_NO},

@@ -10,6 +10,8 @@
 #include "protocol/imap_search_text.h"
 #include "session/imap_fetch.h"
 
+enum { CARDS = 16 /* envelopes between two breaths */ };
+
 struct searching {
 	struct imap *im;
 	const struct imap_command *command;
@@ -17,6 +19,8 @@ struct searching {
 	struct message_item *items;
 	size_t count;
 	enum imap_match *state; /* per item */
+	bool lists;             /* of envelopes are looked at */
+	uint32_t next;          /* in the mailbox: where the next one may stand */
 	struct imap_search_stream *stream;
 	size_t decided;
 	size_t passed; /* of the items: decided, and so is all before them */
@@ -27,12 +31,26 @@ struct searching {
 	unsigned damaged;
 };
 
+/* They are asked for in order, so that it is mostly the next one. */
+static const struct fold_message *
+folded(struct searching *s, uint32_t uid)
+{
+	const struct fold_mailbox *box = imap_selected(s->im);
+	if (box == NULL) {
+		return NULL;
+	}
+	if (s->next >= box->count || box->messages[s->next].uid != uid) {
+		s->next = fold_message_lower(box, uid);
+	}
+	bool there = s->next < box->count && box->messages[s->next].uid == uid;
+	return there ? &box->messages[s->next++] : NULL;
+}
+
 /* Evaluates with what is given; the state of the item follows. */
 static enum err
 match(struct searching *s, size_t i, struct imap_search_message *q)
 {
-	const struct fold_mailbox *box = imap_selected(s->im);
-	const struct fold_message *m = box == NULL ? NULL : fold_message_by_uid(box, s->items[i].uid);
+	const struct fold_message *m = folded(s, s->items[i].uid);
 	if (m == NULL) {
 		s->state[i] = IMAP_MATCH_NO;
 		s->decided++;
@@ -121,7 +139,8 @@ match_message(struct searching *s, size_t i, const struct message *m, enum messa
 	struct imap_search_message q = {.envelope = NULL};
 	struct mail_envelope envelope;
 	struct mail_structure structure;
-	enum err e = mail_summary_decode_envelope(&s->arena, m->card.summary, &envelope);
+	enum err e = s->lists ? mail_summary_decode_envelope(&s->arena, m->card.summary, &envelope)
+			      : mail_summary_decode_front(m->card.summary, &envelope);
 	char thread[IMAP_OBJECT_ID_MAX];
 	if (e == ERR_OK && s->command->search.object_ids) {
 		q.thread_id = imap_thread_id(&envelope, thread) ? bytes_str(thread) : bytes_of("", 0);
@@ -185,6 +204,7 @@ static enum err
 later_pass(struct searching *s, enum imap_match need, enum message_want want)
 {
 	size_t count = 0;
+	unsigned cards = 0;
 	for (size_t i = 0; i < s->count; i++) {
 		count += s->state[i] == need ? 1 : 0;
 	}
@@ -223,7 +243,8 @@ later_pass(struct searching *s, enum imap_match need, enum message_want want)
 			e = e == ERR_DAMAGED || e == ERR_NOT_FOUND ? ERR_OK : e;
 		}
 		next_message(s);
-		if (e == ERR_OK) {
+		/* A look at the clock costs a good part of a card. */
+		if (e == ERR_OK && (want != MESSAGE_CARD || ++cards % CARDS == 0)) {
 			e = breathe(s);
 		}
 	}
@@ -283,6 +304,7 @@ imap_search_run(struct imap *im, struct imap_search_stream *stream, struct imap_
 	struct searching s = {.im = im,
 			      .command = im->command,
 			      .now = clock_wall() / MSEC_SECOND,
+			      .lists = imap_search_needs_lists(im->command->search.key),
 			      .stream = stream,
 			      .enough = stream == NULL ? SIZE_MAX : enough_of(im->command)};
 	static const struct imap_range everything = {.first = 1, .last = IMAP_STAR};
