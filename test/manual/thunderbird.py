@@ -63,6 +63,10 @@ PREFS = {
 }
 
 
+class Alert(AssertionError):
+    """Thunderbird showed a window with this text, which is closed by now; what was asked may have been done or not."""
+
+
 class Marionette:
     """Thunderbird's own remote control: JavaScript with all its rights, one call at a time."""
 
@@ -91,6 +95,8 @@ class Marionette:
         octets = json.dumps([0, self.number, name, arguments]).encode()
         self.socket.sendall(b"%d:%s" % (len(octets), octets))
         _, _, problem, value = self.receive()
+        if problem and problem.get("error") == "unexpected alert open":
+            raise Alert((problem.get("data") or {}).get("text") or problem.get("message"))
         if problem:
             raise AssertionError(f"{name}: {problem.get('message')}")
         return value
@@ -117,6 +123,20 @@ const done = start => new Promise((ok, bad) => start({ onStartCopy() {}, onProgr
         if "bad" in said:
             raise AssertionError(said["bad"])
         return said["ok"]
+
+
+# Subjects of what the server finds in the bodies of a folder; null if no end is seen in time. Folder, word, milliseconds.
+SEARCH = """const session = Cc["@mozilla.org/messenger/searchSession;1"].createInstance(Ci.nsIMsgSearchSession);
+session.addScopeTerm(Ci.nsMsgSearchScope.onlineMail, folder(args[0]));
+const term = session.createTerm(), value = term.value;
+value.attrib = Ci.nsMsgSearchAttrib.Body; value.str = args[1];
+term.value = value; term.attrib = Ci.nsMsgSearchAttrib.Body; term.op = Ci.nsMsgSearchOp.Contains; term.booleanAnd = true;
+session.appendTerm(term);
+const hits = [];
+const late = await new Promise(done => { main.setTimeout(() => done(true), args[2]);
+  session.registerListener({ onSearchHit(h) { hits.push(h.mime2DecodedSubject); }, onSearchDone() { done(false); }, onNewSearch() {} });
+  session.search(main.msgWindow); });
+return late ? null : hits;"""
 
 
 def letter(sender: str, to: str, subject: str, body: str, attachment: bytes | None = None) -> bytes:
@@ -157,12 +177,12 @@ def main() -> int:
         if shutil.which(program) is None:
             print(f"{program} is missing: apt-get install thunderbird xvfb imagemagick")
             return 1
-    steps = 0
+    steps: list[str] = []
 
     def ok(what: str) -> None:
-        nonlocal steps
-        steps += 1
+        steps.append(what)
         print(f"ok      {what}", flush=True)
+        (pictures / "outcome.md").write_text("| step | outcome |\n|---|---|\n" + "".join(f"| {step} | passed |\n" for step in steps))
 
     with Cohue() as house:
         alice, bert = house.add_member("alice"), house.add_member("bert")
@@ -170,7 +190,7 @@ def main() -> int:
         with house.smtp(bert) as smtp:
             for i in range(5):
                 smtp.sendmail(bert.address, [alice.address],
-                              letter(bert.address, alice.address, f"Grüße {i}", f"Hello Alice, number {i}.",
+                              letter(bert.address, alice.address, f"Grüße {i}", f"Hello Alice, number {i}." + " Übergrößenträger." * (i == 1),
                                      blob if i == 3 else None))
         house.wait_mail(alice, 5)
         marionette, display = free_port(), f":{200 + os.getpid() % 500}"
@@ -215,6 +235,12 @@ const message = main.document.getElementById('tabmail').currentAboutMessage;
 return message?.getMessagePaneBrowser()?.contentDocument?.body?.textContent || '';""")), 30, "the message", pause=0.5)
                 picture("1-message")
                 ok("a message with an attachment is shown")
+                # The server is asked, not the messages that Thunderbird has.
+                for word, wanted in (("number 2", ["Grüße 2"]), ("größenträger", ["Grüße 1"]), ("Hello Alice", [f"Grüße {i}" for i in range(5)]),
+                                     ("nobody wrote this", [])):
+                    hits = m.run(SEARCH, "Inbox", word, 20000)
+                    assert hits is not None and sorted(hits) == wanted, (word, hits)
+                ok("a search of bodies on the server finds words, also with umlauts, and nothing else")
                 # What Thunderbird sees while it idles: a new message within moments, without a question.
                 start = time.monotonic()
                 with house.smtp(bert) as smtp:
@@ -307,7 +333,7 @@ params.format = Ci.nsIMsgCompFormat.PlainText; MailServices.compose.OpenComposeW
                     bird.kill()
             xvfb.terminate()
             xvfb.wait(10)
-    print(f"{steps} steps passed; pictures in {pictures}")
+    print(f"{len(steps)} steps passed; pictures and outcome.md in {pictures}")
     return 0
 
 

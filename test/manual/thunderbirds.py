@@ -22,7 +22,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from harness import Cohue, free_port, wait_until  # noqa: E402
-from thunderbird import Marionette, letter, make_profile  # noqa: E402
+from thunderbird import SEARCH, Alert, Marionette, letter, make_profile  # noqa: E402
 
 FOLDERS = ("INBOX", "Archive", "Trash", "Work", "Été")
 WIRE = {"Été": "&AMk-t&AOk-"}
@@ -35,6 +35,8 @@ class Bird:
 
     def __init__(self, house: Cohue, member, name: str, log: pathlib.Path) -> None:
         self.name = name
+        self.alerts: list[str] = []
+        self.imap_log = log.with_name(log.stem + ".imap.moz_log")
         self.display = f":{300 + os.getpid() % 300 + (1 if name == 'two' else 0) * 301}"
         port = free_port()
         profile = house.directory / f"profile-{name}"
@@ -45,7 +47,7 @@ class Bird:
             wait_until(lambda: pathlib.Path(f"/tmp/.X11-unix/X{self.display[1:]}").exists(), 10, "Xvfb")
             self.bird = subprocess.Popen(["thunderbird", "--profile", str(profile), "--marionette", "--remote-allow-system-access", "--no-remote"],
                                          env={**os.environ, "DISPLAY": self.display, "HOME": str(profile), "MOZ_CRASHREPORTER_DISABLE": "1",
-                                              "LANG": "C.UTF-8"},
+                                              "LANG": "C.UTF-8", "MOZ_LOG": "IMAP:4,timestamp,sync", "MOZ_LOG_FILE": str(log.with_name(log.stem + ".imap"))},
                                          stdout=open(log, "wb"), stderr=subprocess.STDOUT, start_new_session=True)
             self.m = Marionette(port)
             self.m.run("""
@@ -65,11 +67,35 @@ Services.io.offline = false;""", member.address, member.password)
             self.end()
             raise
 
+    def run(self, code: str, *arguments):
+        try:
+            return self.m.run(code, *arguments)
+        except Alert as alert:
+            self.alerts.append(str(alert))
+            print(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC: {self.name} says: {alert}", flush=True)
+            return self.m.run(code, *arguments)
+
     def look(self, folder: str) -> None:
-        self.m.run("const f = folder(args[0] == 'INBOX' ? 'Inbox' : args[0]); if (f) f.updateFolder(main.msgWindow);", folder)
+        self.run("const f = folder(args[0] == 'INBOX' ? 'Inbox' : args[0]); if (f) f.updateFolder(main.msgWindow);", folder)
 
     def subjects(self, folder: str) -> list[str]:
-        return self.m.run(SUBJECTS, folder)
+        return self.run(SUBJECTS, folder)
+
+    def given_up(self, word: str, folder: str, since: float) -> str:
+        """Whose fault it is that a search has no end, from Thunderbird's own log of what it said and heard; thunderbird.md knows a reason."""
+        start = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(since))
+        log = [line for line in self.imap_log.read_text(errors="replace").splitlines() if line >= start]
+        asked = [(n, m) for n, m in ((n, re.search(r"/IMAP (\w+):.*:SendData: (\w+) uid SEARCH .*" + word, line, re.I))
+                                     for n, line in enumerate(log)) if m]
+        if not asked:
+            verdict = "not sent by Thunderbird so far"
+        else:
+            n, m = asked[-1]
+            answer = re.compile(f"/IMAP {m[1]}:.*:CreateNewLineFromSocket: {m[2]} (OK|NO|BAD)")
+            verdict = "answered by the house" if any(answer.search(line) for line in log[n:]) else "NOT answered by the house"
+        print(f"{time.strftime('%H:%M:%S', time.gmtime())} UTC: {self.name} saw no end of a search for {word} in {folder}: {verdict}; {self.imap_log}",
+              flush=True)
+        return f"search without end, {verdict}"
 
     def act(self, rng: random.Random, deleted: set[str]) -> str:
         """One random deed; what was done."""
@@ -84,34 +110,23 @@ Services.io.offline = false;""", member.address, member.password)
                 "const hdr = [...f.messages].find(h => h.mime2DecodedSubject == args[1]); if (!hdr) return 'gone';")
         if kind == "move":
             target = rng.choice([f for f in FOLDERS if f != source])
-            return self.m.run(pick + "const to = folder(args[2] == 'INBOX' ? 'Inbox' : args[2]);"
+            return self.run(pick + "const to = folder(args[2] == 'INBOX' ? 'Inbox' : args[2]);"
                               "MailServices.copy.copyMessages(f, [hdr], to, true, null, main.msgWindow, false); return 'move';", source, subject, target)
         if kind == "flag":
-            return self.m.run(pick + "f.markMessagesFlagged([hdr], args[2]); return 'flag';", source, subject, rng.random() < 0.5)
+            return self.run(pick + "f.markMessagesFlagged([hdr], args[2]); return 'flag';", source, subject, rng.random() < 0.5)
         if kind == "read":
-            return self.m.run(pick + "f.markMessagesRead([hdr], args[2]); return 'read';", source, subject, rng.random() < 0.5)
+            return self.run(pick + "f.markMessagesRead([hdr], args[2]); return 'read';", source, subject, rng.random() < 0.5)
         if kind == "delete":
             # From Trash it is for good; from elsewhere it goes to Trash.
             if source == "Trash":
                 deleted.add(subject)
-            return self.m.run(pick + "f.deleteMessages([hdr], main.msgWindow, args[2], false, null, false); return 'delete';", source, subject,
+            return self.run(pick + "f.deleteMessages([hdr], main.msgWindow, args[2], false, null, false); return 'delete';", source, subject,
                               source == "Trash")
         if kind == "search":
-            word = subject.split()[-1]
-            found = self.m.run("""
-const f = folder(args[0] == 'INBOX' ? 'Inbox' : args[0]);
-const session = Cc["@mozilla.org/messenger/searchSession;1"].createInstance(Ci.nsIMsgSearchSession);
-session.addScopeTerm(Ci.nsMsgSearchScope.onlineMail, f);
-const term = session.createTerm(); const value = term.value;
-value.attrib = Ci.nsMsgSearchAttrib.Body; value.str = args[1];
-term.value = value; term.attrib = Ci.nsMsgSearchAttrib.Body; term.op = Ci.nsMsgSearchOp.Contains; term.booleanAnd = true;
-session.appendTerm(term);
-const hits = [];
-const late = await new Promise(done => { main.setTimeout(() => done(true), 15000); session.registerListener({ onSearchHit(h) { hits.push(h.mime2DecodedSubject); }, onSearchDone() { done(false); },
-  onNewSearch() {} }); session.search(main.msgWindow); });
-return late ? null : hits;""", source, f"unique{word}end")
+            word, since = subject.split()[-1], time.time()
+            found = self.run(SEARCH, "Inbox" if source == "INBOX" else source, f"unique{word}end", 15000)
             if found is None:
-                return "search, given up"
+                return self.given_up(f'"unique{word}end"', source, since)
             assert set(found) <= {subject}, (found, subject)
             return "search, found" if found else "search, gone"
         return "nothing"
@@ -202,6 +217,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=0.2, help="the longest pause between two deeds, in seconds")
     parser.add_argument("--pictures", default="/tmp/cohue-thunderbirds")
     options = parser.parse_args()
     pictures = pathlib.Path(options.pictures)
@@ -242,7 +258,7 @@ def main() -> int:
                     did["mbsync: " + maildirs.act(rng, deleted)] += 1
                 else:
                     did[rng.choice(birds).act(rng, deleted)] += 1
-                time.sleep(rng.random() * 0.2)
+                time.sleep(rng.random() * options.pause)
             print(dict(did), flush=True)
 
             def agree() -> bool:
@@ -258,7 +274,8 @@ def main() -> int:
                               **{b.name: {f: sorted(b.subjects(f)) for f in FOLDERS} for b in birds}}
                 return again == truth and all(v == agree.seen["server"] for v in agree.seen.values())
             try:
-                wait_until(agree, 60, "all to see the same", pause=0.5)
+                # Longer than Thunderbird waits on a connection on which nothing will come.
+                wait_until(agree, 150, "all to see the same", pause=0.5)
             except AssertionError:
                 for who, folders in agree.seen.items():
                     for f in FOLDERS:
@@ -273,7 +290,10 @@ def main() -> int:
             log = [line for line in house.log().splitlines() if re.search("error", line)]
             print(f"{sum(did.values())} deeds in {options.seconds:.0f} s, {len(sent)} letters, {len(deleted)} deleted for good, "
                   f"{sum(truth.values())} there; lost: {lost}; more than once: {twice}; errors in the house's log: {log}")
-            return 1 if lost or twice or log else 0
+            unanswered = sum(n for what, n in did.items() if "NOT answered" in what)
+            # Thunderbird tells that way, too, of a connection that it waited on in vain.
+            alerts = [a for bird in birds for a in bird.alerts if "timed out" not in a]
+            return 1 if lost or twice or log or unanswered or alerts else 0
         finally:
             for bird in birds:
                 bird.end()
