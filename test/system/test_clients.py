@@ -14,7 +14,7 @@ import subprocess
 import time
 import unittest
 
-from harness import Cohue
+from harness import Cohue, wait_until
 
 MESSAGES = 200
 
@@ -332,6 +332,34 @@ cert_fingerprint = {hashlib.sha1(ssl.PEM_cert_to_DER_cert(self.certificate.read_
         self.assertEqual(client.select("INBOX", readonly=True)[1], [b"3"])
         client.logout()
 
+    def test_fetchmail_idles_and_takes_what_comes(self) -> None:
+        need("fetchmail")
+        self.save_certificate()
+        karla = self.cohue.add_member("karla")
+        home = self.cohue.directory / "fetchmail-idle"
+        home.mkdir()
+        rc, got, said = home / "rc", home / "got", home / "said"
+        rc.write_text(f"""poll localhost protocol IMAP service {self.cohue.port(993)}
+  user "{karla.address}" password "{karla.password}" ssl sslcertfile "{self.certificate}" sslcommonname "mail.house.test" idle keep
+  mda "cat >> {got}"
+""")
+        rc.chmod(0o600)
+        with open(said, "wb") as out:
+            fetchmail = subprocess.Popen(["fetchmail", "-v", "--nosyslog", "-f", str(rc), "-i", str(home / "ids"), "--pidfile", str(home / "pid")],
+                                         stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                                         env={**os.environ, "HOME": str(home), "FETCHMAILHOME": str(home)})
+        try:
+            for n in (1, 2):
+                wait_until(lambda n=n: said.read_bytes().count(b"idling") >= n, 20, "IDLE")
+                with self.cohue.smtp(karla) as smtp:
+                    smtp.sendmail(karla.address, [karla.address], f"From: {karla.address}\r\nTo: {karla.address}\r\nSubject: s{n}\r\n\r\nnews{n}\r\n")
+                wait_until(lambda n=n: got.exists() and f"news{n}".encode() in got.read_bytes(), 20, "the news")
+            self.assertIsNone(fetchmail.poll())
+        finally:
+            fetchmail.terminate()
+            fetchmail.wait(10)
+        self.assertEqual(got.read_bytes().count(b"\nnews"), 2)
+
     # curl
 
     def curl(self, member, path: str, *options: str, stdin: bytes | None = None, scheme: str = "imaps",
@@ -408,7 +436,7 @@ cert_fingerprint = {hashlib.sha1(ssl.PEM_cert_to_DER_cert(self.certificate.read_
 
     # neomutt, mutt: with their own choice of mechanisms
 
-    def mutt(self, member, *, push: str, mailbox: str = "INBOX", seconds: float = 20, program: str = "neomutt") -> None:
+    def mutt(self, member, *, push: str, mailbox: str = "INBOX", seconds: float = 20, program: str = "neomutt", more: str = "") -> None:
         """Types into neomutt, or mutt, in a terminal of its own, until it ends."""
         need(program)
         need("script")
@@ -430,7 +458,7 @@ set from="{member.address}"
 set hostname="client.test"
 set record=""
 set postponed=""
-set header_cache=""
+set header_cache="{home if more else ''}"
 set editor="true"
 set autoedit=yes
 set fast_reply=yes
@@ -443,7 +471,7 @@ set confirmcreate=no
 set quit=yes
 set wait_key=no
 set sleep_time=0
-push "{push}"
+{more}push "{push}"
 """)
         ran = run("timeout", str(seconds), "script", "-qec", f"{program} -n -F {rc}", "/dev/null", stdin=b"",
                   seconds=seconds + 5, env={"HOME": str(home), "TERM": "xterm", "LINES": "24", "COLUMNS": "80"},
@@ -455,6 +483,46 @@ push "{push}"
 
     def test_mutt_reads_replies_moves_and_deletes(self) -> None:
         self.read_reply_move_delete("mutt", "ilse")
+
+    def test_neomutt_comes_back_to_its_cache_by_qresync(self) -> None:
+        need("neomutt")
+        jutta = self.cohue.add_member("jutta")
+        client = self.cohue.imap(jutta)
+        client.create("Kept")
+        for i in range(12):
+            client.append("INBOX", "", None, numbered(i).replace(b"\n", b"\r\n"))
+        options = "set imap_qresync=yes\nset imap_condstore=yes\nset imap_idle=yes\n"
+        logs = self.cohue.directory / "mutt-jutta"
+        self.mutt(jutta, push="<first-entry><quit>", more=options)
+
+        def numbers(folder: str) -> list[int]:
+            count = int(client.select(folder, readonly=True)[1][0])
+            answer = client.fetch(f"1:{count}", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+            return [int(p[1].split()[-1]) for p in answer if isinstance(p, tuple)]
+        kept: list[int] = []
+        # Meanwhile another client marks one, and a message comes; the second time two have gone. Then this NeoMutt hears VANISHED, counts what
+        # follows as if they were still there, finds out, and reads the list again: with the same result.
+        for gone, new in ((None, 98), ("2,7", 99)):
+            client.select("INBOX")
+            if gone:
+                client.store(gone, "+FLAGS", r"(\Deleted)")
+                client.expunge()
+            client.store("4", "+FLAGS", r"(\Flagged)")
+            client.append("INBOX", "", None, numbered(new).replace(b"\n", b"\r\n"))
+            there = numbers("INBOX")
+            # What is flagged, and what came, it saves by its own knowledge.
+            self.mutt(jutta, push=f"<tag-pattern>~F|~s{new}<enter><tag-prefix><save-message>=Kept<enter><sync-mailbox><quit>",
+                      more=options + f'set debug_level=2\nset debug_file="{logs}/wire{new}"\n')
+            wire = b"".join(f.read_bytes() for f in logs.glob(f"wire{new}*"))
+            self.assertRegex(wire, rb"\(CHANGEDSINCE \d+ VANISHED\)")
+            if gone:
+                self.assertIn(b"Handling VANISHED", wire)
+            else:
+                self.assertNotIn(b"QRESYNC failed", wire)
+            kept += [there[3], new]
+            self.assertEqual(sorted(numbers("Kept")), sorted(kept))
+            self.assertEqual(numbers("INBOX"), [n for n in there if n not in kept])
+        client.logout()
 
     def read_reply_move_delete(self, program: str, name: str) -> None:
         need(program)
