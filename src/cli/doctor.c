@@ -96,6 +96,7 @@ cli_doctor(struct cli *c)
 	}
 	doctor_dns(d);
 	doctor_ports(d);
+	doctor_web(d);
 	doctor_machine(d);
 	doctor_names(d);
 	enum err e =

@@ -28,6 +28,8 @@ struct asker {
 	struct ub_ctx *ctx;
 	struct buf rdata;  /* of the last answer, as authentication_answer lends it */
 	unsigned timeouts; /* of questions */
+	unsigned questions;
+	unsigned unanswered;
 	struct ub_result *result;
 	bool answered;
 };
@@ -124,10 +126,13 @@ ask(void *arg, struct bytes name, enum authentication_rr type, struct authentica
 	memcpy(text, name.ptr, name.len);
 	text[name.len] = '\0';
 	struct ub_result *r = ask_once(a, text, (int)type);
+	a->questions++;
 	if (r == NULL) {
+		a->unanswered++;
 		return ERR_AGAIN;
 	}
 	enum err e = r->bogus != 0 ? ERR_AUTH : r->rcode != 0 && r->rcode != 3 ? ERR_AGAIN : ERR_OK;
+	a->unanswered += e == ERR_AGAIN ? 1 : 0;
 	buf_reset(&a->rdata);
 	wire_writer_init(&w, &a->rdata);
 	for (int i = 0; e == ERR_OK && i < ANSWERS_MAX && r->data != NULL && r->data[i] != NULL; i++) {
@@ -350,38 +355,69 @@ compare(struct doctor *d, struct asker *a, const struct record *r, unsigned type
 
 /* ---- addresses ---- */
 
-static void
-find_addresses(struct doctor *d, struct asker *a)
+/* Of a name, 16 octets each; false: the DNS gave no answer to one of the questions. */
+static bool
+addresses_of(struct asker *a, const char *name, uint8_t ret[DOCTOR_ADDRESSES_MAX][16], size_t *ret_count)
 {
 	static const enum authentication_rr types[] = {AUTHENTICATION_A, AUTHENTICATION_AAAA};
 	struct authentication_answer answer;
 	struct bytes one;
-	bool failed = false;
+	bool answered = true;
 	for (size_t i = 0; i < 2; i++) {
-		if (ask(a, bytes_str(d->config.hostname), types[i], &answer) != ERR_OK) {
-			failed = true;
+		if (ask(a, bytes_str(name), types[i], &answer) != ERR_OK) {
+			answered = false;
 			continue;
 		}
-		while (text_records_next(&answer.rdata, &one) && d->address_count < DOCTOR_ADDRESSES_MAX) {
-			uint8_t *to = d->addresses[d->address_count];
+		while (text_records_next(&answer.rdata, &one) && *ret_count < DOCTOR_ADDRESSES_MAX) {
+			uint8_t *to = ret[*ret_count];
 			if (one.len == 4) {
 				memset(to, 0, 16);
 				to[10] = to[11] = 0xff;
 				memcpy(to + 12, one.ptr, 4);
-				d->address_count++;
+				++*ret_count;
 			} else if (one.len == 16) {
 				memcpy(to, one.ptr, 16);
-				d->address_count++;
+				++*ret_count;
 			}
 		}
 	}
+	return answered;
+}
+
+static void
+find_addresses(struct doctor *d, struct asker *a)
+{
+	bool answered = addresses_of(a, d->config.hostname, d->addresses, &d->address_count);
 	doctor_tell(d,
 		    d->address_count > 0 ? DOCTOR_GOOD
-		    : failed             ? DOCTOR_UNKNOWN
-					 : DOCTOR_BAD,
+		    : answered           ? DOCTOR_BAD
+					 : DOCTOR_UNKNOWN,
 		    "address", "publish an A record (and AAAA) for the host name",
 		    d->address_count > 0 ? "%s has an address" : "%s has no address that is found",
 		    d->config.hostname);
+	for (size_t i = 0; i < DOCTOR_SITES && d->config.web == CONFIG_ON; i++) {
+		struct doctor_site *site = &d->sites[i];
+		site->of = (enum doctor_site_kind)i;
+		(void)snprintf(site->name, sizeof(site->name), "%s.%s",
+			       site->of == DOCTOR_SITE_POLICY ? "mta-sts" : "autoconfig", d->config.domain);
+		(void)addresses_of(a, site->name, site->addresses, &site->count);
+	}
+}
+
+/* What is not known is not well: who looks at the exit status alone must hear of it. */
+static void
+tell_unanswered(struct doctor *d, const struct asker *a)
+{
+	if (a->unanswered > 0) {
+		doctor_tell(d, DOCTOR_BAD, "dns",
+			    "see that this machine reaches the DNS (port 53 outward, or what resolver.* in "
+			    "cohue.conf names), and ask again",
+			    "%u of %u questions to the DNS got no answer: what others see of this house "
+			    "could not be checked",
+			    a->unanswered, a->questions);
+	} else {
+		doctor_tell(d, DOCTOR_GOOD, "dns", NULL, "the DNS answers");
+	}
 }
 
 /* The address's name points back here: large providers refuse mail from addresses without one. */
@@ -471,6 +507,7 @@ doctor_dns(struct doctor *d)
 			check_spf(d, &dns, d->addresses[i]);
 		}
 	}
+	tell_unanswered(d, &a);
 	ub_ctx_delete(a.ctx);
 	buf_clear(&a.rdata);
 }

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -31,8 +32,8 @@ static const struct port {
     {993, TALK_TLS, "port-993"},
 };
 
-static int
-connect_to(const uint8_t address[16], unsigned port)
+int
+doctor_connect(const uint8_t address[16], unsigned port)
 {
 	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 	bool v4 = memcmp(address, mapped, sizeof(mapped)) == 0;
@@ -181,7 +182,7 @@ check_port(struct doctor *d, const struct port *port, const uint8_t address[16],
 {
 	char text[INET6_ADDRSTRLEN];
 	doctor_address_text(address, text, sizeof(text));
-	int fd = connect_to(address, port->number + d->config.port_offset);
+	int fd = doctor_connect(address, port->number + d->config.port_offset);
 	if (fd < 0) {
 		doctor_tell(d, DOCTOR_BAD, port->check,
 			    "open it in the firewall and at the provider; a router that sends nothing back "
@@ -200,10 +201,70 @@ check_port(struct doctor *d, const struct port *port, const uint8_t address[16],
 	(void)close(fd);
 }
 
+static const uint8_t here[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
+
+static void
+check_address(struct doctor *d, const uint8_t address[16], SSL_CTX *ctx)
+{
+	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+		check_port(d, &ports[i], address, ctx);
+	}
+}
+
+/* Whether an address is of this machine itself, so that no packet to it leaves it. */
+static bool
+is_own(const uint8_t address[16])
+{
+	struct ifaddrs *list = NULL;
+	bool v4 = memcmp(address, here, 12) == 0;
+	bool own = v4 && address[12] == 127;
+	if (own || getifaddrs(&list) != 0) {
+		return own;
+	}
+	for (const struct ifaddrs *i = list; i != NULL && !own; i = i->ifa_next) {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		if (i->ifa_addr == NULL) {
+			continue;
+		}
+		if (v4 && i->ifa_addr->sa_family == AF_INET) {
+			memcpy(&in, i->ifa_addr, sizeof(in));
+			own = memcmp(&in.sin_addr, address + 12, 4) == 0;
+		} else if (!v4 && i->ifa_addr->sa_family == AF_INET6) {
+			memcpy(&in6, i->ifa_addr, sizeof(in6));
+			own = memcmp(&in6.sin6_addr, address, 16) == 0;
+		}
+	}
+	freeifaddrs(list);
+	return own;
+}
+
+/* What cannot be seen from this machine. address: NULL: the DNS gave none. */
+static void
+tell_outside(struct doctor *d, const uint8_t *address)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	char remedy[CONFIG_NAME_MAX + 160];
+	(void)snprintf(remedy, sizeof(remedy),
+		       "from another machine: openssl s_client -starttls smtp -connect %s:25, and likewise "
+		       "465, 587, 993, 443 (without -starttls on all but 587)",
+		       d->config.hostname);
+	if (address == NULL) {
+		doctor_tell(d, DOCTOR_UNKNOWN, "outside", "see what is said of the DNS above",
+			    "the DNS gives no address: the ports are asked at this machine itself "
+			    "(127.0.0.1), which says nothing of how others reach them");
+		return;
+	}
+	doctor_address_text(address, text, sizeof(text));
+	doctor_tell(d, DOCTOR_UNKNOWN, "outside", remedy,
+		    "%s is this machine's own: its ports are asked without leaving it, so a firewall before "
+		    "it is not seen",
+		    text);
+}
+
 void
 doctor_ports(struct doctor *d)
 {
-	static const uint8_t here[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	if (ctx == NULL || SSL_CTX_set_default_verify_paths(ctx) != 1) {
 		doctor_tell(d, DOCTOR_UNKNOWN, "ports", NULL, "TLS cannot be tried: out of memory");
@@ -211,12 +272,14 @@ doctor_ports(struct doctor *d)
 		return;
 	}
 	if (d->address_count == 0) {
-		memcpy(d->addresses[d->address_count++], here, sizeof(here));
+		tell_outside(d, NULL);
+		check_address(d, here, ctx);
 	}
 	for (size_t a = 0; a < d->address_count; a++) {
-		for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
-			check_port(d, &ports[i], d->addresses[a], ctx);
+		if (is_own(d->addresses[a])) {
+			tell_outside(d, d->addresses[a]);
 		}
+		check_address(d, d->addresses[a], ctx);
 	}
 	SSL_CTX_free(ctx);
 }

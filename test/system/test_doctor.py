@@ -56,6 +56,15 @@ class Doctor(unittest.TestCase):
         for check in ("address", "mx", "ptr", "spf", "dmarc", "tlsa", "srv", "port-25", "port-465", "port-587",
                       "port-993", "disk", "service", "addresses"):
             self.assertTrue(all(f["level"] == "good" for f in found[check]), found[check])
+        self.assertEqual([f["level"] for f in found["dns"]], ["good"])
+        # The address is of this machine: nothing left it, and that is said.
+        self.assertEqual([f["level"] for f in found["outside"]], ["unknown"])
+        self.assertIn("another machine", found["outside"][0]["remedy"])
+        self.assertEqual([f["level"] for f in found["port-80"]], ["good"])
+        # What the house says is found, but under its own certificate no stranger takes it.
+        for check in ("mta-sts-web", "autoconfig-web"):
+            self.assertEqual([f["level"] for f in found[check]], ["hint"], found[check])
+            self.assertIn("trust", found[check][0]["what"])
         self.assertNotIn("dnssec", found)  # the zone is signed
         self.assertTrue(any("signed by itself" in f["what"] and f["remedy"] for f in found["certificate"]))
 
@@ -89,7 +98,11 @@ class Doctor(unittest.TestCase):
         with Cohue() as house:
             with open(house.home / "cohue.conf", "a") as f:
                 f.write("\nresolver.stub = 127.0.0.1@9\n")
-            _, found = findings(house)
+            code, found = findings(house)
+            self.assertEqual(code, 1)
+            self.assertEqual([f["level"] for f in found["dns"]], ["bad"])
+            self.assertIn("could not be checked", found["dns"][0]["what"])
+            self.assertIn("127.0.0.1", found["outside"][0]["what"])
             for check in ("address", "mx", "dmarc"):
                 self.assertEqual([f["level"] for f in found[check]], ["unknown"])
             self.assertEqual(found["port-25"][0]["level"], "good")
