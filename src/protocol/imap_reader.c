@@ -32,6 +32,9 @@ enum literal_kind {
 /* Room for "{N}" CRLF behind a full command. */
 enum { TEXT_SLACK = 64 };
 
+static const char metadata_maxsize[] = "METADATA MAXSIZE 16384";
+_Static_assert(IMAP_METADATA_VALUE_MAX == 16384, "as the code says");
+
 struct imap_reader_limits
 imap_reader_limits_gate(void)
 {
@@ -112,6 +115,7 @@ start_over(struct imap_reader *r)
 	r->tail_len = 0;
 	r->tag_len = 0;
 	r->why = NULL;
+	r->code = NULL;
 	r->text.max = r->limits.command_max + TEXT_SLACK;
 }
 
@@ -150,11 +154,12 @@ say_bye(struct imap_reader *r, const char *why)
 static struct imap_event
 say_bad(struct imap_reader *r)
 {
-	r->errors++;
+	r->errors += r->code == NULL ? 1 : 0;
 	if (r->errors >= r->limits.errors_max) {
 		return say_bye(r, "Too many errors");
 	}
 	struct imap_event e = event(r, IMAP_EVENT_BAD, bytes_str(r->why != NULL ? r->why : "Syntax error"));
+	e.code = r->code;
 	r->lent = true;
 	return e;
 }
@@ -332,11 +337,17 @@ end_of_line(struct imap_reader *r, struct imap_event *ret_event)
 		ret_event->utf8 = binary;
 		return true;
 	}
+	bool annotation = r->limits.message_max > 0 && takes_binary(text);
 	const char *why = binary && !takes_binary(text) ? "Binary literals are not supported here"
-			  : size > r->limits.literal_max || size > r->limits.command_max - text.len
+			  : size > r->limits.literal_max || size > r->limits.command_max - text.len ||
+				  (annotation && size > IMAP_METADATA_VALUE_MAX)
 			      ? "Literal too large"
 			      : NULL;
 	if (why != NULL) {
+		if (annotation) {
+			/* RFC 5464 section 4.3: what is too long is no error of syntax. */
+			r->code = size > IMAP_METADATA_VALUE_MAX ? metadata_maxsize : "LIMIT";
+		}
 		if (kind == LITERAL_WAIT) {
 			r->why = why;
 			*ret_event = say_bad(r);

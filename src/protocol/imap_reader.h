@@ -24,7 +24,8 @@ enum {
 	IMAP_GATE_LITERAL_MAX = 4 * 1024,
 	IMAP_SESSION_COMMAND_MAX = 64 * 1024,
 	IMAP_SESSION_LITERAL_MAX = 32 * 1024,
-	IMAP_ERRORS_MAX = 20
+	IMAP_ERRORS_MAX = 20,
+	IMAP_METADATA_VALUE_MAX = 16 * 1024 /* octets of one annotation */
 };
 
 struct imap_reader_limits {
@@ -51,8 +52,9 @@ enum imap_event_kind {
 	/* text: what stands behind the last message, up to the line's end. The host says whether that is right (it is "" or, in UTF8's form, ")"). */
 	IMAP_EVENT_APPEND_END,
 	IMAP_EVENT_LINE, /* text: a line asked for with imap_reader_expect_line */
-	IMAP_EVENT_BAD,  /* answer tag (or "*" when empty) BAD with text; the command is dropped */
-	IMAP_EVENT_BYE,  /* answer "* BYE" with text and close; the reader takes nothing more */
+	/* answer tag (or "*" when empty) BAD with text, or NO where there is a code; the command is dropped */
+	IMAP_EVENT_BAD,
+	IMAP_EVENT_BYE, /* answer "* BYE" with text and close; the reader takes nothing more */
 	/*
 	 * RFC 3502: another message follows the one before. text: what stands between them, up to and with
 	 * its "{N}"; size, wait and the host's duties are those of APPEND. A host that refuses answers for the whole command.
@@ -71,6 +73,7 @@ struct imap_event {
 	uint64_t size;     /* APPEND: octets of the message literal */
 	bool wait;         /* APPEND: a synchronizing literal */
 	bool utf8;         /* APPEND: in UTF8 (~{N}) form, RFC 6855 */
+	const char *code;  /* BAD: of a NO; or NULL */
 };
 
 struct imap_reader {
@@ -93,6 +96,7 @@ struct imap_reader {
 	uint8_t tag[IMAP_TAG_MAX];
 	size_t tag_len;
 	const char *why;
+	const char *code; /* what is thrown away is refused with NO and this, and is no error */
 	uint32_t errors;
 	uint32_t commands; /* whole commands handed out */
 };

@@ -125,6 +125,44 @@ hostile_literals_are_answered_with_bad_and_the_reader_stays_in_step(void **state
 }
 
 static void
+a_long_annotation_is_refused_with_no_and_read_over(void **state)
+{
+	(void)state;
+	struct imap_reader_limits session = imap_reader_limits_session(100000);
+	session.errors_max = 2;
+	size_t size = 20000;
+	char *text = calloc(1, size + 200);
+	int head = snprintf(text, 100, "a SETMETADATA x (/private/comment {%zu+}\r\n", size);
+	memset(text + head, 'c', size);
+	static const char behind[] = " /private/b ~{3+}\r\na\0b)\r\nb NOOP\r\n";
+	memcpy(text + (size_t)head + size, behind, sizeof(behind) - 1);
+	struct imap_reader r;
+	imap_reader_init(&r, session);
+	struct bytes input = bytes_of(text, (size_t)head + size + sizeof(behind) - 1);
+	struct imap_event e = imap_reader_next(&r, &input);
+	assert_int_equal(e.kind, IMAP_EVENT_BAD);
+	assert_true(bytes_is(e.tag, "a"));
+	assert_string_equal(e.code, "METADATA MAXSIZE 16384");
+	assert_true(imap_reader_held(&r) < 1000);
+	e = imap_reader_next(&r, &input);
+	assert_int_equal(e.kind, IMAP_EVENT_COMMAND);
+	assert_true(bytes_is(e.text, "b NOOP"));
+	/* A client that waits is told at once, and as often as it likes: this is no error of syntax. */
+	for (unsigned i = 0; i < 5; i++) {
+		input = bytes_str("c setmetadata x (/private/b {999999}\r\n");
+		e = imap_reader_next(&r, &input);
+		assert_int_equal(e.kind, IMAP_EVENT_BAD);
+		assert_string_equal(e.code, "METADATA MAXSIZE 16384");
+	}
+	input = bytes_str("d LIST x {999999}\r\n");
+	e = imap_reader_next(&r, &input);
+	assert_int_equal(e.kind, IMAP_EVENT_BAD);
+	assert_null(e.code);
+	imap_reader_clear(&r);
+	free(text);
+}
+
+static void
 long_lines_bare_cr_and_nul_are_bad_and_held_in_bounds(void **state)
 {
 	(void)state;
@@ -248,6 +286,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(commands_come_out_whole_at_every_split),
 	    cmocka_unit_test(hostile_literals_are_answered_with_bad_and_the_reader_stays_in_step),
+	    cmocka_unit_test(a_long_annotation_is_refused_with_no_and_read_over),
 	    cmocka_unit_test(long_lines_bare_cr_and_nul_are_bad_and_held_in_bounds),
 	    cmocka_unit_test(too_many_errors_end_the_connection),
 	    cmocka_unit_test(the_message_of_append_is_streamed_once_the_host_agrees),

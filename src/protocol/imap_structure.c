@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "protocol/imap_structure.h"
 
+#include "mail/write.h"
+
+enum { TEXT_MAX = 64 * 1024 }; /* longer texts go as they came */
+
 static void
 fail(struct imap_writer *w, enum err e)
 {
@@ -9,11 +13,78 @@ fail(struct imap_writer *w, enum err e)
 	}
 }
 
+/* UTF-8 beyond ASCII, which a client that did not enable it is not to get as such. Where there are encoded words beside it, it goes as it came. */
+static bool
+is_foreign(const struct imap_writer *w, struct bytes s)
+{
+	uint8_t all = 0;
+	for (size_t i = 0; i < s.len; i++) {
+		all |= s.ptr[i];
+	}
+	return all >= 0x80 && !w->utf8 && s.len <= TEXT_MAX && bytes_is_utf8(s) &&
+	       bytes_search(s, BYTES_LIT("=?")) < 0;
+}
+
+/*
+ * Text for people. RFC 3501 section 4.3.1: octets above 127 only where the charset is told, which here encoded words do (RFC 2047); what is
+ * not UTF-8 goes as it came, in a literal.
+ */
+static void
+write_text(struct imap_writer *w, struct bytes s)
+{
+	if (!is_foreign(w, s)) {
+		imap_write_nstring(w, s);
+		return;
+	}
+	struct buf words = BUF_INIT(s.len * 4 + 256);
+	enum err e = mail_encode_words(&words, s);
+	if (e == ERR_OK) {
+		imap_write_string(w, buf_bytes(&words));
+	} else {
+		fail(w, e);
+	}
+	buf_wipe(&words);
+}
+
+/* A parameter: as RFC 2231 section 4 has it, its name with a "*". */
+static void
+write_param(struct imap_writer *w, struct bytes name, struct bytes value)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	if (!is_foreign(w, value) || bytes_find(name, '*') >= 0) {
+		imap_write_string(w, name);
+		imap_write_text(w, " ");
+		imap_write_string(w, value);
+		return;
+	}
+	struct buf text = BUF_INIT(name.len + value.len * 3 + 16);
+	enum err e = buf_append(&text, name);
+	e = e == ERR_OK ? buf_append_byte(&text, '*') : e;
+	if (e == ERR_OK) {
+		imap_write_string(w, buf_bytes(&text));
+		buf_reset(&text);
+		e = buf_append_str(&text, "utf-8''");
+	}
+	for (size_t i = 0; i < value.len && e == ERR_OK; i++) {
+		uint8_t c = value.ptr[i];
+		const uint8_t escape[3] = {'%', (uint8_t)hex[c >> 4], (uint8_t)hex[c & 15]};
+		bool plain = ascii_is_alnum(c) || c == '.' || c == '-' || c == '_';
+		e = plain ? buf_append_byte(&text, c) : buf_append(&text, bytes_of(escape, 3));
+	}
+	if (e == ERR_OK) {
+		imap_write_text(w, " ");
+		imap_write_string(w, buf_bytes(&text));
+	} else {
+		fail(w, e);
+	}
+	buf_wipe(&text);
+}
+
 /* A name or an empty one: NIL. */
 static void
 write_name(struct imap_writer *w, struct bytes s)
 {
-	imap_write_nstring(w, s.len == 0 ? BYTES_EMPTY : s);
+	write_text(w, s.len == 0 ? BYTES_EMPTY : s);
 }
 
 /* (name adl mailbox host); groups as RFC 3501 section 7.4.2 says. */
@@ -32,7 +103,7 @@ write_address(struct imap_writer *w, const struct mail_address *a)
 		break;
 	case MAIL_ADDRESS_GROUP:
 		imap_write_text(w, "NIL NIL ");
-		imap_write_string(w, a->name);
+		write_text(w, a->name.ptr == NULL ? BYTES_LIT("") : a->name);
 		imap_write_text(w, " NIL");
 		break;
 	case MAIL_ADDRESS_GROUP_END:
@@ -62,7 +133,7 @@ imap_write_envelope(struct imap_writer *w, const struct mail_envelope *e)
 	imap_write_text(w, "(");
 	imap_write_nstring(w, e->date);
 	imap_write_text(w, " ");
-	imap_write_nstring(w, e->subject);
+	write_text(w, e->subject);
 	const struct mail_addresses *const lists[] = {&e->from, &e->sender, &e->reply_to,
 						      &e->to,   &e->cc,     &e->bcc};
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -86,9 +157,7 @@ write_params(struct imap_writer *w, const struct mail_params *p)
 	imap_write_text(w, "(");
 	for (size_t i = 0; i < p->count; i++) {
 		imap_write_text(w, i > 0 ? " " : "");
-		imap_write_string(w, p->list[i].name);
-		imap_write_text(w, " ");
-		imap_write_string(w, p->list[i].value);
+		write_param(w, p->list[i].name, p->list[i].value);
 	}
 	imap_write_text(w, ")");
 }
@@ -168,7 +237,7 @@ write_single(struct imap_writer *w, const struct mail_structure *s, const struct
 	imap_write_text(w, " ");
 	imap_write_nstring(w, part->id);
 	imap_write_text(w, " ");
-	imap_write_nstring(w, part->description);
+	write_text(w, part->description);
 	imap_write_text(w, " ");
 	imap_write_string(w, part->encoding.len > 0 ? part->encoding : BYTES_LIT("7bit"));
 	imap_write_text(w, " ");

@@ -259,6 +259,37 @@ groups_in_an_envelope_have_their_marks(void **state)
 	arena_clear(&arena);
 }
 
+/* RFC 3501 section 4.3.1: octets above 127 only where their charset is told, unless the client enabled UTF-8. */
+static void
+utf8_in_a_header_is_told_as_such_only_to_who_enabled_it(void **state)
+{
+	(void)state;
+	static const char message[] = "From: Zo\xc3\xab <z@x.y>\r\nSubject: \xc3\xa9t\xc3\xa9\r\n"
+				      "Content-Type: text/plain; name=\"\xc3\xa9 1.txt\"\r\n"
+				      "Content-Description: =?utf-8?q?a?= \xc3\xa9\r\n\r\n";
+	struct arena arena;
+	struct mail_structure s;
+	arena_init(&arena, MAIL_PARSE_MEMORY + MAIL_SUMMARY_MEMORY);
+	structure_of(&arena, bytes_str(message), &s);
+	begin(false);
+	imap_write_envelope(&w, s.parts[0].envelope);
+	end("(NIL \"=?UTF-8?B?w6l0w6k=?=\" ((\"=?UTF-8?B?Wm/Dqw==?=\" NIL \"z\" \"x.y\")) "
+	    "((\"=?UTF-8?B?Wm/Dqw==?=\" NIL \"z\" \"x.y\")) ((\"=?UTF-8?B?Wm/Dqw==?=\" NIL \"z\" \"x.y\")) "
+	    "NIL NIL NIL NIL NIL)");
+	begin(true);
+	imap_write_envelope(&w, s.parts[0].envelope);
+	end("(NIL \"\xc3\xa9t\xc3\xa9\" ((\"Zo\xc3\xab\" NIL \"z\" \"x.y\")) ((\"Zo\xc3\xab\" NIL \"z\" "
+	    "\"x.y\")) "
+	    "((\"Zo\xc3\xab\" NIL \"z\" \"x.y\")) NIL NIL NIL NIL NIL)");
+	arena_clear(&arena);
+	/* Beside an encoded word it goes as it came, in a literal; so does what is not UTF-8. */
+	check_structure(message, false,
+			"(\"text\" \"plain\" (\"name*\" \"utf-8''%C3%A9%201.txt\") NIL {16}\r\n"
+			"=?utf-8?q?a?= \xc3\xa9 \"7bit\" 0 0)");
+	check_structure("Content-Type: text/plain; name=\"\xe9.txt\"\r\n\r\n", false,
+			"(\"text\" \"plain\" (\"name\" {5}\r\n\xe9.txt) NIL NIL \"7bit\" 0 0)");
+}
+
 static const char nested[] = "Subject: out\r\n"
 			     "Content-Type: multipart/mixed; boundary=AA\r\n"
 			     "\r\n"
@@ -316,6 +347,7 @@ main(void)
 	    cmocka_unit_test(a_section_is_answered_under_the_name_it_was_asked_by),
 	    cmocka_unit_test(a_full_buffer_is_told_once_and_can_be_undone),
 	    cmocka_unit_test(the_example_of_the_rfc_is_answered_as_there),
+	    cmocka_unit_test(utf8_in_a_header_is_told_as_such_only_to_who_enabled_it),
 	    cmocka_unit_test(groups_in_an_envelope_have_their_marks),
 	    cmocka_unit_test(a_nested_message_is_described_with_and_without_extensions),
 	};

@@ -252,10 +252,8 @@ handle(struct imap *im, const struct imap_event *ev)
 			im->idling = false;
 			imap_notify_set_view(im);
 		}
-		imap_write_raw(&im->w, ev->tag.len > 0 ? ev->tag : BYTES_LIT("*"));
-		imap_write_text(&im->w, " BAD ");
-		imap_write_raw(&im->w, ev->text);
-		imap_write_crlf(&im->w);
+		imap_write_status(&im->w, ev->tag, ev->code != NULL ? "NO" : "BAD", ev->code,
+				  (const char *)ev->text.ptr);
 		break;
 	case IMAP_EVENT_BYE:
 		imap_append_drop(im);

@@ -5,8 +5,8 @@
 
 #include "session/imap.h"
 
-/* A value comes with its command, whose literals may hold twice as much. */
-enum { VALUE_MAX = 16 * 1024, USES_ALL = IMAP_USE_OTHER - 1, USES_TEXT_MAX = 128 };
+/* A literal that is longer than a value may be was refused when it was announced. */
+enum { VALUE_MAX = IMAP_METADATA_VALUE_MAX, USES_ALL = IMAP_USE_OTHER - 1, USES_TEXT_MAX = 128 };
 
 static const char special_use[] = "/private/specialuse";
 static const char admin[] = "/shared/admin";

@@ -333,17 +333,25 @@ on_change(void *arg, const struct fold_change *change)
 
 /* ---- telling ---- */
 
+/* Of flags always (RFC 5465 section 5.1), since every mailbox counts them; of messages once CONDSTORE is enabled. */
+static uint32_t
+modseq_item(const struct imap *im, uint32_t events)
+{
+	return im->condstore || (events & IMAP_NOTICE_FLAG_CHANGE) != 0 ? (uint32_t)IMAP_STATUS_HIGHESTMODSEQ
+									: 0;
+}
+
 static void
 write_status(struct imap *im, const struct fold_mailbox *box, uint32_t events)
 {
-	uint32_t items = 0;
+	uint32_t items = modseq_item(im, events);
 	if ((events & (IMAP_NOTICE_MESSAGE_NEW | IMAP_NOTICE_MESSAGE_EXPUNGE)) != 0) {
 		items |= IMAP_STATUS_MESSAGES | IMAP_STATUS_UIDNEXT;
 	}
 	if ((events & IMAP_NOTICE_FLAG_CHANGE) != 0) {
 		items |= IMAP_STATUS_UIDVALIDITY | IMAP_STATUS_UNSEEN;
 	}
-	imap_write_status_of(im, box, items | (im->condstore ? (uint32_t)IMAP_STATUS_HIGHESTMODSEQ : 0));
+	imap_write_status_of(im, box, items);
 }
 
 static bool
@@ -652,9 +660,7 @@ write_all_status(struct imap *im)
 				      : asked(im->notify, box->name, MESSAGE_EVENTS);
 		if (events != 0 && !(im->selected && im->view.mailbox == ids[i])) {
 			uint32_t items = IMAP_STATUS_MESSAGES | IMAP_STATUS_UIDNEXT | IMAP_STATUS_UIDVALIDITY;
-			items |=
-			    (events & IMAP_NOTICE_FLAG_CHANGE) != 0 ? (uint32_t)IMAP_STATUS_HIGHESTMODSEQ : 0;
-			imap_write_status_of(im, box, items);
+			imap_write_status_of(im, box, items | modseq_item(im, events));
 			e = imap_flush(im, false);
 		}
 		if (e == ERR_OK && i % 64 == 63) {

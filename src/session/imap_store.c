@@ -176,6 +176,7 @@ struct copying {
 	struct uid_set uids; /* as appended */
 	uint32_t uidvalidity;
 	uint32_t first; /* UID of the first copy */
+	bool gone;      /* of what was named by number, something has */
 };
 
 static enum err
@@ -195,6 +196,14 @@ build_copy(void *arg, struct member *m, struct member_change *c)
 		const struct fold_message *message = fold_message_by_uid(from, s->items[i].uid);
 		s->items[i].record = message != NULL ? message->record : 0;
 		count += message != NULL ? 1 : 0;
+	}
+	/*
+	 * All or nothing (RFC 3501 section 6.4.7, RFC 2180 section 4.4): of message numbers the client knows what they stand for, and
+	 * must learn that it was not copied. A UID that is not there is ignored (RFC 3501 section 6.4.8).
+	 */
+	s->gone = count < s->count && !s->command->uid;
+	if (s->gone) {
+		return ERR_STATE;
 	}
 	if (!imap_uid_set(s->arena, s->items, s->count, &s->uids) ||
 	    fold_messages(m->fold) + count > FOLD_MESSAGES_MAX || UINT32_MAX - to->uidnext < count) {
@@ -253,6 +262,11 @@ imap_do_copy(struct imap *im)
 	    s.to_name.ptr == NULL ? ERR_MEMORY : member_append(im->member, im->conn, build_copy, &s, &n);
 	if (e == ERR_NOT_FOUND) {
 		imap_no(im, "TRYCREATE", "The mailbox has gone");
+		return;
+	}
+	if (s.gone && e == ERR_STATE) {
+		imap_report(im, true);
+		imap_no(im, "EXPUNGEISSUED", "Some messages have gone: nothing was done");
 		return;
 	}
 	if (e != ERR_OK) {

@@ -444,6 +444,29 @@ class Imap(unittest.TestCase):
         self.assertEqual(uids, [1, 3, 5, 6, 7, 8, 10])
         self.assertEqual([int(u) for u in re.findall(rb"UID (\d+)", one.fetch("FETCH 1:* (UID)"))], uids + [11])
 
+    def test_copy_of_what_has_gone(self) -> None:
+        one, two = self.client(), self.client()
+        for i in range(8):
+            one.append("INBOX", simple(f"n{i}"))
+        one.command("CREATE copies")
+        one.command("SELECT INBOX")
+        two.command("SELECT INBOX")
+        # All or nothing of what is named by number (RFC 3501 section 6.4.7, RFC 2180 section 4.4); COPY may tell what has gone.
+        for verb, copied in (("COPY", 0), ("MOVE", 1)):
+            two.command("STORE 1 +FLAGS (\\Deleted)")
+            two.command("EXPUNGE")
+            untagged, status = one.command(f"{verb} 1:2 copies", "NO")
+            self.assertIn(b"[EXPUNGEISSUED]", status)
+            self.assertIn(b"* 1 EXPUNGE", untagged)
+            self.assertEqual(one.command("STATUS copies (MESSAGES)")[0], [b"* STATUS copies (MESSAGES %d)" % copied])
+            self.assertIn(b"COPYUID", b" ".join([*(answer := one.command(f"{verb} 1 copies"))[0], answer[1]]))
+            two.command("NOOP")
+        # Of UIDs, what is not there is ignored (section 6.4.8). 1, 2 and 4 have gone.
+        two.command("UID STORE 4 +FLAGS (\\Deleted)")
+        two.command("EXPUNGE")
+        self.assertRegex(one.command("UID COPY 1:2,4:5 copies")[1], rb"OK \[COPYUID \d+ 5 3\]")
+        self.assertNotIn(b"COPYUID", one.command("UID COPY 1:2 copies")[1])
+
     def test_a_deleted_mailbox_and_its_watchers(self) -> None:
         one, two = self.client(), self.client()
         one.command("CREATE Gone")

@@ -114,6 +114,12 @@ class Metadata(Shared):
         big = b"x" * (16 * 1024 + 1)
         self.assertIn(b"[METADATA MAXSIZE 16384]", self.say(
             c, b'SETMETADATA INBOX (/private/a "1" /private/b {%d+}\r\n' % len(big) + big + b")", "NO")[-1])
+        # However large a literal is, the answer is the same, and the next command is read as one.
+        for size in (40000, 1000000):
+            c.send(b"big SETMETADATA INBOX (/private/a {%d+}\r\n" % size + b"NOOP\r\n" * (size // 6) + b"x" * (size % 6) + b" /private/b ~{1+}\r\n\0)\r\n")
+            self.assertRegex(c.hear_until(rb"big "), rb"big NO \[METADATA MAXSIZE 16384\]")
+            c.send(b"wait SETMETADATA INBOX (/private/a {%d}\r\n" % size)
+            self.assertRegex(c.hear_until(rb"wait "), rb"wait NO \[METADATA MAXSIZE 16384\]")
         many = " ".join(f'/private/n{i} "1"' for i in range(129))
         self.assertIn(b"[METADATA TOOMANY]", self.say(c, f"SETMETADATA INBOX ({many})", "NO")[-1])
         self.assertEqual(self.of(c, "GETMETADATA (DEPTH infinity) INBOX (/private /shared)"), {})

@@ -296,6 +296,9 @@ class Keeping(unittest.TestCase):
         c.command("NOTIFY NONE")
         other.append("INBOX", simple("unheard"))
         self.assertEqual(c.command("NOOP")[0], [])
+        # It waits until the client wants to hear of its mailbox again.
+        c.command("NOTIFY SET (selected (MessageNew MessageExpunge))")
+        self.assertTrue(any(a.endswith(b" EXISTS") for a in c.command("NOOP")[0]))
 
     def test_notify_tells_of_other_mailboxes(self) -> None:
         other = self.client()
@@ -317,7 +320,7 @@ class Keeping(unittest.TestCase):
         self.assertRegex(c.hear_until(rb"\* "),
                          rb"^\* STATUS Lists/a \(UIDVALIDITY \d+ UNSEEN 0 HIGHESTMODSEQ \d+\)")
         other.command("EXPUNGE")
-        self.assertRegex(c.hear_until(rb"\* "), rb"^\* STATUS Lists/a \(MESSAGES 0 UIDNEXT 2")
+        self.assertRegex(c.hear_until(rb"\* "), rb"^\* STATUS Lists/a \(MESSAGES 0 UIDNEXT 2 HIGHESTMODSEQ \d+\)")
         other.command("CREATE Lists/b")
         self.assertEqual([c.hear_until(rb"\* "), c.hear_until(rb"\* ")],
                          [b'* LIST (\\HasNoChildren) "/" Lists/b', b'* LIST (\\HasChildren) "/" Lists'])
@@ -336,6 +339,12 @@ class Keeping(unittest.TestCase):
         self.assertEqual(c.hear_until(rb"\* "), b'* LIST (\\NonExistent \\HasNoChildren) "/" Mine')
         c.send(b"DONE\r\n")
         c.hear_until(rb"^i1 OK")
+        # RFC 5465 section 5: mod-sequences of messages to who enabled CONDSTORE, of flags to all.
+        plain = self.client()
+        for of, enabled in (((plain, False), (c, True))):
+            for events, told in (("MessageNew MessageExpunge", enabled), ("MessageNew MessageExpunge FlagChange", True)):
+                untagged, _ = of.command(f"NOTIFY SET STATUS (mailboxes Quiet ({events}))")
+                self.assertEqual([b"HIGHESTMODSEQ" in a for a in untagged], [told], (enabled, events))
         c.command("NOTIFY SET (mailboxes (INBOX) (MailboxMetadataChange)) (personal (ServerMetadataChange))")
         other.command('SETMETADATA INBOX (/private/comment "x")')
         self.assertEqual(c.hear_until(rb"\* "), b"* METADATA INBOX /private/comment")
