@@ -49,7 +49,9 @@ static void
 ask_tls(SSL_CTX *ctx, int fd, const char *name, struct bytes request, struct answer *ret)
 {
 	SSL *ssl = SSL_new(ctx);
-	if (ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1 &&
+	if (ssl != NULL && SSL_set_fd(ssl, fd) == 1 &&
+	    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name) ==
+		1 &&
 	    SSL_set1_host(ssl, name) == 1 && SSL_connect(ssl) == 1) {
 		ret->tls = true;
 		ret->verified = SSL_get_verify_result(ssl) == X509_V_OK;
