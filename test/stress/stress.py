@@ -5,6 +5,7 @@
     stress.py [--seconds N] [--seed N] [--members N] [--connections N] [--kill]
 
 Every answer is checked as it comes (view.py, actor.py) against what the connection was told before and what others were told (book.py).
+Some connections ask for much and read little (stall.py).
 At the end all connections, a fresh one and one after a restart must see the same mailboxes, and nothing is lost or doubled.
 --kill: the session's workers, the store and the whole house are killed at random meanwhile. The seed makes the same choices,
 though not the same interleaving; it is told with each failure."""
@@ -24,6 +25,7 @@ from harness.cohue import Cohue  # noqa: E402
 from harness.wait import wait_until  # noqa: E402
 from stress.actor import Actor, letter  # noqa: E402
 from stress.book import Book, Violation  # noqa: E402
+from stress.stall import Staller  # noqa: E402
 from stress.view import STEADY, Ended, View  # noqa: E402
 
 VICTIMS = ("session", "store", "session", "gate-member", "opener", "mixer", "")
@@ -93,6 +95,7 @@ class Stress:
         self.actors = [Actor(cohue, m, book, n + i, seed, self.ending, kill, self.prefix)
                        for i, (m, book) in enumerate(self.books) for n in range(connections)]
         self.sender = Sender(cohue, self.books, seed, self.ending, self.prefix)
+        self.stallers = [Staller(cohue, m, n, seed, self.ending, kill) for m, _ in self.books for n in range(2)]
         self.killer = Killer(cohue, seed, self.ending) if kill else None
         self.told = ""
 
@@ -105,7 +108,7 @@ class Stress:
                 first.run(f"CREATE {box}")
             first.close()
         start = time.monotonic()
-        others = [t for t in (self.sender, self.killer) if t is not None]
+        others = [t for t in (self.sender, self.killer, *self.stallers) if t is not None]
         for thread in [*self.actors, *others]:
             thread.start()
         self.ending.wait(seconds)
@@ -115,14 +118,15 @@ class Stress:
             if thread.is_alive():
                 raise Violation(f"seed {self.seed}: {getattr(thread, 'label', 'a thread')} hangs")
         took = time.monotonic() - start
-        problems = [t.problem for t in [*self.actors, self.killer] if t is not None and t.problem]
+        problems = [t.problem for t in [*self.actors, *self.stallers, self.killer] if t is not None and t.problem]
         if problems:
             raise Violation(f"seed {self.seed}:\n" + "\n".join(problems))
         self.compare()
         done = sum(a.done for a in self.actors)
         checks = sum(book.checks for _, book in self.books)
         self.told = (f"seed {self.seed}: {len(self.books)} members, {len(self.actors)} connections, {sum(a.view.commands for a in self.actors)} "
-                     f"commands in {done} steps, {done / took:.0f} a second, {checks} checks, {self.sender.sent} arrivals"
+                     f"commands in {done} steps, {done / took:.0f} a second, {checks} checks, {self.sender.sent} arrivals, "
+                     f"{sum(t.stalls for t in self.stallers)} connections that read nothing for a while"
                      + (f", {len(self.killer.kills)} kills" if self.killer else ""))
 
     def compare(self) -> None:

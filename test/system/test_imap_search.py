@@ -135,6 +135,41 @@ class Searching(unittest.TestCase):
                             ('BODY "plan.bin"', [7]), ('BODY "secret"', []), ('TEXT "outer"', [7]), ('BODY "outer"', [])):
             self.assertEqual(self.finds(c, keys), found, keys)
 
+    def test_words_are_found_across_charsets_of_messages_and_of_commands(self) -> None:
+        def header(text: str, charset: str) -> bytes:
+            word = base64.b64encode(text.encode(charset)).decode()
+            return f"Subject: =?{charset}?b?{word}?=\r\nFrom: =?{charset}?b?{word}?= <x@x.test>\r\n\r\n-\r\n".encode()
+
+        c = self.filled([
+            encoded("\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440", "windows-1251", "quoted-printable"),
+            b"Subject: x\r\nContent-Type: text/plain; charset=windows-1251\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+            + "\u041f\u0440\u0438\u0432\u0435\u0442!\r\n".encode("windows-1251"),
+            encoded("\u041f\u0440\u0438\u0432\u0435\u0442", "utf-8", "base64"),
+            header("\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440", "koi8-r"),
+            header("\u65e5\u672c\u8a9e\u306e\u30e1\u30fc\u30eb", "iso-2022-jp"),
+            encoded("\u65e5\u672c\u8a9e\u306e\u30e1\u30fc\u30eb", "shift_jis", "base64"),
+            header("Caf\u00e9 cr\u00e8me", "iso-8859-1"),
+            header("CAFE\u0301 CRE\u0300ME", "utf-8"),
+            encoded("Caf\u00e9 cr\u00e8me", "utf-16", "base64"),
+            message(10, "plain CAFE"),
+        ])
+        for charset, keys, text, found in (
+                ("utf-8", b"TEXT", "\u041f\u0420\u0418\u0412\u0415\u0422", [1, 2, 3, 4]), ("windows-1251", b"TEXT", "\u043f\u0440\u0438\u0432\u0435\u0442", [1, 2, 3, 4]),
+                ("koi8-r", b"SUBJECT", "\u041c\u0418\u0420", [4]), ("koi8-r", b"FROM", "\u043c\u0438\u0440", [4]), ("koi8-r", b"BODY", "\u043c\u0438\u0440", [1]),
+                ("iso-2022-jp", b"TEXT", "\u672c\u8a9e", [5, 6]), ("shift_jis", b"SUBJECT", "\u30e1\u30fc\u30eb", [5]), ("euc-jp", b"BODY", "\u30e1\u30fc\u30eb", [6]),
+                ("iso-8859-1", b"TEXT", "caf\u00e9 CR\u00c8ME", [7, 8, 9]), ("utf-8", b"SUBJECT", "cafe\u0301", [7, 8]), ("utf-8", b"FROM", "Cr\u00e8me", [7, 8]),
+                ("us-ascii", b"SUBJECT", "cafe", [7, 8, 10])):
+            octets = text.encode(charset)
+            untagged, _ = c.command(b"SEARCH CHARSET %s %s {%d+}\r\n%s" % (charset.encode(), keys, len(octets), octets))
+            answer = [r for r in untagged if r.startswith(b"* SEARCH")]
+            self.assertEqual([int(n) for n in answer[0].split()[2:]], found, f"{charset} {keys!r} {text}")
+        # Streamed or not, a client that closes in the midst, and one that sends LOGOUT behind: the service goes on.
+        c.send(b"s SEARCH TEXT mir\r\nl LOGOUT\r\n")
+        heard = b""
+        while b"l OK" not in heard:
+            heard += c.read_line()
+        self.assertRegex(heard, rb"(?s)^\* SEARCH\r\ns OK .*\* BYE .*l OK")
+
     def test_sort_and_thread_answer_in_all_forms(self) -> None:
         c = self.filled(MAILBOX)
         untagged, _ = c.command("SORT (REVERSE SIZE) UTF-8 SUBJECT plans")
