@@ -147,8 +147,9 @@ load(struct courier *c)
 		return;
 	}
 	c->sts_loading = true;
-	enum err e = channel_call_empty(role_channel(c->host, ROLE_MIXER, 0), MSG_KEPT_GET,
-					loop_now(c->host->loop) + COURIER_CALL_MS, &reply);
+	struct msg_kept_get q = {.place = 0};
+	enum err e = channel_call(role_channel(c->host, ROLE_MIXER, 0), KEPT_GET, kept_get, &q,
+				  loop_now(c->host->loop) + COURIER_CALL_MS, &reply);
 	if (e == ERR_OK) {
 		e = msg_kept_get_reply_decode(buf_bytes(&reply), &r);
 	}

@@ -146,8 +146,8 @@ enum ipc_stage {
 	M(COURIER_VERDICT, courier_verdict, R_COURIER,                  R_MIXER,    IPC_PAYLOAD_MAX, IPC_REQUEST, 0) \
 	M(RESOLVE,         resolve,         R_COURIER | R_GATE_MX | R_FETCHER, R_RESOLVER, IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(FETCH,           fetch,           R_COURIER | R_GATE_MX,      R_FETCHER,  IPC_UNIT_MAX,  IPC_REQUEST, 0) \
-	M(KEPT_GET,        kept_get,        R_COURIER,                  R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
-	M(KEPT_PUT,        kept_put,        R_COURIER,                  R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(KEPT_GET,        kept_get,        R_COURIER | R_GATE_MX | R_SESSION, R_MIXER, IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(KEPT_PUT,        kept_put,        R_COURIER | R_GATE_MX | R_SESSION, R_MIXER, IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(ACME_CHALLENGE,  acme_challenge,  R_FETCHER,                  R_GATE_MEMBER, 2048,       IPC_REQUEST, 0) \
 	/* Members. */ \
 	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
@@ -374,8 +374,8 @@ enum ipc_stage {
 	BYTES(method) BYTES(url) BYTES(headers) BYTES(body) U8(options) U32(body_max) U32(timeout)
 /* headers: lines "Name: value" with CRLF, as they came, at most FETCH_HEADERS_MAX octets */
 #define MSG_FETCH_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(status) BYTES(headers) BYTES(body)
-/* What the courier wants to find again after a restart, sealed by it: one value. ERR_NOT_FOUND. */
-#define MSG_KEPT_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* What a role wants to find again after a restart, sealed by it: one value of each of its processes. place: whose; one puts its own. ERR_NOT_FOUND. */
+#define MSG_KEPT_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(place)
 #define MSG_KEPT_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
 #define MSG_KEPT_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
 #define MSG_KEPT_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -594,6 +594,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(resolve_reply, MSG_RESOLVE_REPLY_FIELDS)                                                           \
 	P(fetch, MSG_FETCH_FIELDS)                                                                           \
 	P(fetch_reply, MSG_FETCH_REPLY_FIELDS)                                                               \
+	P(kept_get, MSG_KEPT_GET_FIELDS)                                                                     \
 	P(kept_get_reply, MSG_KEPT_GET_REPLY_FIELDS)                                                         \
 	P(kept_put, MSG_KEPT_PUT_FIELDS)                                                                     \
 	P(login, MSG_LOGIN_FIELDS)                                                                           \

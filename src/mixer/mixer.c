@@ -231,7 +231,7 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 		break;
 	case MSG_KEPT_GET:
 	case MSG_KEPT_PUT:
-		outgoing_kept(m, ch, msg);
+		mixer_kept(m, ch, msg);
 		break;
 	case MSG_COURIER_VERDICT:
 		outgoing_verdict(m, ch, msg);

@@ -275,8 +275,8 @@ void outgoing_forget_held(struct mixer *m);
 void outgoing_kick(struct mixer *m);
 void outgoing_courier_gone(struct mixer *m);
 void outgoing_blob(struct mixer *m, struct channel *ch, const struct channel_message *msg);
-/* kept.c: what the courier keeps, passed between it and the store. */
-void outgoing_kept(struct mixer *m, struct channel *ch, const struct channel_message *msg);
+/* kept.c: what other roles keep, passed between them and the store. */
+void mixer_kept(struct mixer *m, struct channel *ch, const struct channel_message *msg);
 void outgoing_verdict(struct mixer *m, struct channel *ch, const struct channel_message *msg);
 
 /* load.c: from disk; in a task. */

@@ -21,6 +21,8 @@ static const char *const labels[PURPOSE__COUNT] = {
     [PURPOSE_PUBLIC_KEY_SIGN] = "public-key-sign",
     [PURPOSE_PUBLIC_KEY_VERIFY] = "public-key-verify",
     [PURPOSE_COURIER_KEEP] = "courier-keep",
+    [PURPOSE_GATE_KEEP] = "gate-keep",
+    [PURPOSE_SESSION_KEEP] = "session-keep",
 };
 
 const char *

@@ -35,6 +35,8 @@ enum sealed_purpose {
 	PURPOSE_PUBLIC_KEY_SIGN,   /* the seed; nobody but the keeper has it */
 	PURPOSE_PUBLIC_KEY_VERIFY, /* no secret: the verification key of that seed */
 	PURPOSE_COURIER_KEEP, /* what the courier finds again after a restart: policies of other domains */
+	PURPOSE_GATE_KEEP,    /* gate-mx: networks that came again, sums of reports */
+	PURPOSE_SESSION_KEEP, /* sessions: how much was sent lately by who sends much */
 	PURPOSE__COUNT
 };
 

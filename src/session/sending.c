@@ -7,11 +7,16 @@
 
 #include "base/secret.h"
 #include "crypto/crypto.h"
+#include "lookup/kept.h"
 #include "mail/write.h"
 #include "session/member_internal.h"
+#include "session/sending_kept.h"
 
 enum {
 	SWEEP_MS = 10 * 60 * 1000,
+	LOAD_TRIES = 10,
+	LOAD_PAUSE_MS = 200,
+	SAVE_MS = 10 * 60 * 1000,
 	TELL_AGAIN_MS = 10 * 60 * 1000,
 	NOTE_MAX = 4096,
 	NOTE_TRIES = 5,
@@ -25,7 +30,7 @@ struct sending_account {
 	struct sending sending;
 	msec used;
 	bool held;
-	uint32_t lifts;     /* as her entry had it then */
+	uint32_t lifts;     /* as her entry had it when this was counted */
 	msec told;          /* the opener, of the hold */
 	msec put_off_until; /* one line of the log an hour */
 	char ref[LOG_REF_LEN + 1];
@@ -43,6 +48,99 @@ bucket_of(struct worker *w, const uint8_t account[SEALED_ID_LEN])
 	return &w->sending[((size_t)account[0] << 8 | account[1]) % WORKER_BUCKETS];
 }
 
+/* ---- over a restart ---- */
+
+static const char kept_role[] = "session";
+
+static void
+find_again(struct worker *w, struct sending_account *a)
+{
+	uint8_t name[SENDING_KEPT_NAME];
+	if (w->sending_kept != NULL && w->sending_kept->count > 0) {
+		sending_kept_name(w->keys.key[PURPOSE_SESSION_KEEP], bytes_of(a->account, sizeof(a->account)),
+				  name);
+		(void)sending_kept_take(w->sending_kept, name, a->lifts, &a->sending);
+	}
+}
+
+void
+sending_load(struct worker *w)
+{
+	struct buf plain = BUF_INIT(SPOOL_VALUE_MAX);
+	struct sending_kept *k = calloc(1, sizeof(*k));
+	enum err e = k == NULL ? ERR_MEMORY : ERR_CLOSED;
+	for (int i = 0; i < LOAD_TRIES && (e == ERR_CLOSED || e == ERR_TIMEOUT || e == ERR_AGAIN); i++) {
+		if (i > 0 && task_sleep(LOAD_PAUSE_MS) != ERR_OK) {
+			break;
+		}
+		e = kept_get(w->host, w->keys.key[PURPOSE_SESSION_KEEP], kept_role, w->host->index, &plain);
+	}
+	if (e == ERR_OK) {
+		e = sending_kept_read(buf_bytes(&plain), now_of(w), clock_wall(), k);
+	}
+	if (k != NULL) {
+		w->sending_is_kept = e == ERR_OK;
+		w->sending_kept = k;
+	}
+	/* Then it counts from 0. */
+	if (e != ERR_OK && e != ERR_NOT_FOUND) {
+		log_event(LOG_LEVEL_WARNING, "how much was sent before the start is not known: %s",
+			  err_text(e));
+	}
+	w->sending_saved = now_of(w);
+	buf_wipe(&plain);
+}
+
+void
+sending_save(struct worker *w)
+{
+	struct sending_kept *k = calloc(1, sizeof(*k));
+	struct buf plain = BUF_INIT(SENDING_KEPT_SIZE);
+	const struct config *c = &w->host->config;
+	const struct sending_limits l = {.messages = c->sending_messages,
+					 .recipients = c->sending_recipients,
+					 .recipients_day = c->sending_recipients_day,
+					 .failures = c->sending_failures};
+	msec now = now_of(w);
+	if (k == NULL || w->sending_kept == NULL || w->sending_saving) {
+		free(k);
+		return;
+	}
+	w->sending_saving = true;
+	w->sending_saved = now;
+	for (size_t i = 0; i < w->sending_kept->count; i++) {
+		struct sending_kept_entry *e = &w->sending_kept->entries[i];
+		sending_kept_add(k, e->name, e->lifts, &e->sending, &l, now);
+	}
+	for (size_t i = 0; i < WORKER_BUCKETS; i++) {
+		for (struct sending_account *a = w->sending[i]; a != NULL; a = a->next) {
+			uint8_t name[SENDING_KEPT_NAME];
+			sending_kept_name(w->keys.key[PURPOSE_SESSION_KEEP],
+					  bytes_of(a->account, sizeof(a->account)), name);
+			sending_kept_add(k, name, a->lifts, &a->sending, &l, now);
+		}
+	}
+	/* Where nobody is near a limit, the store learns nothing, but that it is over. */
+	if (k->count > 0 || w->sending_is_kept) {
+		bool any = k->count > 0;
+		enum err e = sending_kept_write(k, now, clock_wall(), &plain);
+		e = e == ERR_OK
+			? kept_put(w->host, w->keys.key[PURPOSE_SESSION_KEEP], kept_role, buf_bytes(&plain))
+			: e;
+		w->sending_is_kept = e == ERR_OK ? any : w->sending_is_kept;
+	}
+	w->sending_saving = false;
+	secret_wipe(k, sizeof(*k));
+	free(k);
+	buf_wipe(&plain);
+}
+
+static void
+save_task(void *arg)
+{
+	sending_save(arg);
+}
+
 /* NULL without memory: she is let through, since a house that has none refuses enough by itself. */
 static struct sending_account *
 account_of(struct member *m)
@@ -58,6 +156,8 @@ account_of(struct member *m)
 			return NULL;
 		}
 		memcpy(a->account, m->account, sizeof(a->account));
+		a->lifts = m->profile.lifts;
+		find_again(m->worker, a);
 		a->next = *bucket;
 		*bucket = a;
 	}
@@ -92,12 +192,23 @@ sending_upkeep(struct worker *w)
 		w->sending_swept = now;
 		forget(w, now - 2 * MSEC_DAY);
 	}
+	if (now - w->sending_saved >= SAVE_MS) {
+		w->sending_saved = now;
+		/* Without memory for a task, with the next one. */
+		enum err e = role_spawn(w->host, save_task, w);
+		(void)e;
+	}
 }
 
 void
 sending_clear(struct worker *w)
 {
 	forget(w, INT64_MAX);
+	if (w->sending_kept != NULL) {
+		secret_wipe(w->sending_kept, sizeof(*w->sending_kept));
+		free(w->sending_kept);
+		w->sending_kept = NULL;
+	}
 }
 
 static struct sending_limits
@@ -240,7 +351,6 @@ hold(struct member *m, struct sending_account *a, const char *why)
 		return;
 	}
 	a->held = true;
-	a->lifts = m->profile.lifts;
 	m->worker->seen_held++;
 	log_ref(a->ref);
 	log_event(
@@ -256,8 +366,9 @@ hold(struct member *m, struct sending_account *a, const char *why)
 static bool
 is_held(struct member *m, struct sending_account *a)
 {
-	if (a->held && m->profile.lifts != a->lifts) {
+	if (m->profile.lifts != a->lifts) {
 		a->held = false;
+		a->lifts = m->profile.lifts;
 		sending_reset(&a->sending);
 	}
 	if (a->held && m->profile.held.len == 0 && now_of(m->worker) - a->told > TELL_AGAIN_MS) {

@@ -7,8 +7,8 @@
 #include "session/submission_internal.h"
 
 /*
- * The limits of sending_limit.h, applied: counted by account in this worker's memory, for a day, whether she is online or not; a worker that
- * is restarted counts from 0. A hold stands in her directory entry, which only the opener writes.
+ * The limits of sending_limit.h, applied: counted by account in this worker's memory, for a day, whether she is online or not; of who is
+ * near a limit it outlives the worker (sending_kept.h). A hold stands in her directory entry, which only the opener writes.
  */
 
 /* MAIL, from a task. code 0: go on; 450: too much for now; 550: held. */
@@ -19,6 +19,9 @@ struct submission_reply sending_recipient_named(struct member *m, struct bytes d
 void sending_heard(struct member *m, const struct journal_line *line);
 /* Forgets who has not sent for a day. */
 void sending_upkeep(struct worker *w);
+/* From tasks: finds what an earlier life of this worker counted, and puts down what this one did. */
+void sending_load(struct worker *w);
+void sending_save(struct worker *w);
 /* Forgets everybody: the worker ends. */
 void sending_clear(struct worker *w);
 

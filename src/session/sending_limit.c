@@ -114,6 +114,17 @@ sending_reported(struct sending *s, const struct sending_limits *l, bool failed,
 	return many ? SENDING_HOLD : SENDING_FINE;
 }
 
+struct sending_used
+sending_used(struct sending *s, msec now)
+{
+	return (struct sending_used){.messages = within(&s->messages, MSEC_HOUR, now),
+				     .recipients = within(&s->recipients, MSEC_HOUR, now),
+				     .recipients_day = within(&s->recipients_day, MSEC_DAY, now),
+				     .refused = within(&s->refused, MSEC_HOUR, now),
+				     .reported = within(&s->reported, MSEC_DAY, now),
+				     .failed = within(&s->failed, MSEC_DAY, now)};
+}
+
 void
 sending_reset(struct sending *s)
 {

@@ -65,6 +65,16 @@ enum sending_verdict sending_refused(struct sending *s, msec now);
 /* Another server took a letter of hers, or refused it for good. */
 enum sending_verdict sending_reported(struct sending *s, const struct sending_limits *l, bool failed,
 				      msec now);
+/* Of each window, as of now. */
+struct sending_used {
+	uint64_t messages;
+	uint64_t recipients;
+	uint64_t recipients_day;
+	uint64_t refused;
+	uint64_t reported;
+	uint64_t failed;
+};
+struct sending_used sending_used(struct sending *s, msec now);
 /* After a hold was lifted: counts from 0. */
 void sending_reset(struct sending *s);
 

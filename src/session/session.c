@@ -341,6 +341,7 @@ start(struct role_host *h)
 		e = role_wait_channel(h, ROLE_MIXER, 0, limit, &ch);
 	}
 	if (e == ERR_OK) {
+		sending_load(w);
 		e = timer_start_after(h->loop, &w->upkeep, UPKEEP_MS);
 	}
 	return e == ERR_OK ? beat_start(w) : e;
@@ -400,6 +401,8 @@ stop_task(void *arg)
 			break;
 		}
 	}
+	sending_save(w);
+	sending_clear(w);
 	role_stopped(h);
 }
 

@@ -11,6 +11,7 @@
 struct conn;
 struct member;
 struct sending_account;
+struct sending_kept;
 
 enum {
 	WORKER_BUCKETS = 1024,
@@ -44,6 +45,11 @@ struct worker {
 	struct known_head *known[WORKER_BUCKETS];
 	struct sending_account *sending[WORKER_BUCKETS]; /* sending.c */
 	msec sending_swept;
+	struct sending_kept
+	    *sending_kept; /* of accounts that have not been met since the start; NULL: not loaded yet */
+	msec sending_saved;
+	bool sending_saving;
+	bool sending_is_kept; /* something stands in the store */
 	struct token *tokens;
 	size_t token_count;
 	size_t conn_count;

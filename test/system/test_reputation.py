@@ -94,7 +94,7 @@ class Reputation(unittest.TestCase):
         self.assertIn(ref, self.house.log())
         self.assertNotIn("anna", self.house.log())
         wait_until(lambda: re.search(r"sending_held\s+1\b", self.house.cli("status").stdout), 10, "counted")
-        # It survives a restart, which counters do not.
+        # It survives a restart.
         self.house.restart()
         d = self.door(self.anna)
         self.assertEqual(d.say(f"MAIL FROM:<{self.anna.address}>")[0], 550)
