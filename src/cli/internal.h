@@ -95,7 +95,7 @@ cli_fn cli_init, cli_dns, cli_reports, cli_status, cli_stop, cli_tls, cli_tls_re
     cli_check, cli_restored, cli_config_show, cli_journal, cli_doctor;
 cli_fn cli_member_add, cli_member_list, cli_member_passwd, cli_member_app_password, cli_member_app_list,
     cli_member_app_drop, cli_member_recovery, cli_member_suspend, cli_member_resume, cli_member_remove,
-    cli_member_quota, cli_member_limit, cli_member_lane;
+    cli_member_quota, cli_member_forward, cli_member_limit, cli_member_lane;
 cli_fn cli_alias_set, cli_alias_remove, cli_alias_list;
 cli_fn cli_dkim, cli_dkim_rotate, cli_dkim_activate;
 cli_fn cli_crowd_table, cli_crowd_simulate, cli_crowd_advise, cli_crowd_live, cli_crowd_report;

@@ -267,6 +267,7 @@ member_row(bool json, bool first, struct wire_reader *r, struct buf *out)
 	struct bytes aliases = wire_get_bytes(r, DATA_MAX);
 	struct bytes held = wire_get_bytes(r, DATA_MAX);
 	unsigned times = wire_get_u16(r);
+	struct bytes forwards = wire_get_bytes(r, DATA_MAX);
 	enum err e = r->error;
 	/* The largest quota that can be asked for means none, too. */
 	bool limited = quota != 0 && quota < UINT64_MAX >> 1;
@@ -284,7 +285,9 @@ member_row(bool json, bool first, struct wire_reader *r, struct buf *out)
 		e = e == ERR_OK ? json_words(out, aliases) : e;
 		e = e == ERR_OK ? buf_append_str(out, ", \"sending_held\": ") : e;
 		e = e == ERR_OK ? cli_json_text(out, held) : e;
-		e = e == ERR_OK ? buf_printf(out, ", \"limit\": %u", times == 0 ? 1 : times) : e;
+		e = e == ERR_OK ? buf_printf(out, ", \"limit\": %u, \"forwards\": ", times == 0 ? 1 : times)
+				: e;
+		e = e == ERR_OK ? json_words(out, forwards) : e;
 		return e == ERR_OK ? buf_append_byte(out, '}') : e;
 	}
 	e = e == ERR_OK ? buf_printf(out, "%-24.*s %-13s ", (int)name.len,
@@ -306,6 +309,10 @@ member_row(bool json, bool first, struct wire_reader *r, struct buf *out)
 		e = buf_append_str(out, "  sends without limit");
 	} else if (e == ERR_OK && times > 1) {
 		e = buf_printf(out, "  limits x %u", times);
+	}
+	if (e == ERR_OK && forwards.len > 0) {
+		e = buf_append_str(out, "  forwards to ");
+		e = e == ERR_OK ? buf_append(out, forwards) : e;
 	}
 	return e == ERR_OK ? buf_append_byte(out, '\n') : e;
 }
@@ -547,6 +554,34 @@ cli_member_limit(struct cli *c)
 	}
 	request_init(&q, CONTROL_MEMBER_LIMIT, c->words[0]);
 	wire_put_u16(&q.w, (uint16_t)times);
+	return simple(c, &q);
+}
+
+/* To turn it on takes her secret: no volunteer sends anybody's mail elsewhere. */
+int
+cli_member_forward(struct cli *c)
+{
+	struct request q;
+	struct buf addresses = BUF_INIT(JOINED_MAX);
+	bool none = c->word_count == 2 && strcmp(c->words[1], "none") == 0;
+	enum err e = ERR_OK;
+	for (size_t i = 1; i < c->word_count && e == ERR_OK && !none; i++) {
+		e = i > 1 ? buf_append_byte(&addresses, ' ') : ERR_OK;
+		e = e == ERR_OK ? buf_append_str(&addresses, c->words[i]) : e;
+	}
+	if (e != ERR_OK) {
+		buf_clear(&addresses);
+		return cli_fail("the addresses are too long. Remedy: at most five addresses");
+	}
+	if (none) {
+		request_init(&q, CONTROL_MEMBER_FORWARD, c->words[0]);
+		wire_put_bytes(&q.w, BYTES_EMPTY);
+	} else if (!request_secret(&q, CONTROL_MEMBER_FORWARD, c->words[0])) {
+		buf_wipe(&addresses);
+		return CLI_FAILED;
+	}
+	wire_put_bytes(&q.w, buf_bytes(&addresses));
+	buf_wipe(&addresses);
 	return simple(c, &q);
 }
 

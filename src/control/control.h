@@ -26,7 +26,7 @@ enum control_op {
 	CONTROL_MEMBER_ADD =
 	    3, /* name, u64 quota (0: the config's), password (may be empty) -> app password, recovery code */
 	CONTROL_MEMBER_LIST =
-	    4, /* u32 from -> u8 more, rows {name, u8 status, u32 created day, u64 quota, u64 used, aliases joined by ' ', held, u16 limit times} */
+	    4, /* u32 from -> u8 more, rows {name, u8 status, u32 created day, u64 quota, u64 used, aliases joined by ' ', held, u16 limit times, forwards joined by ' '} */
 	CONTROL_MEMBER_PASSWD =
 	    5, /* name, present secret (password, application password or recovery code), new password -> */
 	CONTROL_MEMBER_APP_ADD = 6,  /* name, secret, label -> app password */
@@ -46,6 +46,8 @@ enum control_op {
 	CONTROL_DKIM =
 	    18, /* u8 CONTROL_DKIM_ROTATE or CONTROL_DKIM_ACTIVATE -> ; HOME/dkim.keys says what is */
 	CONTROL_MEMBER_LIMIT = 21, /* name, u16 her multiple of the sending limits (0: 1, 65535: none) -> */
+	CONTROL_MEMBER_FORWARD =
+	    22, /* name, secret (as MEMBER_PASSWD; empty where there are no addresses), addresses joined by ' ' -> */
 };
 
 enum { CONTROL_DKIM_ROTATE = 1, CONTROL_DKIM_ACTIVATE = 2 };

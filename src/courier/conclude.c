@@ -150,6 +150,13 @@ add_journal(const struct work *w, struct buf *journal)
 	if (w->part.generation == 0) {
 		return; /* the house's own mail */
 	}
+	if ((w->part.flags & COURIER_FORWARDED) != 0) {
+		/* A member's letter that went on from another: its journal is the author's, who is to know nothing of this. */
+		if (w->strange && add_line(w, OUTCOME_FAILED, JOURNAL_FORWARD_FAILED, &lines) != ERR_OK) {
+			buf_reset(journal);
+		}
+		return;
+	}
 	enum err e = add_line(w, OUTCOME_DONE, JOURNAL_DELIVERED, &lines);
 	e = e == ERR_OK ? add_line(w, OUTCOME_TEMPORARY, JOURNAL_DEFERRED, &lines) : e;
 	e = e == ERR_OK ? add_line(w, OUTCOME_FAILED, JOURNAL_FAILED, &lines) : e;

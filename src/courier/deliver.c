@@ -249,6 +249,36 @@ sign_body(struct work *w, struct buf *body)
 	return e;
 }
 
+/*
+ * As it came: nothing of a stranger's is changed, or his signature would break. On top whose mailbox it went through, by which a loop is
+ * known.
+ */
+static enum err
+release_forwarded(const struct work *w, struct bytes message, struct buf *out)
+{
+	struct buf fields = BUF_INIT(HEADER_ROOM);
+	if (!message_is_clean(message)) {
+		return ERR_FORMAT;
+	}
+	enum err e = mail_write_field(&fields, "Delivered-To", w->part.forwarder);
+	e = e == ERR_OK ? mail_insert_top(message, buf_bytes(&fields), out) : e;
+	buf_clear(&fields);
+	return e;
+}
+
+static enum err
+release_own(const struct work *w, const struct message_trace *trace, struct buf *out)
+{
+	struct buf own = BUF_INIT(w->message.len + HEADER_ROOM);
+	if ((w->part.flags & COURIER_FORWARDED) == 0) {
+		return message_release(buf_bytes(&w->message), trace, out);
+	}
+	enum err e = message_release(buf_bytes(&w->message), trace, &own);
+	e = e == ERR_OK ? release_forwarded(w, buf_bytes(&own), out) : e;
+	buf_wipe(&own);
+	return e;
+}
+
 static enum err
 prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
 {
@@ -261,8 +291,9 @@ prepare_body(struct sending *s, unsigned offers, struct bytes *ret_body)
 				      .now = w->released_at,
 				      .first_release = (int64_t)w->part.first_release,
 				      .date = (enum mail_privacy_date)w->courier->host->config.date};
-	buf_init(&s->released, w->message.len + HEADER_ROOM);
-	enum err e = message_release(buf_bytes(&w->message), &trace, &s->released);
+	buf_init(&s->released, w->message.len + HEADER_ROOM * 2);
+	enum err e = w->strange ? release_forwarded(w, buf_bytes(&w->message), &s->released)
+				: release_own(w, &trace, &s->released);
 	if (e != ERR_OK) {
 		if (e == ERR_FORMAT) {
 			fail_open(w, 550, "5.6.0", "The message has line ends that mail cannot carry");

@@ -88,6 +88,7 @@ struct work {
 	bool gathered;       /* its batch is not complete yet */
 	bool warned;
 	bool last;
+	bool strange;      /* a forwarded copy of what came from outside: never signed as ours */
 	bool handed_again; /* the mixer restarted, and gave it once more */
 	struct buf body;   /* as it came */
 	/* Once opened. */
@@ -123,7 +124,7 @@ COHUE_MUST_USE enum err work_fetch(struct work *w);
 void work_drop_message(struct work *w);
 
 /*
- * sign.c, in its task: the DKIM-Signature fields for these octets, made once for all who get the same; lent until the next
+ * sign.c, in its task: the DKIM-Signature fields for these octets (of a forwarded copy of a stranger's, the ARC set), made once for all who get the same; lent until the next
  * call. ERR_LIMIT: it has more fields than can be signed. All else: later.
  */
 COHUE_MUST_USE enum err work_sign(struct work *w, struct bytes message, struct bytes *ret_fields);

@@ -169,7 +169,11 @@ write_text(const struct courier_part *part, const struct outcome *outcomes, enum
 	    [REPORT_DELAYED] = "Your message could not be delivered yet. We keep trying until",
 	    [REPORT_RELAYED] = "Your message was handed on to a server that sends no receipts, for:\r\n",
 	};
-	enum err e = buf_append_str(out, openings[kind]);
+	bool forwarded = (part->flags & COURIER_FORWARDED) != 0 && kind == REPORT_FAILED;
+	enum err e = buf_append_str(
+	    out, forwarded ? "A letter that came to you could not be sent on, as you asked. Your "
+			     "own copy is in your mailbox.\r\nIt was not taken for:\r\n"
+			   : openings[kind]);
 	if (e == ERR_OK && kind == REPORT_DELAYED) {
 		e = buf_append_str(out, "\r\n");
 		if (e == ERR_OK) {

@@ -191,6 +191,7 @@ work_take(struct courier *c, const struct msg_courier_work *m)
 				   .size_class = m->size_class,
 				   .warned = m->warned != 0,
 				   .last = m->last != 0,
+				   .strange = m->strange != 0,
 				   .body = BUF_INIT(SPOOL_PART_MAX),
 				   .plain = BUF_INIT(SPOOL_PART_MAX)};
 		memcpy(w->unit, m->unit, sizeof(w->unit));

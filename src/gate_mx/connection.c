@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "gate_mx/mx.h"
+#include "lookup/forward.h"
 #include "loop/task.h"
 
 enum {
@@ -214,13 +215,16 @@ add_targets(struct mx_connection *c, const struct lookup_account *found, size_t 
 	c->targets = more;
 	/* Haste is one member's to ask for: behind an address of several, the others have not. */
 	c->waits = c->waits || count != 1 || !mail_subaddress_ends(c->asked.local, '+', BYTES_LIT("now"));
+	bool returned = mail_subaddress_ends(c->asked.local, '+', BYTES_LIT(FORWARD_WORD));
 	for (size_t i = 0; i < count; i++) {
 		if (has_target(c, found[i].id)) {
 			/* By another alias already: one copy is enough. */
 			continue;
 		}
-		c->targets[c->target_count++] = (struct mx_target){
-		    .account = found[i], .recipient_at = at, .recipient_len = c->addresses.len - at};
+		c->targets[c->target_count++] = (struct mx_target){.account = found[i],
+								   .recipient_at = at,
+								   .recipient_len = c->addresses.len - at,
+								   .returned = returned};
 	}
 	return ERR_OK;
 }

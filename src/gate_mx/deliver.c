@@ -232,6 +232,7 @@ mx_deliver(struct mx_connection *c)
 	}
 	if (e == ERR_OK) {
 		mx_look_for_report(c, j.genuine);
+		mx_forward(c, &j, buf_bytes(&whole), d.received, send_chunk);
 	}
 	delivery_clear(&d);
 	mx_judgement_clear(&j);

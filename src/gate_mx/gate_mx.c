@@ -118,13 +118,14 @@ status(struct role_host *h, struct buf *out)
 	    out,
 	    "=connections_open %zu\n+connections %llu\n+messages %llu\n+refused %llu\n+deferred %llu\n"
 	    "+encrypted %llu\n+in_clear %llu\n+genuine %llu\n+forged %llu\n+unwanted %llu\n+slowed "
-	    "%llu\n+greylisted %llu\n+rspamd_unanswered %llu\n",
+	    "%llu\n+greylisted %llu\n+rspamd_unanswered %llu\n+forwarded %llu\n+not_forwarded %llu\n",
 	    mx->connections, (unsigned long long)mx->seen_connections, (unsigned long long)mx->seen_messages,
 	    (unsigned long long)mx->seen_refused, (unsigned long long)mx->seen_deferred,
 	    (unsigned long long)mx->seen_encrypted, (unsigned long long)mx->seen_clear,
 	    (unsigned long long)mx->seen_genuine, (unsigned long long)mx->seen_forged,
 	    (unsigned long long)mx->seen_unwanted, (unsigned long long)mx->seen_slowed,
-	    (unsigned long long)mx->seen_greylisted, (unsigned long long)mx->seen_unanswered);
+	    (unsigned long long)mx->seen_greylisted, (unsigned long long)mx->seen_unanswered,
+	    (unsigned long long)mx->seen_forwarded, (unsigned long long)mx->seen_kept);
 	return e == ERR_OK ? mx_tell_reports(mx, out) : e;
 }
 

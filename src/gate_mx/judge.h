@@ -24,4 +24,11 @@ COHUE_MUST_USE enum err mx_judge(struct mx_connection *c, struct mx_judgement *r
 				 struct mx_reply *ret_answer);
 void mx_judgement_clear(struct mx_judgement *j);
 
+/*
+ * forward.c, from a task, once the message is on disk for its recipients: copies for those of them who have their mail sent on.
+ * whole: as it was stored, our trace first, Return-Path on top. Not of what is set apart or unwanted.
+ */
+void mx_forward(struct mx_connection *c, const struct mx_judgement *j, struct bytes whole, uint64_t received,
+		delivery_chunk_fn send);
+
 #endif

@@ -46,6 +46,8 @@ struct mx {
 	uint64_t seen_slowed;     /* connections, messages and recipients put off by a limit */
 	uint64_t seen_greylisted; /* recipients put off the first time */
 	uint64_t seen_unanswered; /* by rspamd */
+	uint64_t seen_forwarded;  /* copies put for members who have mail sent on */
+	uint64_t seen_kept;       /* that were to be, and were not: a loop, a limit, or something failed */
 	struct report_sums reports;
 };
 
@@ -53,6 +55,7 @@ struct mx_target {
 	struct lookup_account account;
 	size_t recipient_at; /* the address as given, in mx_connection.addresses */
 	size_t recipient_len;
+	bool returned; /* to the address that forwarded copies are sent from: stays */
 };
 
 struct mx_connection {

@@ -16,6 +16,8 @@ enum rate_kind {
 	RATE_MESSAGES,        /* of a network, a minute */
 	RATE_DOMAIN,          /* proved, of a domain, a minute */
 	RATE_UNKNOWN,         /* recipients, of a network, an hour */
+	RATE_FORWARD,         /* copies that a member has sent on, an hour */
+	RATE_FORWARD_DAY,     /* the same, a day */
 };
 enum { RATE_NETWORK_MAX = 8 };
 

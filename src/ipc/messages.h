@@ -58,6 +58,8 @@ enum ipc_delivery {
 enum ipc_stage {
 	IPC_STAGE_LEAVING = 1,
 	IPC_STAGE_ARRIVING = 2,
+	IPC_STAGE_FORWARDING =
+	    3, /* leaves, as automatic mail: a copy, that a member has sent on, of what came from outside */
 };
 
 #define R_SUP ROLE_BIT(ROLE_SUPERVISOR)
@@ -107,7 +109,7 @@ enum ipc_stage {
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_DROP,  spool_key_drop,  R_MIXER,                    R_KEEPER,   16,            IPC_REQUEST, 0) \
-	M(SPOOL_KEY_CURRENT, spool_key_current, R_SESSION,              R_KEEPER,   64,            IPC_REQUEST, 0) \
+	M(SPOOL_KEY_CURRENT, spool_key_current, R_SESSION | R_GATE_MX,  R_KEEPER,   64,            IPC_REQUEST, 0) \
 	M(SPOOL_KEY_SECRET, spool_key_secret, R_COURIER,                R_KEEPER,   128,           IPC_REQUEST, 0) \
 	M(DKIM_SELECTORS,  dkim_selectors,  R_COURIER,                  R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(DKIM_SIGN,       dkim_sign,       R_COURIER,                  R_KEEPER,   1024,          IPC_REQUEST, 0) \
@@ -319,7 +321,7 @@ enum ipc_stage {
 #define MSG_MIX_BLOB_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(blob, IPC_BLOB) U32(chunk) BYTES(data)
 #define MSG_MIX_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /*
- * A message with all its recipients. stage: enum ipc_stage. sender: account of a leaving unit, else zero. source: keyed hash of the
+ * A message with all its recipients. stage: enum ipc_stage. sender: account of a leaving unit (of a forwarding one: who has it sent on), else zero. source: keyed hash of the
  * sending host of an arriving one, else zero. size: as transferred (dots doubled) with room for what the house adds, octets: gives
  * the size class (law/law.h). weight: destination hosts (1 for arrivals). lane: enum law_lane. counts: 0 for automatic mail.
  * hold: ms that it must wait before its wait begins (RFC 4865), or 0. since_day: the author's account was made, days since 1970.
@@ -340,11 +342,11 @@ enum ipc_stage {
  * age: ms since its first release; attempt: 0 for the first; warned: the delay warning has been sent.
  * left: its first release, wall clock, ms: what Date says, the same for all recipients and attempts. batch_id: works of one tick,
  * whose connections live no longer than it. size_class: what it is padded to at least. is_void, crowd, batch: of its first
- * release (struct law_release).
+ * release (struct law_release). strange: of a forwarding unit: the house never signs it as its own.
  */
 #define MSG_COURIER_WORK_FIELDS(U8, U16, U32, U64, FIX, BYTES) \
 	FIX(unit, IPC_UNIT) U32(part) U32(epoch) U32(attempt) U64(age) U8(warned) U8(last) \
-	U64(left) U64(batch_id) U8(size_class) U8(is_void) U32(crowd) U32(batch) BYTES(body)
+	U64(left) U64(batch_id) U8(size_class) U8(is_void) U32(crowd) U32(batch) U8(strange) BYTES(body)
 /* A blob of work at hand, as BLOB_GET. */
 #define MSG_COURIER_BLOB_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) U32(part) FIX(blob, IPC_BLOB) U32(first) U32(count)
 #define MSG_COURIER_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(chunks)

@@ -116,6 +116,8 @@ lookup_account(struct role_host *h, const struct purpose_keys *keys, const uint8
 		ret->generation = entry->generation;
 		ret->quota = entry->quota;
 		ret->created_day = entry->created_day;
+		ret->forwards = entry->forward_count > 0 && entry->held.len == 0 &&
+				(entry->status == ACCOUNT_ACTIVE || entry->status == ACCOUNT_INVITED);
 	}
 	buf_wipe(&own);
 	if (ret_entry == NULL) {

@@ -28,6 +28,7 @@ struct lookup_account {
 	uint8_t public_key[BOX_PUBLIC_LEN];
 	uint64_t quota; /* bytes, 0: none */
 	uint32_t created_day;
+	bool forwards; /* what comes to her is to be sent on (lookup/forward.h) */
 };
 
 /*

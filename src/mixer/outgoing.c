@@ -177,6 +177,7 @@ hand_over(struct mixer *m, const uint8_t id[IPC_UNIT], uint32_t number)
 		    .is_void = u->state.is_void,
 		    .crowd = u->state.crowd,
 		    .batch = u->state.batch,
+		    .strange = (u->state.flags & STATE_FORWARDED) != 0,
 		    .body = part.body};
 		memcpy(work.unit, id, sizeof(work.unit));
 		e = channel_notice(courier, COURIER_WORK, courier_work, &work);
@@ -384,7 +385,8 @@ write_verdict(struct mixer *m, const struct msg_courier_verdict *v, const struct
 static void
 count_delivery(struct mixer *m, const struct unit *u, const struct msg_courier_verdict *v)
 {
-	if (u->state.sender_kind == SPOOL_SENDER_ACCOUNT && v->delivery != IPC_DELIVERY_NONE) {
+	if (u->state.sender_kind == SPOOL_SENDER_ACCOUNT && (u->state.flags & STATE_FORWARDED) == 0 &&
+	    v->delivery != IPC_DELIVERY_NONE) {
 		const struct live_sums sums = {.taken = 1, .shown = v->delivery != IPC_DELIVERY_HIDDEN};
 		live_add(&m->live, room_now(m).wall, &sums);
 	}

@@ -263,6 +263,29 @@ is_old(const struct spool_state *s)
 	return false;
 }
 
+/*
+ * A copy that is sent on leaves as retries do: at the next tick, gate or no gate, counts for nothing and is nobody's. So no stranger opens
+ * a gate by it, sets off a deadline, or uses up her share. Under the exponential law it draws its delay as all mail.
+ */
+static void
+fill_forwarded(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
+{
+	struct law_time now = room_now(m);
+	s->stage = SPOOL_LEAVING;
+	s->sender_kind = SPOOL_SENDER_ACCOUNT;
+	memcpy(s->sender, q->sender, sizeof(s->sender));
+	s->entered = now.age;
+	s->wall_entered = now.wall;
+	s->size_class = (uint8_t)law_size_class(q->size);
+	s->weight = q->weight > 0 ? q->weight : 1;
+	s->lane = LAW_NORMAL;
+	if (m->host->config.leave.kind == LAW_CROWD) {
+		s->lane = LAW_DUE;
+		s->due = now.age > 0 ? now.age : 1;
+	}
+	s->flags = STATE_FORWARDED;
+}
+
 static void
 fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 {
@@ -332,6 +355,18 @@ post_with_copy(struct channel *store, const struct msg_spool_put *put, const str
 	return e;
 }
 
+/* Of a forwarding unit: her own copy is another's. */
+static bool
+is_all_leaving(const struct put_lists *lists, const struct spool_state *s)
+{
+	for (size_t i = 0; i < s->part_count; i++) {
+		if (s->parts[i].kind != SPOOL_PART_COURIER) {
+			return false;
+		}
+	}
+	return !lists->sent;
+}
+
 static enum err
 send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 {
@@ -340,10 +375,17 @@ send_unit(struct mixer *m, const struct msg_mix_put *q, struct entering *n)
 	struct channel *store = role_channel(m->host, ROLE_STORE, 0);
 	enum err e = store == NULL ? ERR_AGAIN : ERR_OK;
 	if (e == ERR_OK) {
-		fill_state(m, q, &n->state);
-		e = mixer_read_parts(q->parts, q->stage == IPC_STAGE_LEAVING, &n->arena, &n->state, &lists);
+		if (q->stage == IPC_STAGE_FORWARDING) {
+			fill_forwarded(m, q, &n->state);
+		} else {
+			fill_state(m, q, &n->state);
+		}
+		e = mixer_read_parts(q->parts, q->stage != IPC_STAGE_ARRIVING, &n->arena, &n->state, &lists);
 	}
 	n->bytes = n->state.stage == SPOOL_LEAVING ? q->size * n->state.weight : 0;
+	if (e == ERR_OK && q->stage == IPC_STAGE_FORWARDING && !is_all_leaving(&lists, &n->state)) {
+		e = ERR_FORMAT;
+	}
 	/* A worker gives copies to the author that it speaks for, and to nobody else. */
 	if (e == ERR_OK && lists.sent && memcmp(lists.sent_account, q->sender, IPC_ACCOUNT) != 0) {
 		e = ERR_FORMAT;
@@ -381,7 +423,8 @@ mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg
 {
 	struct msg_mix_put q;
 	if (msg_mix_put_decode(msg->payload, &q) != ERR_OK ||
-	    (q.stage != IPC_STAGE_LEAVING && q.stage != IPC_STAGE_ARRIVING) ||
+	    (q.stage != IPC_STAGE_LEAVING && q.stage != IPC_STAGE_ARRIVING &&
+	     q.stage != IPC_STAGE_FORWARDING) ||
 	    (q.stage == IPC_STAGE_LEAVING) != (channel_peer(ch) == ROLE_SESSION) ||
 	    (q.stage == IPC_STAGE_LEAVING && !is_own_member(m, ch, &q))) {
 		channel_fault(ch);

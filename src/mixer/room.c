@@ -231,7 +231,10 @@ room_law_unit(struct mixer *m, const struct law *law, const struct spool_state *
 {
 	struct law_unit lu;
 	law_unit_init(&lu);
-	memcpy(&lu.member, state->sender, sizeof(lu.member));
+	if ((state->flags & STATE_FORWARDED) == 0) {
+		/* Else not she: what strangers make her send on takes nothing off her own share. */
+		memcpy(&lu.member, state->sender, sizeof(lu.member));
+	}
 	lu.weight = state->weight == 0 ? 1 : state->weight < LAW_WEIGHT_MAX ? state->weight : LAW_WEIGHT_MAX;
 	lu.size_class = state->size_class < LAW_CLASSES ? state->size_class : LAW_CLASSES - 1;
 	lu.lane = state->lane <= LAW_DUE ? state->lane : LAW_NORMAL;
@@ -301,7 +304,9 @@ room_wait_part(struct mixer *m, struct unit *u, const struct spool_part *p)
 {
 	struct law_unit lu;
 	law_unit_init(&lu);
-	memcpy(&lu.member, u->state.sender, sizeof(lu.member));
+	if ((u->state.flags & STATE_FORWARDED) == 0) {
+		memcpy(&lu.member, u->state.sender, sizeof(lu.member));
+	}
 	lu.entered = u->state.entered;
 	lu.due = p->due;
 	lu.weight = 1;

@@ -30,7 +30,9 @@
 enum {
 	UNIT_RELEASED = 1 << 0, /* spool_state.flags: its wait is over, courier parts are being tried */
 	STATE_COUNTS = 1 << 1,  /* spool_state.flags: counts towards the gate */
-	STATE_HELD = 1 << 2,  /* spool_state.flags: its author set its time, by the wall clock (law/hold.h) */
+	STATE_HELD = 1 << 2, /* spool_state.flags: its author set its time, by the wall clock (law/hold.h) */
+	STATE_FORWARDED =
+	    1 << 3, /* spool_state.flags: a copy, that a member has sent on, of what came from outside */
 	PART_WARNED = 1 << 0, /* spool_part.flags: the sender has been told of the delay */
 
 	ROOM_LIMIT_MS = 60 * 1000,

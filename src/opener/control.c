@@ -25,7 +25,7 @@ static const struct {
     {CONTROL_MEMBER_REMOVE, opener_member_remove},     {CONTROL_ALIAS_SET, opener_alias_set},
     {CONTROL_ALIAS_REMOVE, opener_alias_remove},       {CONTROL_ALIAS_LIST, opener_alias_list},
     {CONTROL_MEMBER_QUOTA, opener_member_quota},       {CONTROL_MEMBER_LANE, opener_member_lane},
-    {CONTROL_MEMBER_LIMIT, opener_member_limit},
+    {CONTROL_MEMBER_LIMIT, opener_member_limit},       {CONTROL_MEMBER_FORWARD, opener_member_forward},
 };
 
 void
@@ -482,4 +482,30 @@ opener_member_limit(struct opener *o, struct wire_reader *r, struct opener_answe
 		return;
 	}
 	change_entry(o, name, a, set_limit, times);
+}
+
+static bool
+clear_forwards(struct directory_account *entry, uint64_t unused, struct opener_answer *a)
+{
+	(void)unused;
+	(void)a;
+	bool wanted = entry->forward_count > 0;
+	entry->forward_count = 0;
+	return wanted;
+}
+
+/* To end it takes no secret; to begin it, hers. */
+void
+opener_member_forward(struct opener *o, struct wire_reader *r, struct opener_answer *a)
+{
+	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
+	struct bytes addresses = wire_get_bytes(r, CONTROL_REQUEST_MAX);
+	if (wire_end(r) != ERR_OK) {
+		opener_say_error(a, ERR_FORMAT);
+	} else if (addresses.len == 0) {
+		change_entry(o, name, a, clear_forwards, 0);
+	} else {
+		opener_set_forwards(o, name, secret, addresses, a);
+	}
 }

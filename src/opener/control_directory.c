@@ -27,6 +27,7 @@ struct row {
 	uint64_t quota;
 	uint16_t limit_times;
 	struct buf held;
+	struct buf forwards;
 	struct buf name;  /* a member's, or an alias' local part */
 	struct buf names; /* her aliases' local parts, or ids of an alias' accounts */
 };
@@ -46,6 +47,7 @@ rows_clear(struct rows *r)
 		buf_wipe(&r->row[i].name);
 		buf_wipe(&r->row[i].names);
 		buf_wipe(&r->row[i].held);
+		buf_wipe(&r->row[i].forwards);
 	}
 	free(r->row);
 	r->row = NULL;
@@ -70,6 +72,7 @@ add_row(struct rows *r)
 	buf_init(&row->name, DIRECTORY_ADDRESS_MAX);
 	buf_init(&row->names, ROW_NAMES_MAX);
 	buf_init(&row->held, DIRECTORY_REF_MAX);
+	buf_init(&row->forwards, DIRECTORY_FORWARDS_MAX * (DIRECTORY_ADDRESS_MAX + 1));
 	return row;
 }
 
@@ -108,6 +111,9 @@ gather_account(struct rows *rows, struct bytes plain)
 	e = e == ERR_OK ? buf_append(&row->held, entry.held) : e;
 	for (size_t i = 0; i < entry.address_count && e == ERR_OK; i++) {
 		e = join(&row->names, local_part(entry.addresses[i]));
+	}
+	for (size_t i = 0; i < entry.forward_count && e == ERR_OK; i++) {
+		e = join(&row->forwards, entry.forwards[i]);
 	}
 	return e;
 }
@@ -193,6 +199,7 @@ opener_member_list(struct opener *o, struct wire_reader *r, struct opener_answer
 		wire_put_bytes(a->data, buf_bytes(&row->names));
 		wire_put_bytes(a->data, buf_bytes(&row->held));
 		wire_put_u16(a->data, row->limit_times);
+		wire_put_bytes(a->data, buf_bytes(&row->forwards));
 	}
 	if (e != ERR_OK) {
 		opener_say_error(a, e);

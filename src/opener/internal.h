@@ -203,10 +203,14 @@ void opener_control(struct opener *o, struct bytes request, struct buf *ret_pack
 
 typedef void opener_command(struct opener *o, struct wire_reader *r, struct opener_answer *a);
 opener_command opener_member_add, opener_member_list, opener_member_suspend, opener_member_remove,
-    opener_member_quota, opener_member_lane, opener_member_limit;
+    opener_member_quota, opener_member_lane, opener_member_limit, opener_member_forward;
 opener_command opener_member_passwd, opener_member_app_add, opener_member_app_list, opener_member_app_drop,
     opener_member_recovery;
 opener_command opener_alias_set, opener_alias_remove, opener_alias_list;
+
+/* With her secret: where her mail is sent on from now on; addresses separated by blanks. */
+void opener_set_forwards(struct opener *o, struct bytes name, struct bytes secret, struct bytes addresses,
+			 struct opener_answer *a);
 
 /* The account of a member by the name that was typed. Says what is wrong otherwise, and returns false. */
 bool opener_find_member(struct opener *o, struct bytes typed, struct opener_answer *a,

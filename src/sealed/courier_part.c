@@ -5,7 +5,7 @@
 
 #define COURIER_BOX "cohue courier part 1"
 
-enum { PART_STEP = 512 };
+enum { PART_STEP = 512, PART_FORWARDED = 2 };
 
 static void
 part_ad(struct sealed_ad *ad, uint32_t epoch, const uint8_t unit[SEALED_ID_LEN], uint32_t number)
@@ -24,7 +24,11 @@ check(const struct courier_part *p)
 			 p->envid.len > SPOOL_TEXT_MAX || p->message_id.len > SPOOL_TEXT_MAX;
 	bool fit = p->ret <= SPOOL_RET_HEADERS && (p->flags & ~(uint32_t)COURIER_FLAGS_ALL) == 0 &&
 		   (p->sender.len == 0 || (p->flags & COURIER_NULL_SENDER) == 0);
+	bool forwarded = (p->flags & COURIER_FORWARDED) != 0;
 
+	long_text = long_text || p->forwarder.len > SPOOL_TEXT_MAX || p->results.len > SPOOL_RESULTS_MAX;
+	fit = fit && forwarded == (p->forwarder.len > 0) &&
+	      (forwarded || (p->results.len == 0 && p->arc_result == 0 && p->arc_sets == 0));
 	if (p->recipient_count > SPOOL_RECIPIENTS_MAX) {
 		return ERR_LIMIT;
 	}
@@ -41,8 +45,9 @@ static enum err
 encode(const struct courier_part *p, struct buf *ret)
 {
 	struct wire_writer w;
+	bool forwarded = (p->flags & COURIER_FORWARDED) != 0;
 	wire_writer_init(&w, ret);
-	wire_put_u8(&w, SEALED_VERSION);
+	wire_put_u8(&w, forwarded ? PART_FORWARDED : SEALED_VERSION);
 	wire_put_bytes(&w, p->domain);
 	wire_put_bytes(&w, p->sender);
 	wire_put_fixed(&w, p->account, SEALED_ID_LEN);
@@ -62,6 +67,12 @@ encode(const struct courier_part *p, struct buf *ret)
 		wire_put_u8(&w, (uint8_t)p->recipients[i].status);
 		wire_put_bytes(&w, p->recipients[i].orcpt);
 		wire_put_bytes(&w, p->recipients[i].diagnostic);
+	}
+	if (forwarded) {
+		wire_put_bytes(&w, p->forwarder);
+		wire_put_bytes(&w, p->results);
+		wire_put_u8(&w, p->arc_result);
+		wire_put_u8(&w, p->arc_sets);
 	}
 	return wire_done(&w);
 }
@@ -126,7 +137,7 @@ courier_part_decode(struct bytes plain, struct arena *arena, struct courier_part
 
 	wire_reader_init(&r, plain);
 	uint8_t version = wire_get_u8(&r);
-	if (r.error == ERR_OK && version != SEALED_VERSION) {
+	if (r.error == ERR_OK && version != SEALED_VERSION && version != PART_FORWARDED) {
 		return ERR_UNSUPPORTED;
 	}
 	got.domain = wire_get_bytes(&r, SPOOL_TEXT_MAX);
@@ -157,6 +168,13 @@ courier_part_decode(struct bytes plain, struct arena *arena, struct courier_part
 		got.recipients[i].orcpt = wire_get_bytes(&r, SPOOL_TEXT_MAX);
 		got.recipients[i].diagnostic = wire_get_bytes(&r, SPOOL_TEXT_MAX);
 	}
+	if (version == PART_FORWARDED) {
+		got.forwarder = wire_get_bytes(&r, SPOOL_TEXT_MAX);
+		got.results = wire_get_bytes(&r, SPOOL_RESULTS_MAX);
+		got.arc_result = wire_get_u8(&r);
+		got.arc_sets = wire_get_u8(&r);
+	}
+	sealed_expect(&r, (version == PART_FORWARDED) == ((got.flags & COURIER_FORWARDED) != 0));
 	enum err e = wire_end(&r);
 	if (e == ERR_OK && check(&got) != ERR_OK) {
 		e = ERR_FORMAT;

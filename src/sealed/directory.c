@@ -6,8 +6,8 @@
 #include "base/secret.h"
 #include "sealed/value.h"
 
-/* Versions of an account entry: with a signature, with a lane, with how she sends. */
-enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2, ACCOUNT_LANE = 3, ACCOUNT_SENDING = 4 };
+/* Versions of an account entry: with a signature, with a lane, with how she sends, with what is forwarded. */
+enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2, ACCOUNT_LANE = 3, ACCOUNT_SENDING = 4, ACCOUNT_FORWARD = 5 };
 
 void
 directory_address_key(const uint8_t directory_hash[SEALED_KEY_LEN], struct bytes address,
@@ -76,7 +76,7 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 	struct wire_writer w;
 
 	if (entry->address_count > DIRECTORY_ADDRESSES_MAX || entry->name.len > DIRECTORY_ADDRESS_MAX ||
-	    entry->held.len > DIRECTORY_REF_MAX) {
+	    entry->held.len > DIRECTORY_REF_MAX || entry->forward_count > DIRECTORY_FORWARDS_MAX) {
 		return ERR_LIMIT;
 	}
 	if (entry->status < ACCOUNT_INVITED || entry->status > ACCOUNT_REMOVED || entry->name.len == 0 ||
@@ -88,9 +88,17 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 			return ERR_LIMIT;
 		}
 	}
+	for (size_t i = 0; i < entry->forward_count; i++) {
+		if (entry->forwards[i].len > DIRECTORY_ADDRESS_MAX) {
+			return ERR_LIMIT;
+		}
+		if (entry->forwards[i].len == 0 || entry->unsigned_yet) {
+			return ERR_FORMAT;
+		}
+	}
 	wire_writer_init(&w, &plain);
 	wire_put_u8(&w, DIRECTORY_ACCOUNT);
-	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_SENDING);
+	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_FORWARD);
 	wire_put_fixed(&w, entry->id, SEALED_ID_LEN);
 	wire_put_u8(&w, (uint8_t)entry->status);
 	wire_put_bytes(&w, entry->name);
@@ -112,6 +120,10 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 		wire_put_bytes(&w, entry->held);
 		wire_put_u32(&w, entry->lifts);
 		wire_put_u16(&w, entry->limit_times);
+		wire_put_u8(&w, (uint8_t)entry->forward_count);
+		for (size_t i = 0; i < entry->forward_count; i++) {
+			wire_put_bytes(&w, entry->forwards[i]);
+		}
 	}
 	return seal(&w, directory_seal, key, ret);
 }
@@ -183,7 +195,7 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	struct directory_account got = {.address_count = 0};
 
 	uint8_t version = 0;
-	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_SENDING, &version);
+	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_FORWARD, &version);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -214,6 +226,14 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 		got.held = wire_get_bytes(&r, DIRECTORY_REF_MAX);
 		got.lifts = wire_get_u32(&r);
 		got.limit_times = wire_get_u16(&r);
+	}
+	if (version >= ACCOUNT_FORWARD) {
+		got.forward_count = wire_get_u8(&r);
+		sealed_expect(&r, got.forward_count <= DIRECTORY_FORWARDS_MAX);
+		for (size_t i = 0; i < got.forward_count && r.error == ERR_OK; i++) {
+			got.forwards[i] = wire_get_bytes(&r, DIRECTORY_ADDRESS_MAX);
+			sealed_expect(&r, got.forwards[i].len > 0);
+		}
 	}
 	e = wire_end(&r);
 	if (e == ERR_OK) {

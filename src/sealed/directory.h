@@ -18,6 +18,7 @@ enum {
 	DIRECTORY_VALUE_MAX = 64 * 1024,
 	DIRECTORY_LANE_MAX = 2,
 	DIRECTORY_REF_MAX = 32, /* octets of a reference */
+	DIRECTORY_FORWARDS_MAX = 5,
 	DIRECTORY_LIMIT_NONE = 65535,
 };
 
@@ -66,6 +67,9 @@ struct directory_account {
 	struct bytes held;    /* reference of the log's line about why she cannot send; empty: she can */
 	uint32_t lifts;       /* how often that was lifted: what was found before is void */
 	uint16_t limit_times; /* her multiple of the house's limits; 0: 1; DIRECTORY_LIMIT_NONE: no limits */
+	/* Where a copy of what comes to her goes, elsewhere; by her own wish, and kept openly under the house's key. */
+	size_t forward_count;
+	struct bytes forwards[DIRECTORY_FORWARDS_MAX]; /* local@domain, the domain as A-labels */
 };
 
 /* BLAKE2b-256(directory_hash, "address:" || normalised address); normalising is the caller's. */

@@ -22,6 +22,7 @@ enum journal_event {
 	JOURNAL_DELIVERED = 3,
 	JOURNAL_DEFERRED = 4, /* an attempt failed, another one comes */
 	JOURNAL_FAILED = 5,
+	JOURNAL_FORWARD_FAILED = 6, /* of a copy that she has sent on: refused for good */
 	JOURNAL__COUNT
 };
 
@@ -59,7 +60,7 @@ struct journal_line {
 	enum journal_wait wait;
 	uint32_t crowd; /* members whose letters of this class left with it, herself included */
 	uint32_t batch; /* deliveries of this class */
-	/* DELIVERED, DEFERRED, FAILED: one destination */
+	/* DELIVERED, DEFERRED, FAILED, FORWARD_FAILED: one destination */
 	struct bytes domain;
 	uint16_t tls; /* version of the protocol (0x0304: 1.3), 0: in clear, or not reached */
 	enum journal_proof proof;

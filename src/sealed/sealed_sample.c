@@ -47,20 +47,27 @@ say_chunk(void *arg, uint32_t index, struct bytes chunk)
 
 static const char *seeds;
 
-/* A plain form: the seed of a fuzz target. */
+/* A plain form: the seed of a fuzz target; of older or rarer forms under another name. */
 static void
-seed(char kind, struct bytes plain)
+seed_as(const char *name, char kind, struct bytes plain)
 {
 	char path[512];
 	if (seeds == NULL) {
 		return;
 	}
-	(void)snprintf(path, sizeof(path), "%s/%c", seeds, kind);
+	(void)snprintf(path, sizeof(path), "%s/%s", seeds, name);
 	FILE *f = fopen(path, "wb");
 	if (f == NULL || fputc(kind, f) == EOF || fwrite(plain.ptr, 1, plain.len, f) != plain.len ||
 	    fclose(f) != 0) {
 		panic("cannot write a seed");
 	}
+}
+
+static void
+seed(char kind, struct bytes plain)
+{
+	const char name[2] = {kind, '\0'};
+	seed_as(name, kind, plain);
 }
 
 static const uint8_t house[32] = "thirty-two bytes of a house key";
@@ -149,6 +156,8 @@ sample_directory(const struct member_keys *keys)
 				      .held = BYTES_LIT("1a2b3c4d"),
 				      .lifts = 3,
 				      .limit_times = 5,
+				      .forward_count = 2,
+				      .forwards = {BYTES_LIT("al@example.net"), BYTES_LIT("a@example.com")},
 				      .created_day = 20000};
 	memcpy(c.id, account, 16);
 	memcpy(c.public_key, k->public_key, 32);
@@ -283,6 +292,17 @@ sample_spool(void)
 	arena_init(&arena, 1 << 20);
 	must(courier_part_open(sec, pub, unit, 1, buf_bytes(&value), &plain, &arena, &got));
 	seed('p', buf_bytes(&plain));
+	courier.flags = COURIER_FORWARDED;
+	courier.forwarder = BYTES_LIT("alice@example.org");
+	courier.results = BYTES_LIT("mx.example.org; dmarc=pass header.from=example.com");
+	courier.arc_result = 1;
+	courier.arc_sets = 2;
+	buf_reset(&value);
+	buf_reset(&plain);
+	must(courier_part_seal(&courier, 20000, pub, unit, 1, &value));
+	say("courier-forwarded", buf_bytes(&value));
+	must(courier_part_open(sec, pub, unit, 1, buf_bytes(&value), &plain, &arena, &got));
+	seed_as("p2", 'p', buf_bytes(&plain));
 	arena_clear(&arena);
 	buf_clear(&value);
 	buf_wipe(&plain);

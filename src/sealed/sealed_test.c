@@ -89,13 +89,13 @@ an_account_without_a_signature_is_read_and_written_as_it_was(void **state)
 		memset(a.signature, 2, sizeof(a.signature));
 		assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_OK);
 		assert_int_equal(directory_unseal(key, key, buf_bytes(&value), &plain, &kind), ERR_OK);
-		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 4);
+		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 5);
 		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_OK);
 		assert_int_equal(back.unsigned_yet, a.unsigned_yet);
 		assert_int_equal(back.mac[31], a.unsigned_yet ? 1 : 0);
 		assert_int_equal(back.signature[63], a.unsigned_yet ? 0 : 2);
 		assert_int_equal(back.quota, 7);
-		plain.ptr[1] = 5;
+		plain.ptr[1] = 6;
 		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_UNSUPPORTED);
 		buf_clear(&value);
 		buf_clear(&plain);
@@ -236,6 +236,49 @@ directory_entries_come_back_and_stay_at_their_key(void **state)
 	assert_int_equal(b.limit_times, 65535);
 	assert_int_equal(b.created_day, 20000);
 	assert_int_equal(b.lane, 2);
+	assert_int_equal(b.forward_count, 0);
+	/* Version 4 ended before what is forwarded: the count of none. */
+	size_t end = plain.len - 1;
+	assert_int_equal(plain.ptr[end], 0);
+	plain.ptr[1] = 4;
+	assert_int_equal(directory_account_decode(bytes_slice(buf_bytes(&plain), 0, end), &b), ERR_OK);
+	assert_true(b.limit_times == 65535 && b.forward_count == 0);
+	buf_clear(&value);
+	buf_clear(&plain);
+}
+
+static void
+an_account_says_where_its_mail_is_sent_on(void **state)
+{
+	(void)state;
+	uint8_t key[32] = {5};
+	struct directory_account a = {.status = ACCOUNT_ACTIVE,
+				      .name = BYTES_LIT("alice"),
+				      .generation = 2,
+				      .forward_count = DIRECTORY_FORWARDS_MAX};
+	struct directory_account b;
+	struct buf value = BUF_INIT(1 << 16);
+	struct buf plain = BUF_INIT(1 << 16);
+	enum directory_kind kind;
+	for (size_t i = 0; i < DIRECTORY_FORWARDS_MAX; i++) {
+		a.forwards[i] = i == 4 ? BYTES_LIT("last@example.net") : BYTES_LIT("a@example.net");
+	}
+	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_OK);
+	assert_int_equal(directory_unseal(key, key, buf_bytes(&value), &plain, &kind), ERR_OK);
+	assert_int_equal(directory_account_decode(buf_bytes(&plain), &b), ERR_OK);
+	assert_int_equal(b.forward_count, DIRECTORY_FORWARDS_MAX);
+	assert_true(bytes_is(b.forwards[0], "a@example.net") && bytes_is(b.forwards[4], "last@example.net"));
+	for (size_t cut = 1; cut < 90; cut++) {
+		assert_int_not_equal(
+		    directory_account_decode(bytes_slice(buf_bytes(&plain), 0, plain.len - cut), &b), ERR_OK);
+	}
+	a.forwards[2] = BYTES_EMPTY;
+	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_FORMAT);
+	a.forward_count = DIRECTORY_FORWARDS_MAX + 1;
+	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_LIMIT);
+	a.forward_count = 1;
+	a.unsigned_yet = true;
+	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_FORMAT);
 	buf_clear(&value);
 	buf_clear(&plain);
 }
@@ -636,6 +679,27 @@ a_courier_part_opens_with_the_spool_secret_of_its_epoch(void **state)
 	assert_int_equal(open_part(&a, buf_bytes(&sealed)), ERR_AUTH);
 	p.recipient_count = 0;
 	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_FORMAT);
+	/* What is sent on says by whom, and what was found when it came; nothing else does. */
+	p.recipient_count = 2;
+	p.forwarder = BYTES_LIT("carol@example.org");
+	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_FORMAT);
+	p.flags = COURIER_FORWARDED;
+	p.results = BYTES_LIT("mx.example.org; dmarc=pass");
+	p.arc_result = 2;
+	p.arc_sets = 7;
+	buf_reset(&sealed);
+	buf_reset(&plain);
+	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_OK);
+	assert_int_equal(courier_part_open(a.sec, a.pub, unit, 3, buf_bytes(&sealed), &plain, &arena, &q),
+			 ERR_OK);
+	assert_int_equal(plain.ptr[0], 2);
+	assert_true(bytes_is(q.forwarder, "carol@example.org") &&
+		    bytes_is(q.results, "mx.example.org; dmarc=pass") && q.arc_result == 2 &&
+		    q.arc_sets == 7);
+	plain.ptr[0] = 1;
+	assert_int_equal(courier_part_decode(buf_bytes(&plain), &arena, &q), ERR_FORMAT);
+	p.forwarder = BYTES_EMPTY;
+	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_FORMAT);
 	arena_clear(&arena);
 	buf_clear(&sealed);
 	buf_clear(&plain);
@@ -693,6 +757,7 @@ main(void)
 	    cmocka_unit_test(an_account_without_a_signature_is_read_and_written_as_it_was),
 	    cmocka_unit_test(wrapped_keys_open_under_their_name_only),
 	    cmocka_unit_test(directory_entries_come_back_and_stay_at_their_key),
+	    cmocka_unit_test(an_account_says_where_its_mail_is_sent_on),
 	    cmocka_unit_test(a_record_opens_at_its_place_only),
 	    cmocka_unit_test(an_arrival_shows_its_size_in_steps_and_the_first_leaves_a_row_within_a_page),
 	    cmocka_unit_test(a_line_of_the_journal_comes_back_and_is_no_mail),

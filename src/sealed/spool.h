@@ -16,6 +16,7 @@ enum {
 	SPOOL_PARTS_MAX = 512,
 	SPOOL_RECIPIENTS_MAX = 512,
 	SPOOL_TEXT_MAX = 1000, /* bytes of an address, orcpt, envid, diagnostic */
+	SPOOL_RESULTS_MAX = 4096,
 	SPOOL_STATE_MAX = 64 * 1024,
 	SPOOL_PART_MAX = 512 * 1024,
 };
@@ -127,7 +128,8 @@ enum courier_flags {
 	COURIER_WARNED = 1 << 4, /* the warning after a day has gone out */
 	COURIER_AUTOMATIC = 1 << 5,
 	COURIER_TLS_OPTIONAL = 1 << 6, /* the author says that it may go in clear (RFC 8689 section 5) */
-	COURIER_FLAGS_ALL = (1 << 7) - 1,
+	COURIER_FORWARDED = 1 << 7,    /* a copy that a member has sent on: of version 2 */
+	COURIER_FLAGS_ALL = (1 << 8) - 1,
 };
 
 struct courier_recipient {
@@ -155,6 +157,11 @@ struct courier_part {
 	uint64_t entered;        /* seconds since 1970 */
 	size_t recipient_count;
 	struct courier_recipient *recipients;
+	/* With COURIER_FORWARDED: who sends it on, and what was found when it came, for the ARC set that it leaves with. */
+	struct bytes forwarder; /* her address */
+	struct bytes results;   /* payload of our Authentication-Results; empty: nothing is sealed */
+	uint8_t arc_result;     /* enum authentication_result, of the chain that it came with */
+	uint8_t arc_sets;
 };
 
 /* Appends the part sealed to the spool key of an epoch, bound to unit and number; 512-byte steps. */

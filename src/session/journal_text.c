@@ -22,6 +22,8 @@ event_name(enum journal_event event)
 		return "deferred";
 	case JOURNAL_FAILED:
 		return "failed";
+	case JOURNAL_FORWARD_FAILED:
+		return "forward-failed";
 	case JOURNAL__COUNT:
 		break;
 	}
@@ -67,7 +69,8 @@ link_text(const struct journal_line *l)
 static bool
 is_attempt(const struct journal_line *l)
 {
-	return l->event == JOURNAL_DELIVERED || l->event == JOURNAL_DEFERRED || l->event == JOURNAL_FAILED;
+	return l->event == JOURNAL_DELIVERED || l->event == JOURNAL_DEFERRED || l->event == JOURNAL_FAILED ||
+	       l->event == JOURNAL_FORWARD_FAILED;
 }
 
 static const char *
@@ -124,6 +127,9 @@ subject(const struct journal_line *l, struct buf *out)
 		break;
 	case JOURNAL_FAILED:
 		e = buf_append_str(out, "Refused by ");
+		break;
+	case JOURNAL_FORWARD_FAILED:
+		e = buf_append_str(out, "A forwarded copy was refused by ");
 		break;
 	case JOURNAL__COUNT:
 		return ERR_FORMAT;
@@ -210,7 +216,11 @@ body_left(const struct journal_line *l, struct buf *out)
 static enum err
 body_attempt(const struct journal_line *l, struct buf *out)
 {
-	enum err e = buf_append_str(out, "The server said: ");
+	enum err e = l->event == JOURNAL_FORWARD_FAILED
+			 ? buf_append_str(out, "A letter to you was to be sent on, as you asked, and was not "
+					       "taken there. Your own copy lies\r\nin your mailbox.\r\n")
+			 : ERR_OK;
+	e = e == ERR_OK ? buf_append_str(out, "The server said: ") : e;
 	e = e == ERR_OK ? put_clean(out, l->text) : e;
 	e = e == ERR_OK ? buf_append_str(out, "\r\n") : e;
 	if (e != ERR_OK || l->event != JOURNAL_DELIVERED) {
@@ -236,6 +246,7 @@ body(const struct journal_line *l, struct buf *out)
 	case JOURNAL_DELIVERED:
 	case JOURNAL_DEFERRED:
 	case JOURNAL_FAILED:
+	case JOURNAL_FORWARD_FAILED:
 		return body_attempt(l, out);
 	case JOURNAL__COUNT:
 		break;

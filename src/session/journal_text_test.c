@@ -93,6 +93,11 @@ what_a_server_said_stays_in_its_line(void **state)
 	write_line(&l, &out);
 	assert_true(has(&out, "Subject: Not yet taken by evil"));
 	assert_false(has(&out, "in clear"));
+	l.event = JOURNAL_FORWARD_FAILED;
+	write_line(&l, &out);
+	assert_true(has(&out, "Subject: A forwarded copy was refused by evil"));
+	assert_true(has(&out, "was to be sent on") && has(&out, "Cohue-Event: forward-failed\r\n") &&
+		    has(&out, "Cohue-Reason: 250 ok"));
 	l.event = JOURNAL_SUBMITTED;
 	l.hold = 3600;
 	l.recipients = 2;

@@ -37,6 +37,8 @@ COHUE_MUST_USE enum err member_store_own(struct member *m, struct bytes text, ui
 					 struct blob_ref *ret_ref, struct buf *ret_card);
 /* Under the lock, after what may have taken or given room: tells her where it runs out. */
 void member_quota_consider(struct member *m);
+/* Under the lock, once loaded: tells her where her mail is sent on, if that is news to her log. */
+void member_forward_consider(struct member *m);
 /* Under the lock: forgets the lines that are too old. */
 COHUE_MUST_USE enum err member_journal_expire(struct member *m);
 /* Under the lock: OPEN, and the first mailboxes of a new account. */

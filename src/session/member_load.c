@@ -266,6 +266,7 @@ member_ready(struct member *m)
 			e = member_file_pending(m);
 			e = e == ERR_OK ? member_journal_expire(m) : e;
 			if (e == ERR_OK) {
+				member_forward_consider(m);
 				member_quota_consider(m);
 			}
 			m->changed = m->changed || e != ERR_OK;

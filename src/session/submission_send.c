@@ -7,6 +7,7 @@
 #include "base/secret.h"
 #include "crypto/crypto.h"
 #include "delivery/delivery.h"
+#include "lookup/forward.h"
 #include "mail/structure.h"
 #include "mail/write.h"
 #include "process/log.h"
@@ -19,8 +20,6 @@
 #include "session/submission_sent.h"
 
 enum {
-	KEY_LIMIT_MS = 20 * 1000,
-	KEY_KEEP_MS = 5 * 60 * 1000, /* how long the spool's present public key is not asked for again */
 	HEADER_ROOM = 8192,
 	LEAVING_ROOM = 1 << 20,   /* boundaries of very many parts */
 	UNIT_AROUND = 128 * 1024, /* what the mixer adds to the parts on their way to the store */
@@ -37,13 +36,6 @@ _Static_assert((int)SMTP_NOTIFY_FAILURE == (int)SPOOL_NOTIFY_FAILURE, "NOTIFY ha
 _Static_assert((int)SMTP_NOTIFY_DELAY == (int)SPOOL_NOTIFY_DELAY, "NOTIFY has one form");
 _Static_assert((int)SMTP_RET_FULL == (int)SPOOL_RET_FULL, "RET has one form");
 _Static_assert((int)SMTP_RET_HDRS == (int)SPOOL_RET_HEADERS, "RET has one form");
-
-/* The spool's present public key, the same for all of this process. Not a secret. */
-struct spool_key {
-	uint32_t epoch;
-	uint8_t public_key[BOX_PUBLIC_LEN];
-	msec until;
-};
 
 static struct spool_key present_key;
 
@@ -81,30 +73,6 @@ static bool
 owns(const void *arg, const struct mail_mailbox *mailbox)
 {
 	return member_owns_address(arg, mailbox);
-}
-
-static enum err
-fetch_spool_key(struct role_host *h, struct spool_key *ret)
-{
-	struct buf reply = BUF_INIT(256);
-	struct msg_spool_key_current_reply m;
-	if (present_key.until > loop_now(h->loop)) {
-		*ret = present_key;
-		return ERR_OK;
-	}
-	enum err e = channel_call_empty(role_channel(h, ROLE_KEEPER, 0), MSG_SPOOL_KEY_CURRENT,
-					loop_now(h->loop) + KEY_LIMIT_MS, &reply);
-	if (e == ERR_OK) {
-		e = msg_spool_key_current_reply_decode(buf_bytes(&reply), &m);
-	}
-	if (e == ERR_OK) {
-		present_key.epoch = m.epoch;
-		memcpy(present_key.public_key, m.public_key, sizeof(present_key.public_key));
-		present_key.until = loop_now(h->loop) + KEY_KEEP_MS;
-		*ret = present_key;
-	}
-	buf_clear(&reply);
-	return e;
 }
 
 /* ---- to other providers ---- */
@@ -178,22 +146,67 @@ add_domain(struct sending *s, struct delivery *d, const struct spool_key *key, s
 	return e;
 }
 
+static bool
+any_forwards(const struct sending *s)
+{
+	for (size_t i = 0; i < s->envelope->target_count; i++) {
+		if (s->envelope->targets[i].account.forwards) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Copies for where a recipient of this house has her mail sent on: they are deliveries of this letter, and wait with it, so that none leaves
+ * before the crowd does. Nobody but that recipient hears of them.
+ */
+static enum err
+add_forwarded(struct sending *s, struct delivery *d, const struct spool_key *key,
+	      const uint8_t account[SEALED_ID_LEN])
+{
+	struct forward_plan plan;
+	enum err e =
+	    forward_plan_make(s->worker->host, &s->worker->keys, account, buf_bytes(&s->leaving), &plan);
+	for (size_t i = 0; e == ERR_OK && i < plan.entry.forward_count; i++) {
+		struct courier_recipient to;
+		struct courier_part part = {.flags = courier_flags(s, BYTES_EMPTY),
+					    .message_id = buf_bytes(&s->identity.id),
+					    .entered = (uint64_t)s->now};
+		if (s->part_count + s->envelope->target_count >= SPOOL_PARTS_MAX - OWN_PARTS) {
+			break; /* she has her own copy */
+		}
+		forward_plan_part(&plan, i, s->envelope->sender.len == 0, &part, &to);
+		e = delivery_add_courier(d, &part, key->epoch, key->public_key, s->unit, s->part_count,
+					 upload_chunk, &s->upload, &s->parts);
+		s->part_count += e == ERR_OK ? 1 : 0;
+		s->deliveries += e == ERR_OK ? 1 : 0;
+	}
+	forward_plan_clear(&plan);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 static enum err
 add_remote(struct sending *s)
 {
 	struct delivery d;
-	struct spool_key key;
 	memset(&d, 0, sizeof(d));
-	if (s->envelope->domain_count == 0) {
+	if (s->envelope->domain_count == 0 && !any_forwards(s)) {
 		return ERR_OK;
 	}
-	enum err e = fetch_spool_key(s->worker->host, &key);
+	enum err e = spool_key_fetch(s->worker->host, &present_key);
+	/* Others of this process may ask meanwhile. */
+	const struct spool_key key = present_key;
 	if (e == ERR_OK) {
 		e = delivery_init(&d, s->worker->codec, s->worker->keys.key[PURPOSE_BLOB_NAME],
 				  buf_bytes(&s->leaving), 1);
 	}
 	for (size_t i = 0; i < s->envelope->domain_count && e == ERR_OK; i++) {
 		e = add_domain(s, &d, &key, envelope_view(s->envelope, s->envelope->domains[i]));
+	}
+	for (size_t i = 0; i < s->envelope->target_count && e == ERR_OK; i++) {
+		const struct lookup_account *account = &s->envelope->targets[i].account;
+		e = account->forwards ? add_forwarded(s, &d, &key, account->id) : ERR_OK;
 	}
 	delivery_clear(&d);
 	return e;

@@ -338,12 +338,16 @@ def courier_open(secret, unit, number, sealed):
     epoch = r.number(4)
     ad = b"\1" + u32(epoch) + unit + u32(number)
     r = Reader(unpad(box_open(secret, b"cohue courier part 1", ad, r.data)))
-    need(r.number(1) == 1, "version")
+    version = r.number(1)
+    need(version in (1, 2), "version")
     got = {"domain": r.text(), "sender": r.text(), "account": r.fixed(16), "generation": r.number(4),
            "public": r.fixed(32), "ret": r.number(1), "envid": r.text(), "blob": blob_ref(r),
            "flags": r.number(4), "message_id": r.text(), "first_release": r.number(8), "entered": r.number(8)}
     got["recipients"] = [{"address": r.text(), "notify": r.number(1), "status": r.number(1), "orcpt": r.text(),
                           "diagnostic": r.text()} for _ in range(r.number(2))]
+    need((version == 2) == (got["flags"] & 128 != 0), "a forwarded part is of version 2")
+    if version == 2:
+        got |= {"forwarder": r.text(), "results": r.text(), "arc": r.number(1), "sets": r.number(1)}
     r.end()
     return got
 
@@ -388,7 +392,7 @@ def main():
     r.end()
     key = mac(purpose["directory-hash"], b"account:" + account)
     r = Reader(directory_open(purpose["directory-seal"], key, got["account"]))
-    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 4, account, 2, b"alice")
+    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 5, account, 2, b"alice")
     assert (r.number(2), r.text(), r.number(4)) == (1, b"al@example.org", 3)
     public = r.fixed(32)
     assert public == x25519_base(secrets[-1])
@@ -399,6 +403,7 @@ def main():
     assert (r.number(8), r.number(4), r.number(1)) == (1 << 30, 20000, 0)
     held = (r.text(), r.number(4), r.number(2))
     assert held == (b"1a2b3c4d", 3, 5), held
+    assert (r.number(1), r.text(), r.text()) == (2, b"al@example.net", b"a@example.com")
     r.end()
 
     arrival = arrival_open(account, secrets, got["arrival"])
@@ -422,6 +427,9 @@ def main():
                        b"cohue spool key 1" + b"\1" + u32(20000) + wrapped[:32], wrapped[57:])
     part = courier_open(secret, unit, 1, got["courier"])
     assert part["domain"] == b"example.net" and part["recipients"][0]["orcpt"] == b"rfc822;bob@example.net"
+    part = courier_open(secret, unit, 1, got["courier-forwarded"])
+    assert (part["forwarder"], part["sets"]) == (b"alice@example.org", 2)
+    assert part["results"].startswith(b"mx.example.org; dmarc=pass")
     print("all of the sample is open")
 
 

@@ -370,6 +370,61 @@ what_left_urgently_is_remembered_over_a_restart(void **state)
 	close_scene(&s);
 }
 
+/* What a stranger makes a member send on. */
+static void
+forward(struct scene *s, unsigned member)
+{
+	struct buf parts = BUF_INIT(4096);
+	uint8_t blob[16];
+	struct msg_mix_put q = {.stage = IPC_STAGE_FORWARDING};
+	name_of(q.sender, 'a', 100 + member);
+	name_of(blob, 'b', last_unit + 1);
+	assert_int_equal(put_blob(s->gate, blob, BYTES_LIT("data")), ERR_OK);
+	add_part(&parts, IPC_PART_COURIER, 1, blob, 10, 0, s->epoch, BYTES_LIT("body"));
+	put(s, s->gate, &q, &parts);
+	buf_clear(&parts);
+}
+
+static void
+what_is_sent_on_opens_no_gate_and_is_nobody_s(void **state)
+{
+	(void)state;
+	struct scene s;
+	open_scene(&s, 3, MSEC_DAY);
+	send(&s, (struct letter){.member = 1});
+	send(&s, (struct letter){.member = 2});
+	await_tick(&s);
+	msec before = clock_wall();
+	/* Of a third member, and of her who has written herself. */
+	forward(&s, 3);
+	forward(&s, 1);
+	assert_true(wait_for_works(&s, 2, 2 * T));
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(work(&s, i).strange, 1);
+		assert_int_equal(work(&s, i).batch_id, law_grid_after(T, before));
+	}
+	assert_false(wait_for_works(&s, 3, 2 * T));
+	struct msg_courier_work w = work(&s, 0);
+	conclude(&s, &w, false);
+	fake_forget_inbox(s.courier);
+	/* After a restart it is still no letter of hers: three who write are a crowd, and the promise holds for each. */
+	restart_mixer(&s);
+	assert_true(wait_for_works(&s, 1, 3 * T));
+	assert_int_equal(work(&s, 0).strange, 1);
+	await_tick(&s);
+	forward(&s, 1);
+	send(&s, (struct letter){.member = 3});
+	assert_true(wait_for_works(&s, 5, 3 * T));
+	unsigned strange = 0;
+	for (size_t i = 1; i < 5; i++) {
+		struct msg_courier_work x = work(&s, i);
+		strange += x.strange;
+		assert_true(x.strange != 0 || (x.is_void == 0 && x.crowd == 3 && x.batch == 3));
+	}
+	assert_int_equal(strange, 1);
+	close_scene(&s);
+}
+
 static void
 held_letters_are_not_there_before_their_time(void **state)
 {
@@ -769,6 +824,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(the_author_reads_in_her_journal_how_it_left),
 	    cmocka_unit_test(without_a_crowd_letters_leave_void_at_their_deadline),
 	    cmocka_unit_test(what_left_urgently_is_remembered_over_a_restart),
+	    cmocka_unit_test(what_is_sent_on_opens_no_gate_and_is_nobody_s),
 	    cmocka_unit_test(held_letters_are_not_there_before_their_time),
 	    cmocka_unit_test(a_hold_is_a_time_of_the_wall_clock),
 	    cmocka_unit_test(arriving_mail_waits_for_a_second_host_and_plus_now_for_nobody),
