@@ -47,6 +47,14 @@ is_wanted(const struct mx_judgement *j)
 	return !j->suspected && j->score < UNWANTED && j->results.arc.sets < SETS_MAX;
 }
 
+/* 0 stays none. */
+static uint32_t
+times(uint32_t limit, uint16_t multiple)
+{
+	uint64_t most = (uint64_t)limit * (multiple == 0 ? 1 : multiple);
+	return most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+}
+
 /* The limits of what she may send hold for what she has sent on, too: numbers alone, in memory, of this process. */
 static bool
 is_within_limits(struct mx *mx, const struct directory_account *entry)
@@ -54,12 +62,12 @@ is_within_limits(struct mx *mx, const struct directory_account *entry)
 	const struct config *config = &mx->host->config;
 	struct bytes who = bytes_of(entry->id, sizeof(entry->id));
 	msec now = loop_now(mx->host->loop);
-	uint32_t times = entry->limit_times == 0 ? 1 : entry->limit_times;
-	unsigned count = (unsigned)entry->forward_count;
+	uint32_t day = times(config->sending_recipients_day, entry->limit_times);
+	uint32_t hour = times(config->sending_messages, entry->limit_times);
 	return entry->limit_times == DIRECTORY_LIMIT_NONE ||
-	       (rate_take(mx->rates, RATE_FORWARD_DAY, who, config->sending_recipients_day * times, MSEC_DAY,
-			  count, now) &&
-		rate_take(mx->rates, RATE_FORWARD, who, config->sending_messages * times, MSEC_HOUR, 1, now));
+	       (rate_take(mx->rates, RATE_FORWARD_DAY, who, day, MSEC_DAY, (unsigned)entry->forward_count,
+			  now) &&
+		rate_take(mx->rates, RATE_FORWARD, who, hour, MSEC_HOUR, 1, now));
 }
 
 /* One unit for each who forwards: nobody learns from it who else does. */

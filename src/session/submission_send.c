@@ -146,11 +146,21 @@ add_domain(struct sending *s, struct delivery *d, const struct spool_key *key, s
 	return e;
 }
 
+/* What comes to the address that copies are sent from stays. */
+static bool
+is_sent_on(const struct sending *s, const struct target *t)
+{
+	struct bytes address = envelope_view(s->envelope, t->address);
+	ptrdiff_t at = bytes_find_last(address, '@');
+	struct bytes local = bytes_slice(address, 0, at < 0 ? 0 : (size_t)at);
+	return t->account.forwards && !mail_subaddress_ends(local, '+', BYTES_LIT(FORWARD_WORD));
+}
+
 static bool
 any_forwards(const struct sending *s)
 {
 	for (size_t i = 0; i < s->envelope->target_count; i++) {
-		if (s->envelope->targets[i].account.forwards) {
+		if (is_sent_on(s, &s->envelope->targets[i])) {
 			return true;
 		}
 	}
@@ -205,8 +215,8 @@ add_remote(struct sending *s)
 		e = add_domain(s, &d, &key, envelope_view(s->envelope, s->envelope->domains[i]));
 	}
 	for (size_t i = 0; i < s->envelope->target_count && e == ERR_OK; i++) {
-		const struct lookup_account *account = &s->envelope->targets[i].account;
-		e = account->forwards ? add_forwarded(s, &d, &key, account->id) : ERR_OK;
+		const struct target *t = &s->envelope->targets[i];
+		e = is_sent_on(s, t) ? add_forwarded(s, &d, &key, t->account.id) : ERR_OK;
 	}
 	delivery_clear(&d);
 	return e;
