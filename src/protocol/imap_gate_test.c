@@ -248,6 +248,16 @@ a_temporary_failure_is_not_called_a_wrong_password(void **state)
 	give(&h, bytes_str("a LOGIN alice secret\r\n"));
 	assert_true(bytes_is(buf_bytes(&h.sent), "a NO [UNAVAILABLE] Try again later\r\n"));
 	assert_int_equal(h.last, IMAP_GATE_IDLE);
+	/* The same of SCRAM, at its first message and at its last: who is made to wait learns nothing else by it. */
+	buf_reset(&h.sent);
+	give(&h, bytes_str("a AUTHENTICATE SCRAM-SHA-256 " SCRAM_FIRST "\r\n"));
+	assert_true(bytes_is(buf_bytes(&h.sent), "a NO [UNAVAILABLE] Try again later\r\n"));
+	h.unavailable = false;
+	give(&h, bytes_str("a AUTHENTICATE SCRAM-SHA-256 " SCRAM_FIRST "\r\n"));
+	h.unavailable = true;
+	buf_reset(&h.sent);
+	give(&h, bytes_str(SCRAM_FINAL "\r\n"));
+	assert_true(bytes_is(buf_bytes(&h.sent), "a NO [UNAVAILABLE] Try again later\r\n"));
 	h.unavailable = false;
 	give(&h, bytes_str("a LOGIN alice secret\r\n"));
 	assert_int_equal(h.last, IMAP_GATE_LOGGED_IN);
@@ -267,6 +277,16 @@ what_is_not_for_the_gate_is_bad(void **state)
 	    "Completed\r\n"
 	    "* ID (\"name\" \"Cohue\")\r\ne OK Completed\r\n* BYE Logging out\r\nf OK Completed\r\n",
 	    IMAP_GATE_CLOSE, "");
+	/* Beside the grammar (RFC 9051 section 9), one after the other; the gate stays in step. */
+	dialogue("a+b NOOP\r\n+ NOOP\r\na AUTHENTICATE PLAIN =\r\nb AUTHENTICATE SCRAM-SHA-256 *\r\n"
+		 "c LOGIN ~{1+}\r\nx y\r\nd LOGIN {1+}\r\n\x01 {0+}\r\n\r\ne ID (\"x\")\r\n"
+		 "f LOGIN \"\"  x\r\ng STARTTLS\r\nh NOOP\r\n",
+		 "* BAD No valid tag\r\n* BAD No valid tag\r\na BAD Not a PLAIN response\r\n"
+		 "b BAD An argument is missing\r\nc BAD Binary literals are not supported here\r\n"
+		 "d NO [AUTHENTICATIONFAILED] Wrong name or password\r\n"
+		 "e BAD A space or further argument is missing\r\nf BAD An argument is missing\r\n"
+		 "g BAD Not here: the connection is under TLS already\r\nh OK Completed\r\n",
+		 IMAP_GATE_IDLE, "");
 	dialogue("a LOGIN {400000000}\r\nb LOGIN {-1}\r\nc LOGIN {}\r\nd ((((\r\ne NOOP\r\n",
 		 "a BAD Literal too large\r\nb BAD Malformed literal\r\nc BAD Malformed literal\r\n"
 		 "d BAD An atom is missing\r\ne OK Completed\r\n",

@@ -4,6 +4,8 @@
  * letter are one name. The fold knows nothing of this: a log may hold names from before it was so, which are found in any spelling, and
  * keep theirs until they are renamed.
  */
+#include <string.h>
+
 #include "protocol/imap_mailbox_name.h"
 #include "protocol/imap_nfc.h"
 #include "session/imap.h"
@@ -124,13 +126,16 @@ imap_mailbox(struct imap *im, struct bytes wire, const char *code)
 {
 	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
 	const struct fold_mailbox *box = NULL;
-	/* A name that cannot exist does not exist. */
+	bool fit = false;
+	/* A name that cannot exist does not exist, and nobody is told to try and create it. */
 	if (imap_name_of(im, wire, false, &name) == ERR_OK) {
 		box = fold_mailbox_by_name(im->member->fold, buf_bytes(&name));
+		fit = imap_mailbox_name_fit(buf_bytes(&name));
 	}
 	buf_wipe(&name);
 	if (box == NULL) {
-		imap_no(im, code, "There is no such mailbox");
+		imap_no(im, fit || strcmp(code, "TRYCREATE") != 0 ? code : "CANNOT",
+			"There is no such mailbox");
 	}
 	return box;
 }
