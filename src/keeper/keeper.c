@@ -17,6 +17,7 @@
 #include "keeper/acme_requests.h"
 #include "keeper/dkim.h"
 #include "keeper/tls_keys.h"
+#include "keeper/wiping.h"
 #include "loop/tls.h"
 #include "process/log.h"
 #include "sealed/keys.h"
@@ -609,7 +610,11 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	k->dkim_overlap = h->config.dkim_overlap / MSEC_SECOND;
 	k->acme = (struct keeper_acme){.host = h, .tls = &k->tls, .changed = acme_changed, .arg = k};
 	h->state = k;
-	enum err e = tls_keys_warm_up();
+	enum err e = wiping_start();
+	if (e != ERR_OK) {
+		log_event(LOG_LEVEL_ERROR, "OpenSSL is in use before the keeper can see to its memory");
+	}
+	e = e == ERR_OK ? tls_keys_warm_up() : e;
 	e = e == ERR_OK ? keeper_acme_prepare(&k->acme) : e;
 	return e == ERR_OK ? dkim_pair_warm() : e;
 }

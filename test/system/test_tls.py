@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import unittest
+from xml.etree import ElementTree
 
 from harness.cohue import Cohue, require_root
 from harness.wait import wait_until
@@ -40,7 +41,9 @@ def secret_of(key: pathlib.Path) -> list[bytes]:
     return [n[:32] for n in found]
 
 
-def holds(pid: int, needles: list[bytes]) -> bool:
+def holding(pid: int, needles: list[bytes]) -> list[str]:
+    """The areas of its memory in which one of them lies, as /proc/PID/maps names them."""
+    found = []
     with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in maps:
             area, mode = line.split()[:2]
@@ -52,8 +55,23 @@ def holds(pid: int, needles: list[bytes]) -> bool:
             except OSError:
                 continue
             if any(n in data for n in needles):
-                return True
-    return False
+                found.append(area)
+    return found
+
+
+def holds(pid: int, needles: list[bytes]) -> bool:
+    return bool(holding(pid, needles))
+
+
+def flags_of(pid: int) -> dict[str, set[str]]:
+    """Of each area: lo is locked, dd is left out of dumps (proc(5))."""
+    areas, area = {}, ""
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text(encoding="ascii").splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            area = line.split()[0]
+        elif line.startswith("VmFlags:"):
+            areas[area] = set(line.split()[1:])
+    return areas
 
 
 class Ports(unittest.TestCase):
@@ -131,6 +149,28 @@ class Ports(unittest.TestCase):
                 # The keeper signs over these randoms and key share, for this key: the client has verified it.
                 self.assertIn("Verification error: self-signed certificate", said)
 
+    def test_a_scanner_finds_nothing_old_on_any_port(self) -> None:
+        if shutil.which("sslscan") is None:
+            self.skipTest("sslscan is not installed")
+        aead = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+        older = {f"ECDHE-RSA-{c}" for c in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")}
+        for port in (25, 465, 587, 993, 443):
+            with self.subTest(port=port):
+                starttls = ["--starttls-smtp"] if port in (25, 587) else []
+                ran = subprocess.run(["sslscan", "--show-sigs", *starttls, "--xml=-",
+                                      f"127.0.0.1:{self.cohue.port(port)}"], capture_output=True, text=True,
+                                     stdin=subprocess.DEVNULL, timeout=60, check=True)
+                found = ElementTree.fromstring(ran.stdout).find("ssltest")
+                versions = {f"{p.get('type')}{p.get('version')}" for p in found.iter("protocol") if p.get("enabled") == "1"}
+                self.assertEqual(versions, {"tls1.3", "tls1.2"} if port == 25 else {"tls1.3"})
+                self.assertEqual({c.get("cipher") for c in found.iter("cipher")}, aead | (older if port == 25 else set()))
+                self.assertTrue(all(int(g.get("bits")) >= 128 for g in found.iter("group")))
+                self.assertEqual({r.get("supported") for r in found.iter("renegotiation")}, {"0"})
+                self.assertEqual({h.get("vulnerable") for h in found.iter("heartbleed")}, {"0"})
+                self.assertFalse([s.get("name") for s in found.iter("connection-signature-algorithm")
+                                  if "sha1" in s.get("name") or "md5" in s.get("name")])
+                self.assertIn(found.find(".//pk").get("type"), ("EC", "RSA"))
+
     def test_a_client_cannot_renegotiate(self) -> None:
         ran = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-tls1_2", "-connect",
                               f"127.0.0.1:{self.cohue.port(25)}"],
@@ -173,6 +213,23 @@ class Ports(unittest.TestCase):
             for pid in self.cohue.role_pids(role):
                 for numbers in needles.values():
                     self.assertFalse(holds(pid, numbers), role)
+
+    def test_the_keeper_has_its_keys_in_locked_memory_alone(self) -> None:
+        # Read from PEM by way of base64 and DER, signed with: no octet of either stays where it could be swapped or dumped.
+        require_root()
+        for port in (25, 993):
+            self.assertNotEqual(self.name_shown(port), "none")
+        pid = self.cohue.role_pids("keeper")[0]
+        flags = flags_of(pid)
+        for key in (self.used(gate, "key") for gate in self.pairs):
+            # The exponents. OpenSSL keeps an RSA key's primes as a modulus, too, in ordinary memory (docs/links.md).
+            areas = holding(pid, secret_of(key)[:2])
+            self.assertTrue(areas)
+            for area in areas:
+                self.assertLessEqual({"lo", "dd"}, flags[area], area)
+            # Nor the file's own text: any line of it.
+            for line in key.read_bytes().splitlines()[1:-1]:
+                self.assertEqual(holding(pid, [line[:40]]), [])
 
     def test_handshakes_fail_while_the_keeper_is_away_and_members_go_on(self) -> None:
         open_one = self.cohue.imap(self.member)
