@@ -108,15 +108,25 @@ imap_selected(const struct imap *im)
 	return fold_mailbox_by_id(im->member->fold, im->view.mailbox);
 }
 
+static bool
+is_there(const struct imap *im, uint32_t uid)
+{
+	const struct fold_mailbox *box = imap_selected(im);
+	return box != NULL && fold_message_by_uid(box, uid) != NULL;
+}
+
 enum err
 imap_damage(struct imap *im, uint32_t uid)
 {
+	/* Of many that went together, the first one alone is looked for in the log. */
+	if (im->member->loaded && !is_there(im, uid)) {
+		return ERR_NOT_FOUND;
+	}
 	enum err e = member_look(im->member);
-	const struct fold_mailbox *box = imap_selected(im);
 	if (e != ERR_OK) {
 		return e;
 	}
-	return box != NULL && fold_message_by_uid(box, uid) != NULL ? ERR_DAMAGED : ERR_NOT_FOUND;
+	return is_there(im, uid) ? ERR_DAMAGED : ERR_NOT_FOUND;
 }
 
 struct imap_flags

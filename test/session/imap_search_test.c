@@ -22,6 +22,15 @@ counting_blob_get(struct storage *s, const uint8_t name[BLOB_NAME_LEN], uint32_t
 	return fail_at != 0 && reads >= fail_at ? ERR_IO : honest->blob_get(s, name, chunk, ret);
 }
 
+static unsigned heads; /* how often the log was looked at */
+
+static enum err
+counting_log_head(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret)
+{
+	heads++;
+	return honest->log_head(s, account, ret);
+}
+
 /* INBOX, where each third message, from the first on, says marmalade; the last one has no such neighbour. */
 static void
 up(struct testing *t)
@@ -31,6 +40,7 @@ up(struct testing *t)
 	honest = s->storage->driver;
 	counting = *honest;
 	counting.blob_get = counting_blob_get;
+	counting.log_head = counting_log_head;
 	s->driver = &counting;
 	reads = fail_at = 0;
 	testing_open(t, 0, IPC_PROTOCOL_IMAP);
@@ -268,6 +278,41 @@ a_search_ends_with_its_connection(void **state)
 }
 
 static void
+what_is_expunged_meanwhile_is_passed_over(void **state)
+{
+	struct testing t;
+	(void)state;
+	up(&t);
+	testing_open(&t, 1, IPC_PROTOCOL_IMAP);
+	testing_type(&t, 1, "SELECT INBOX", "OK");
+	/* Many, so that the search does not end before they have gone. */
+	for (unsigned i = 0; i < 4; i++) {
+		testing_type(&t, 1, "COPY 1:* INBOX", "OK");
+	}
+	testing_type(&t, 1, "STORE 1:* +FLAGS.SILENT (\\Deleted)", "OK");
+	testing_type(&t, 0, "NOOP", "OK");
+	reads = heads = 0;
+	testing_forget(&t, 0);
+	testing_send(&t, 0, BYTES_LIT("s SEARCH BODY marmalade\r\n"));
+	while (reads == 0) {
+		testing_turns(&t, 1);
+	}
+	testing_type(&t, 1, "EXPUNGE", "OK");
+	for (unsigned i = 0; i < 1000 && !testing_told(&t, 0, "s OK"); i++) {
+		testing_turns(&t, 1);
+	}
+	/* Not damaged, numbers as they were, and the log was not read for each of them. */
+	assert_true(bytes_starts_with(buf_bytes(&t.conns[0].output), "* SEARCH"));
+	assert_true(testing_told(&t, 0, "\r\ns OK Done\r\n"));
+	assert_false(testing_told(&t, 0, "EXPUNGE"));
+	assert_false(testing_told(&t, 0, " 1919"));
+	assert_true(heads < 10);
+	testing_type(&t, 0, "NOOP", "OK");
+	assert_true(testing_told(&t, 0, "* 1920 EXPUNGE\r\n"));
+	testing_down(&t);
+}
+
+static void
 the_first_ones_alone_are_sought_where_no_more_are_wanted(void **state)
 {
 	struct testing t;
@@ -356,6 +401,7 @@ main(void)
 	    cmocka_unit_test(progress_is_told_until_results_are),
 	    cmocka_unit_test(a_search_that_fails_midway_ends_its_line),
 	    cmocka_unit_test(a_search_ends_with_its_connection),
+	    cmocka_unit_test(what_is_expunged_meanwhile_is_passed_over),
 	    cmocka_unit_test(the_first_ones_alone_are_sought_where_no_more_are_wanted),
 	    cmocka_unit_test(who_reads_nothing_stops_nobody),
 	};
