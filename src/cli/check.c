@@ -40,8 +40,13 @@ static void
 on_count(void *arg, const char *what, uint64_t n)
 {
 	struct check *k = arg;
-	if (strncmp(what, "damaged", 7) == 0) {
-		check_damage(k, "%s: %llu, in %s/store", what, (unsigned long long)n, k->cli->home);
+	if (strncmp(what, "damaged ", 8) == 0) {
+		const char *rest = what + strlen("damaged ");
+		if (n == 1) {
+			check_damage(k, "%s, in %s/store", rest, k->cli->home);
+		} else {
+			check_damage(k, "%s: %llu, in %s/store", rest, (unsigned long long)n, k->cli->home);
+		}
 	} else {
 		check_count(k, what, n);
 	}
@@ -211,6 +216,7 @@ check_sealed(struct check *k)
 		check_count(k, "members", k->accounts.len / SEALED_ID_LEN);
 		e = check_spool(k);
 	}
+	e = e == ERR_OK ? check_values(k) : e;
 	return e == ERR_OK ? check_blobs(k) : e;
 }
 

@@ -49,6 +49,9 @@ enum err check_ignore_piece(void *arg, uint32_t index, struct bytes piece);
 void check_sort_ids(struct buf *ids);
 bool check_has_id(const struct buf *ids, const uint8_t *id);
 
+/* check_values.c: what stands in the store under names of the program's own, with the house key. */
+COHUE_MUST_USE enum err check_values(struct check *k);
+
 /* check_blobs.c: counts what belongs to nobody; after the directory and the waiting room were read. */
 COHUE_MUST_USE enum err check_blobs(struct check *k);
 

@@ -32,9 +32,10 @@ on_log(void *arg, struct bytes key, uint32_t part, struct bytes value)
 		return ERR_OK;
 	}
 	b->unowned_logs += check_has_id(&b->check->accounts, key.ptr) ? 0 : 1;
-	enum err e = s->driver->snapshot_get(s, key.ptr, &n, name);
-	if (e == ERR_OK) {
+	enum err e = s->driver->snapshot_get(s, key.ptr, 0, &n, name);
+	while (e == ERR_OK) {
 		e = buf_append(&b->check->used_blobs, bytes_of(name, sizeof(name)));
+		e = e == ERR_OK && n > 0 ? s->driver->snapshot_get(s, key.ptr, n, &n, name) : e;
 	}
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }

@@ -288,22 +288,15 @@ check_record(struct member_check *m, bool fold)
 	return e;
 }
 
+/* One snapshot, into m->fold. */
 static enum err
-load_snapshot(struct member_check *m, uint64_t *ret_n)
+open_snapshot(struct member_check *m, uint64_t n, const uint8_t blob[BLOB_NAME_LEN])
 {
 	struct storage *s = m->check->storage;
 	struct buf chunk = BUF_INIT(STORAGE_BLOB_CHUNK_MAX);
 	struct buf body = BUF_INIT(SNAPSHOT_BODY_MAX);
 	struct snapshot_header header;
-	uint8_t blob[BLOB_NAME_LEN];
-	uint64_t n = 0;
-	enum err e = s->driver->snapshot_get(s, m->id, &n, blob);
-	if (e == ERR_NOT_FOUND) {
-		return fold_create(&m->fold);
-	}
-	if (e == ERR_OK) {
-		e = s->driver->blob_get(s, blob, 0, &chunk);
-	}
+	enum err e = s->driver->blob_get(s, blob, 0, &chunk);
 	if (e == ERR_OK) {
 		e = snapshot_open_header(m->id, &m->keys, n, blob, buf_bytes(&chunk), &header);
 	}
@@ -314,19 +307,55 @@ load_snapshot(struct member_check *m, uint64_t *ret_n)
 		e = fold_snapshot_read(buf_bytes(&body), &m->fold);
 	}
 	if (e == ERR_OK && fold_n(m->fold) != n) {
-		e = ERR_DAMAGED;
-	}
-	if (e == ERR_OK) {
-		*ret_n = n;
-	} else if (!is_passing(e)) {
-		check_damage(m->check, "the snapshot of record %llu does not open: %s", (unsigned long long)n,
-			     err_text(e));
-		/* As a session does: from the first record on, if they are there. */
 		fold_destroy(&m->fold);
-		e = fold_create(&m->fold);
+		e = ERR_DAMAGED;
 	}
 	buf_wipe(&chunk);
 	buf_wipe(&body);
+	return e;
+}
+
+/* As a session does: the newest that opens, or from the first record on; each is looked at. */
+static enum err
+load_snapshot(struct member_check *m, uint64_t *ret_n)
+{
+	struct storage *s = m->check->storage;
+	struct fold *newest = NULL;
+	uint8_t blob[BLOB_NAME_LEN];
+	uint64_t n = 0;
+	uint64_t good = 0;
+	uint64_t found = 0;
+	enum err e = s->driver->snapshot_get(s, m->id, 0, &n, blob);
+	while (e == ERR_OK) {
+		found++;
+		e = open_snapshot(m, n, blob);
+		if (e == ERR_OK && newest == NULL) {
+			newest = m->fold;
+			m->fold = NULL;
+			good = n;
+		} else if (e == ERR_OK) {
+			fold_destroy(&m->fold);
+		} else if (!is_passing(e)) {
+			check_damage(
+			    m->check,
+			    "the snapshot of record %llu does not open: %s. %s; a new one is made when "
+			    "she has changed something and left",
+			    (unsigned long long)n, err_text(e),
+			    newest != NULL ? "The newer one is sound"
+					   : "An older one stands for it, or all of her log");
+			e = ERR_OK;
+		}
+		e = e == ERR_OK && n > 0 ? s->driver->snapshot_get(s, m->id, n, &n, blob) : e;
+	}
+	e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	if (e == ERR_OK) {
+		check_count(m->check, "snapshots of this member", found);
+	}
+	if (e == ERR_OK && newest == NULL) {
+		e = fold_create(&newest);
+	}
+	m->fold = newest;
+	*ret_n = good;
 	return e;
 }
 

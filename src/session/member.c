@@ -42,6 +42,8 @@ member_unload(struct member *m)
 	m->loaded = false;
 	m->bytes_since = 0;
 	m->snapshot_n = 0;
+	m->snapshot_older = 0;
+	m->snapshot_bytes = 0;
 }
 
 static void
@@ -203,7 +205,7 @@ member_unref(struct member **ref)
 	if (m->refs == 0 && m->closed) {
 		member_free(m);
 	} else if (m->refs == 0) {
-		member_snapshot_consider(m, true);
+		member_snapshot_consider(m, SNAPSHOT_IDLE);
 	}
 }
 
@@ -230,7 +232,10 @@ member_upkeep(struct worker *w)
 		while (m != NULL) {
 			struct member *next = m->next;
 			if (m->refs == 0 && now - m->idle_since >= MEMBER_KEEP_MS) {
-				member_free(m);
+				member_snapshot_consider(m, SNAPSHOT_LEAVING);
+				if (m->refs == 0) {
+					member_free(m);
+				}
 			}
 			m = next;
 		}

@@ -28,7 +28,9 @@ enum {
 	MEMBER_DAMAGE_MS = 60 * 60 * 1000,
 	MEMBER_SNAPSHOT_RECORDS = 2000,
 	MEMBER_SNAPSHOT_BYTES = 1 << 20,
-	MEMBER_SNAPSHOT_IDLE_RECORDS = 64, /* enough for one when she leaves */
+	MEMBER_SNAPSHOT_IDLE_RECORDS = 64, /* enough for one when nothing is going on */
+	MEMBER_SNAPSHOT_SHARE =
+	    16, /* when she leaves, one is made where it is at most so many times what it stands for */
 };
 
 /* Whether all names of her mailboxes are in Unicode's form C (imap_name.c). */
@@ -66,14 +68,17 @@ struct member {
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
 	enum member_names names;
-	uint64_t used;  /* bytes counted against the quota */
-	uint32_t epoch; /* of the store: see OPERATION_RESTORED */
-	uint64_t snapshot_n;
-	size_t bytes_since; /* of records since the snapshot */
-	bool changed;       /* LOG_CHANGED came: a sync is due */
-	bool syncing;       /* a task is at it */
-	bool keeping;       /* a snapshot is being made */
-	msec keep_after;    /* no new attempt at one before this */
+	uint64_t used;       /* bytes counted against the quota */
+	uint32_t epoch;      /* of the store: see OPERATION_RESTORED */
+	uint64_t snapshot_n; /* of the newest snapshot that could be read, or that was put here; 0: none */
+	uint64_t
+	    snapshot_older; /* of the one that the store has below it: nothing above may be swept; 0: none */
+	uint64_t snapshot_bytes; /* stored, of the newest one */
+	size_t bytes_since;      /* of records since the snapshot */
+	bool changed;            /* LOG_CHANGED came: a sync is due */
+	bool syncing;            /* a task is at it */
+	bool keeping;            /* a snapshot is being made */
+	msec keep_after;         /* no new attempt at one before this */
 
 	/* An append whose outcome is not known: found again by its head. */
 	uint64_t sought_n;
@@ -109,6 +114,12 @@ void member_unref(struct member **m);
 void member_log_changed(struct member *m, uint64_t n);
 /* Closes her connections and forgets her. */
 void member_close(struct member *m);
+/*
+ * Starts a task that sweeps and makes a snapshot, where it is worth it: while she is at work, whenever she pauses, or before she is forgotten. The
+ * task holds a reference.
+ */
+enum snapshot_moment { SNAPSHOT_BUSY, SNAPSHOT_IDLE, SNAPSHOT_LEAVING };
+void member_snapshot_consider(struct member *m, enum snapshot_moment moment);
 /* Frees whoever has been away long enough. */
 void member_upkeep(struct worker *w);
 

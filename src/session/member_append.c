@@ -191,7 +191,7 @@ member_append(struct member *m, const struct conn *author, member_build_fn fn, v
 		member_quota_consider(m);
 	}
 	lock_give(&m->lock);
-	member_snapshot_consider(m, false);
+	member_snapshot_consider(m, SNAPSHOT_BUSY);
 	member_unref(&m);
 	return e;
 }

@@ -43,10 +43,8 @@ void member_forward_consider(struct member *m);
 COHUE_MUST_USE enum err member_journal_expire(struct member *m);
 /* Under the lock: OPEN, and the first mailboxes of a new account. */
 COHUE_MUST_USE enum err member_found(struct member *m);
-/* Under the lock: takes the snapshot that there is. ERR_NOT_FOUND: none. */
+/* Under the lock: takes the newest snapshot that can be read. ERR_NOT_FOUND: none. */
 COHUE_MUST_USE enum err member_snapshot_load(struct member *m);
-/* Starts a task that makes a snapshot and sweeps, where it is worth it. */
-void member_snapshot_consider(struct member *m, bool leaving);
 /* One folded record's place is known now. */
 COHUE_MUST_USE enum err member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN],
 				      size_t body_len);

@@ -306,7 +306,7 @@ member_sync(struct member *m)
 		}
 	}
 	lock_give(&m->lock);
-	member_snapshot_consider(m, false);
+	member_snapshot_consider(m, SNAPSHOT_BUSY);
 	member_unref(&m);
 	return e;
 }

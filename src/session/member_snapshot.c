@@ -8,7 +8,7 @@
 #include "sealed/snapshot.h"
 #include "session/member_internal.h"
 
-enum { GET_CHUNKS = 8, DELETE_AT_ONCE = 4096, RETRY_MS = 60 * 1000 };
+enum { GET_CHUNKS = 8, DELETE_AT_ONCE = 4096, RETRY_MS = 60 * 1000, LOAD_TRIES = 3 };
 
 /* ---- reading ---- */
 
@@ -116,6 +116,8 @@ load_named(struct member *m, const struct msg_snapshot_get_reply *at)
 		fold_destroy(&m->fold);
 		m->fold = fold;
 		m->snapshot_n = header.n;
+		m->snapshot_older = at->older;
+		m->snapshot_bytes = header.body.stored;
 		e = member_folded(m, header.n, header.head, 0);
 		m->bytes_since = 0;
 	}
@@ -124,10 +126,11 @@ load_named(struct member *m, const struct msg_snapshot_get_reply *at)
 	return e;
 }
 
-enum err
-member_snapshot_load(struct member *m)
+/* The newest one of a record below `below` (0: of all); *ret_n: its n, where there is one, read or not. */
+static enum err
+load_below(struct member *m, uint64_t below, uint64_t *ret_n)
 {
-	struct msg_snapshot_get q;
+	struct msg_snapshot_get q = {.below = below};
 	struct msg_snapshot_get_reply r;
 	struct buf reply = BUF_INIT(IPC_SMALL);
 	memcpy(q.account, m->account, sizeof(q.account));
@@ -137,16 +140,46 @@ member_snapshot_load(struct member *m)
 		e = msg_snapshot_get_reply_decode(buf_bytes(&reply), &r);
 	}
 	buf_clear(&reply);
-	if (e == ERR_OK) {
-		e = load_named(m, &r);
+	if (e != ERR_OK) {
+		return e;
+	}
+	*ret_n = r.n;
+	return load_named(m, &r);
+}
+
+static bool
+cannot_be_read(enum err e)
+{
+	return e == ERR_AUTH || e == ERR_FORMAT || e == ERR_DAMAGED || e == ERR_NOT_FOUND || e == ERR_LIMIT;
+}
+
+enum err
+member_snapshot_load(struct member *m)
+{
+	uint64_t n = 0;
+	uint64_t damaged = 0;
+	enum err e = ERR_NOT_FOUND;
+	for (unsigned i = 0; i < LOAD_TRIES; i++) {
+		n = 0;
+		e = load_below(m, damaged, &n);
 		if (m->broken != ERR_OK) {
 			return m->broken;
 		}
-		/* One that cannot be read is as good as none: where records behind it were swept, their gap tells. */
-		if (e == ERR_AUTH || e == ERR_FORMAT || e == ERR_DAMAGED || e == ERR_NOT_FOUND ||
-		    e == ERR_LIMIT) {
-			return ERR_NOT_FOUND;
+		/* One that cannot be read is as good as none: the one below it does, whose records are still there, or the log. */
+		if (n == 0 || !cannot_be_read(e)) {
+			break;
 		}
+		damaged = n;
+		e = ERR_NOT_FOUND;
+	}
+	if (damaged > 0 && (e == ERR_OK || e == ERR_NOT_FOUND)) {
+		/* Nothing is swept for the sake of one that cannot be read. */
+		m->snapshot_older = 0;
+		m->worker->seen_damaged++;
+		log_event(LOG_LEVEL_ERROR,
+			  "a member's snapshot does not open: %s. Remedy: `cohue check`; a new one is made "
+			  "when she leaves",
+			  e == ERR_OK ? "an older one is used" : "her log is read from its beginning");
 	}
 	return e;
 }
@@ -157,8 +190,10 @@ struct making {
 	struct member *member;
 	struct buf first;  /* chunk 0, which comes last */
 	struct buf chunks; /* the others, with their lengths */
-	struct buf ranges; /* what may be deleted once it is there */
+	struct buf ranges; /* what may be deleted before */
+	uint64_t upto;     /* of the ranges: the older snapshot that stays until this one is there */
 	uint64_t n;
+	uint64_t stored;
 	uint8_t name[SEALED_ID_LEN];
 };
 
@@ -175,20 +210,16 @@ keep_chunk(void *arg, uint32_t index, struct bytes chunk)
 	return wire_done(&w);
 }
 
-/* Under the lock, so that snapshot and ranges are of one state. */
+/* Under the lock. */
 static enum err
 make(struct member *m, struct making *k)
 {
 	struct buf plain = BUF_INIT((size_t)SNAPSHOT_BODY_MAX);
-	uint64_t stored = 0;
 	k->n = fold_n(m->fold);
 	enum err e = fold_snapshot_write(m->fold, &plain);
 	if (e == ERR_OK) {
 		e = snapshot_seal(m->worker->codec, m->account, &m->keys, k->n, m->head, buf_bytes(&plain),
-				  keep_chunk, k, k->name, &stored);
-	}
-	if (e == ERR_OK) {
-		e = fold_deletable(m->fold, &k->ranges);
+				  keep_chunk, k, k->name, &k->stored);
 	}
 	buf_wipe(&plain);
 	return e;
@@ -209,7 +240,7 @@ put(struct member *m, const struct making *k)
 	enum err last = upload_finish(&u);
 	e = e == ERR_OK ? last : e;
 	if (e == ERR_OK) {
-		struct msg_snapshot_put q = {.n = k->n};
+		struct msg_snapshot_put q = {.n = k->n, .keep = m->snapshot_n};
 		memcpy(q.account, m->account, sizeof(q.account));
 		memcpy(q.blob, k->name, sizeof(q.blob));
 		e = channel_call(worker_store(m->worker), SNAPSHOT_PUT, snapshot_put, &q,
@@ -239,7 +270,7 @@ sweep(struct member *m, const struct making *k)
 	for (size_t i = 0; i < count && e == ERR_OK; i++) {
 		struct record_range range;
 		memcpy(&range, k->ranges.ptr + i * sizeof(range), sizeof(range));
-		for (uint64_t n = range.first; n <= range.last && e == ERR_OK; n++) {
+		for (uint64_t n = range.first; n <= range.last && n <= k->upto && e == ERR_OK; n++) {
 			struct wire_writer w;
 			wire_writer_init(&w, &ns);
 			wire_put_u64(&w, n);
@@ -260,9 +291,48 @@ static enum err
 build_swept(void *arg, struct member *m, struct member_change *c)
 {
 	const struct making *k = arg;
-	struct operation op = {.kind = OPERATION_SWEPT, .swept = {.upto = k->n}};
+	struct operation op = {.kind = OPERATION_SWEPT, .swept = {.upto = k->upto}};
 	(void)m;
 	return operations_add(c->record, &op);
+}
+
+static bool
+may_keep(const struct member *m)
+{
+	return m->loaded && m->broken == ERR_OK && !m->closed;
+}
+
+/*
+ * Two snapshots stay: this one, and the one before it, which was read when she came, or was put while she was here. So what is deleted
+ * is only what lies before both of them, and that was so when the last one was made: a damaged one costs nothing.
+ */
+static enum err
+sweep_older(struct member *m, struct making *k)
+{
+	struct record_range first = {.first = 0};
+	enum err e = ERR_STATE;
+	k->upto = m->snapshot_older;
+	if (k->upto == 0) {
+		return ERR_OK;
+	}
+	lock_take(&m->lock);
+	if (may_keep(m)) {
+		e = fold_deletable(m->fold, &k->ranges);
+	}
+	lock_give(&m->lock);
+	if (e == ERR_OK && k->ranges.len >= sizeof(first)) {
+		memcpy(&first, k->ranges.ptr, sizeof(first));
+	}
+	if (e != ERR_OK || first.first == 0 || first.first > k->upto) {
+		return e;
+	}
+	e = sweep(m, k);
+	lock_take(&m->lock);
+	if (e == ERR_OK) {
+		e = may_keep(m) ? member_append_locked(m, NULL, build_swept, k, NULL) : ERR_STATE;
+	}
+	lock_give(&m->lock);
+	return e;
 }
 
 static void
@@ -273,28 +343,20 @@ keep_task(void *arg)
 			   .first = BUF_INIT(BLOB_CHUNK_MAX),
 			   .chunks = BUF_INIT((size_t)SNAPSHOT_BODY_MAX * 2),
 			   .ranges = BUF_INIT((size_t)64 << 20)};
-	enum err e = ERR_STATE;
+	enum err e = sweep_older(m, &k);
 	lock_take(&m->lock);
-	if (m->loaded && m->broken == ERR_OK && !m->closed) {
-		e = make(m, &k);
+	if (e == ERR_OK) {
+		e = may_keep(m) ? make(m, &k) : ERR_STATE;
 	}
 	lock_give(&m->lock);
 	if (e == ERR_OK) {
 		e = put(m, &k);
 	}
 	if (e == ERR_OK) {
+		m->snapshot_older = m->snapshot_n;
 		m->snapshot_n = k.n;
+		m->snapshot_bytes = k.stored;
 		m->bytes_since = 0;
-		if (k.ranges.len > 0) {
-			e = sweep(m, &k);
-		}
-	}
-	if (e == ERR_OK && k.ranges.len > 0) {
-		lock_take(&m->lock);
-		if (m->loaded && m->broken == ERR_OK && !m->closed) {
-			e = member_append_locked(m, NULL, build_swept, &k, NULL);
-		}
-		lock_give(&m->lock);
 	}
 	if (e != ERR_OK && e != ERR_STATE && e != ERR_CLOSED && e != ERR_CONFLICT) {
 		log_event(LOG_LEVEL_WARNING, "a snapshot could not be made: %s; it is tried again",
@@ -307,19 +369,41 @@ keep_task(void *arg)
 	buf_clear(&k.chunks);
 	buf_clear(&k.ranges);
 	m->keeping = false;
+	bool alone = m->refs == 1 && !m->closed;
+	struct member *same = m;
+	msec idle_since = m->idle_since;
 	member_unref(&m);
+	if (alone) {
+		/* It was not she who was here: her keys stay no longer for it. */
+		same->idle_since = idle_since;
+	}
+}
+
+/*
+ * Small mailboxes get one each time that something has changed; of a large one only where as much was written to her log as makes a fair share of
+ * it.
+ */
+static bool
+is_worth_it(const struct member *m, enum snapshot_moment moment)
+{
+	uint64_t records = fold_n(m->fold) - m->snapshot_n;
+	if (records >= MEMBER_SNAPSHOT_RECORDS || m->bytes_since >= MEMBER_SNAPSHOT_BYTES) {
+		return true;
+	}
+	if (moment == SNAPSHOT_BUSY || records == 0) {
+		return false;
+	}
+	return records >= MEMBER_SNAPSHOT_IDLE_RECORDS ||
+	       (moment == SNAPSHOT_LEAVING &&
+		m->snapshot_bytes <= (uint64_t)m->bytes_since * MEMBER_SNAPSHOT_SHARE);
 }
 
 void
-member_snapshot_consider(struct member *m, bool leaving)
+member_snapshot_consider(struct member *m, enum snapshot_moment moment)
 {
-	if (!m->loaded || m->keeping || m->broken != ERR_OK || m->closed || m->worker->host->stopping ||
-	    loop_now(m->worker->host->loop) < m->keep_after) {
-		return;
-	}
-	uint64_t records = fold_n(m->fold) - m->snapshot_n;
-	if (records < (leaving ? MEMBER_SNAPSHOT_IDLE_RECORDS : MEMBER_SNAPSHOT_RECORDS) &&
-	    m->bytes_since < MEMBER_SNAPSHOT_BYTES) {
+	if (!m->loaded || m->keeping || m->broken != ERR_OK || m->closed ||
+	    (m->worker->host->stopping && moment != SNAPSHOT_LEAVING) ||
+	    loop_now(m->worker->host->loop) < m->keep_after || !is_worth_it(m, moment)) {
 		return;
 	}
 	m->keeping = true;

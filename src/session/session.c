@@ -22,7 +22,7 @@
 #include "session/submission.h"
 #include "session/worker.h"
 
-enum { START_LIMIT_MS = 20 * 1000, UPKEEP_MS = 5 * 1000, STOP_LIMIT_MS = 5 * 1000 };
+enum { START_LIMIT_MS = 20 * 1000, UPKEEP_MS = 5 * 1000, STOP_LIMIT_MS = 5 * 1000, STOP_AT_ONCE = 4 };
 
 /* ---- tokens ---- */
 
@@ -384,23 +384,44 @@ status(struct role_host *h, struct buf *out)
 			  (unsigned long long)w->seen_put_off, task_count(h->loop));
 }
 
+/* Until no more tasks than that are left, this one included. False past the limit. */
+static bool
+wait_tasks(struct role_host *h, size_t most, msec limit)
+{
+	while (task_count(h->loop) > most) {
+		if (loop_now(h->loop) >= limit || task_sleep(10) != ERR_OK) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void
 stop_task(void *arg)
 {
 	struct worker *w = arg;
 	struct role_host *h = w->host;
 	msec limit = loop_now(h->loop) + STOP_LIMIT_MS;
+	timer_stop(&w->upkeep);
 	for (size_t i = 0; i < WORKER_BUCKETS; i++) {
 		for (struct conn *c = w->conns[i]; c != NULL; c = c->next) {
 			conn_wake(c);
 		}
 	}
 	/* What is under way gets its answer; this task is one of those counted. */
-	while (task_count(h->loop) > 1 && loop_now(h->loop) < limit) {
-		if (task_sleep(10) != ERR_OK) {
-			break;
+	bool going = wait_tasks(h, 1, limit);
+	for (size_t i = 0; i < WORKER_BUCKETS && going; i++) {
+		struct member *m = w->members[i];
+		while (m != NULL && going) {
+			member_ref(m);
+			member_snapshot_consider(m, SNAPSHOT_LEAVING);
+			going = wait_tasks(h, STOP_AT_ONCE, limit);
+			struct member *next = m->next;
+			member_unref(&m);
+			m = next;
 		}
 	}
+	(void)(going && wait_tasks(h, 1, limit));
 	sending_save(w);
 	sending_clear(w);
 	role_stopped(h);

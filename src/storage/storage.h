@@ -102,18 +102,22 @@ struct storage_driver {
 			       size_t count);
 	/* From then on the account is known, with an empty log; nothing where it is already. */
 	enum err (*account_create)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
-	/* Everything of a removed account, its snapshot's blob included, but its other blobs (who can tell whose they
+	/* Everything of a removed account, its snapshots' blobs included, but its other blobs (who can tell whose they
 	 * are deletes them by name). It is not known afterwards. */
 	enum err (*account_delete)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
 	/* account ids as keys, part = 0, value = head (32) */
 	enum err (*account_walk)(struct storage *s, storage_row_fn fn, void *arg);
 
-	/* Snapshot: replaces the older one (whose blob is deleted), claims the blob. ERR_CONFLICT where the
-	 * present one has a higher n, ERR_NOT_FOUND without the blob. get: ERR_NOT_FOUND. */
+	/*
+	 * Snapshots. put: claims the blob, and replaces the older ones (whose blobs are deleted) but the one of
+	 * record `keep` (0: none), on which falls back who cannot read the new one. ERR_CONFLICT where one has a
+	 * higher n, ERR_NOT_FOUND without the blob. get: the newest of a record below `below` (0: of all);
+	 * ERR_NOT_FOUND.
+	 */
 	enum err (*snapshot_put)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
-				 const uint8_t blob[BLOB_NAME_LEN]);
-	enum err (*snapshot_get)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t *ret_n,
-				 uint8_t ret_blob[BLOB_NAME_LEN]);
+				 const uint8_t blob[BLOB_NAME_LEN], uint64_t keep);
+	enum err (*snapshot_get)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t below,
+				 uint64_t *ret_n, uint8_t ret_blob[BLOB_NAME_LEN]);
 
 	/*
 	 * Blobs. A new blob is pending until claimed; pending ones are deleted by open(). Chunks come in
@@ -166,11 +170,13 @@ struct storage_driver {
 	/* Small named values (format version, the mixer's durable counters, sealed by their owners). */
 	enum err (*meta_get)(struct storage *s, const char *name, struct buf *ret_value);
 	enum err (*meta_put)(struct storage *s, const char *name, struct bytes value);
+	enum err (*meta_walk)(struct storage *s, storage_row_fn fn, void *arg);
 
 	/* Cheap upkeep when idle: WAL checkpoint with truncation, so that deleted pages are gone. */
 	enum err (*upkeep)(struct storage *s);
 	/*
-	 * What can be verified without keys: the database's own integrity, chains, orphans. Reports counts
+	 * What can be verified without keys: the database's own integrity, each row's sum, chains, records that are not there
+	 * although no snapshot stands for them, orphans. Reports counts
 	 * ("accounts", "records", …; what begins with "damaged" is reported only when not 0). ERR_DAMAGED.
 	 */
 	enum err (*check)(struct storage *s, void (*report)(void *arg, const char *what, uint64_t count),

@@ -419,6 +419,22 @@ meta_put(struct storage *s, const char *name, struct bytes value)
 	return put_value(s, key_of(T_META, bytes_str(name)), value);
 }
 
+static enum err
+meta_walk(struct storage *s, storage_row_fn fn, void *arg)
+{
+	struct storage_memory *m = mem_of(s);
+	struct key prefix = key_of(T_META, BYTES_EMPTY);
+	for (size_t i = lower_bound(m, &prefix); i < m->count && has_prefix(m->entries[i], &prefix); i++) {
+		const struct entry *e = m->entries[i];
+		enum err got =
+		    fn(arg, bytes_of(e->key.bytes + 1, e->key.len - 1), 0, bytes_of(e->value, e->len));
+		if (got != ERR_OK) {
+			return got;
+		}
+	}
+	return ERR_OK;
+}
+
 /* A head's value: n, head, used. */
 static enum err
 log_head(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret)
@@ -597,37 +613,56 @@ blob_delete(struct storage *s, const uint8_t name[BLOB_NAME_LEN])
 	return e == ERR_OK && chunks == 0 ? ERR_NOT_FOUND : e;
 }
 
-/* A snapshot's value: n, blob. */
+/* A snapshot's key has its n, its value is the blob's name. */
 static enum err
-snapshot_get(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t *ret_n,
+snapshot_get(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t below, uint64_t *ret_n,
 	     uint8_t ret_blob[BLOB_NAME_LEN])
 {
-	const struct entry *e = get(mem_of(s), key_of(T_SNAPSHOTS, bytes_of(account, ACCOUNT_ID_LEN)));
-	if (e == NULL) {
+	const struct storage_memory *m = mem_of(s);
+	struct key prefix = key_of(T_SNAPSHOTS, bytes_of(account, ACCOUNT_ID_LEN));
+	struct key end = key_numbered(T_SNAPSHOTS, bytes_of(account, ACCOUNT_ID_LEN),
+				      below == 0 || below > INT64_MAX ? INT64_MAX : below);
+	size_t at = lower_bound(m, &end);
+	if (at == 0 || !has_prefix(m->entries[at - 1], &prefix)) {
 		return ERR_NOT_FOUND;
 	}
-	struct wire_reader r;
-	uint8_t blob[BLOB_NAME_LEN];
-	wire_reader_init(&r, bytes_of(e->value, e->len));
-	uint64_t n = wire_get_u64(&r);
-	wire_get_fixed(&r, blob, BLOB_NAME_LEN);
-	if (wire_end(&r) != ERR_OK) {
+	const struct entry *e = m->entries[at - 1];
+	if (e->len != BLOB_NAME_LEN) {
 		return ERR_DAMAGED;
 	}
-	*ret_n = n;
-	memcpy(ret_blob, blob, BLOB_NAME_LEN);
+	*ret_n = number_of(&e->key);
+	memcpy(ret_blob, e->value, BLOB_NAME_LEN);
 	return ERR_OK;
+}
+
+/* Every snapshot of a record below `below` but that of record `keep`. */
+static enum err
+drop_snapshots(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t below, uint64_t keep)
+{
+	uint64_t n = below;
+	uint8_t blob[BLOB_NAME_LEN];
+	enum err e = ERR_OK;
+	while (e == ERR_OK && n > 0 && (e = snapshot_get(s, account, n, &n, blob)) == ERR_OK) {
+		if (n == keep) {
+			continue;
+		}
+		e = blob_delete(s, blob);
+		if (e == ERR_OK || e == ERR_NOT_FOUND) {
+			e = drop(mem_of(s), key_numbered(T_SNAPSHOTS, bytes_of(account, ACCOUNT_ID_LEN), n));
+		}
+	}
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
 static enum err
 snapshot_put(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
-	     const uint8_t blob[BLOB_NAME_LEN])
+	     const uint8_t blob[BLOB_NAME_LEN], uint64_t keep)
 {
 	struct storage_memory *m = mem_of(s);
 	uint64_t old_n = 0;
 	uint8_t old_blob[BLOB_NAME_LEN] = {0};
 	enum err e = may_write(m);
-	if (e == ERR_OK && n > INT64_MAX) {
+	if (e == ERR_OK && n >= INT64_MAX) {
 		e = ERR_LIMIT;
 	}
 	if (e == ERR_OK && get(m, blob_key(blob, 0)) == NULL) {
@@ -636,28 +671,21 @@ snapshot_put(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t 
 	if (e != ERR_OK) {
 		return e;
 	}
-	bool replaces = snapshot_get(s, account, &old_n, old_blob) == ERR_OK;
-	if (replaces && n < old_n) {
+	bool older = snapshot_get(s, account, 0, &old_n, old_blob) == ERR_OK;
+	if (older && n < old_n) {
 		return ERR_CONFLICT;
 	}
-	struct buf value = BUF_INIT(8 + BLOB_NAME_LEN);
-	struct wire_writer w;
-	wire_writer_init(&w, &value);
-	wire_put_u64(&w, n);
-	wire_put_fixed(&w, blob, BLOB_NAME_LEN);
-	e = wire_done(&w);
-	e = e == ERR_OK ? put(m, key_of(T_SNAPSHOTS, bytes_of(account, ACCOUNT_ID_LEN)), buf_bytes(&value))
-			: e;
-	buf_clear(&value);
+	e = put(m, key_numbered(T_SNAPSHOTS, bytes_of(account, ACCOUNT_ID_LEN), n),
+		bytes_of(blob, BLOB_NAME_LEN));
 	if (e == ERR_OK) {
 		e = drop(m, key_of(T_PENDING, bytes_of(blob, BLOB_NAME_LEN)));
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
 	}
-	if (e == ERR_OK && replaces && memcmp(old_blob, blob, BLOB_NAME_LEN) != 0) {
+	if (e == ERR_OK && older && old_n == n && memcmp(old_blob, blob, BLOB_NAME_LEN) != 0) {
 		e = blob_delete(s, old_blob);
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
 	}
-	return e;
+	return e == ERR_OK ? drop_snapshots(s, account, n, keep) : e;
 }
 
 static enum err
@@ -673,18 +701,11 @@ account_create(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN])
 static enum err
 account_delete(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN])
 {
-	static const enum table tables[] = {T_LOG, T_HEADS, T_SNAPSHOTS};
+	static const enum table tables[] = {T_LOG, T_HEADS};
 	struct storage_memory *m = mem_of(s);
-	uint64_t n;
-	uint8_t blob[BLOB_NAME_LEN];
 	size_t count;
 	enum err e = may_write(m);
-	if (e != ERR_OK) {
-		return e;
-	}
-	e = snapshot_get(s, account, &n, blob);
-	e = e == ERR_OK ? blob_delete(s, blob) : e;
-	e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	e = e == ERR_OK ? drop_snapshots(s, account, INT64_MAX, 0) : e;
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]) && e == ERR_OK; i++) {
 		e = drop_prefix(m, key_of(tables[i], bytes_of(account, ACCOUNT_ID_LEN)), &count);
 	}
@@ -993,6 +1014,7 @@ static const struct storage_driver driver = {
     .spool_key_walk = key_walk,
     .meta_get = meta_get,
     .meta_put = meta_put,
+    .meta_walk = meta_walk,
     .upkeep = upkeep,
     .check = check,
     .destroy = destroy,

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@
 
 enum {
 	APPLICATION_ID = 0x436f6875, /* "Cohu" */
-	FORMAT_VERSION = 2,
+	FORMAT_VERSION = 3,
 	PATH_LEN_MAX = 4096,
 };
 
@@ -56,58 +57,78 @@ static const char *const settings[] = {
  */
 #define BLOBS_TABLE                                                                                          \
 	"CREATE TABLE blobs(id INTEGER PRIMARY KEY, name BLOB NOT NULL, chunk INTEGER NOT NULL,"             \
-	" data BLOB NOT NULL);"
+	" data BLOB NOT NULL, sum INTEGER);"
+#define SNAPSHOTS_TABLE                                                                                      \
+	"CREATE TABLE snapshots(account BLOB NOT NULL, n INTEGER NOT NULL, blob BLOB NOT NULL, sum INTEGER," \
+	" PRIMARY KEY(account, n)) WITHOUT ROWID;"
 #define BLOB_ROW "id=blob_row(?1,?2) AND name=?1 AND chunk=?2"
 
+/* sum: row_sum() of the row's other columns; NULL in a row of before version 3. */
 static const char schema[] =
-    "CREATE TABLE directory(key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE directory(key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL, sum INTEGER) WITHOUT ROWID;"
     "CREATE TABLE heads(account BLOB NOT NULL PRIMARY KEY, n INTEGER NOT NULL, head BLOB NOT NULL,"
-    " used INTEGER NOT NULL) WITHOUT ROWID;"
+    " used INTEGER NOT NULL, sum INTEGER) WITHOUT ROWID;"
     "CREATE TABLE log(account BLOB NOT NULL, n INTEGER NOT NULL, before BLOB NOT NULL,"
-    " kind INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY(account, n)) WITHOUT ROWID;"
-    "CREATE TABLE snapshots(account BLOB NOT NULL PRIMARY KEY, n INTEGER NOT NULL, blob BLOB NOT NULL)"
-    " WITHOUT ROWID;" BLOBS_TABLE "CREATE TABLE blob_pending(name BLOB NOT NULL PRIMARY KEY) WITHOUT ROWID;"
-    "CREATE TABLE spool_units(unit BLOB NOT NULL PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE spool_parts(unit BLOB NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL,"
+    " kind INTEGER NOT NULL, body BLOB NOT NULL, sum INTEGER, PRIMARY KEY(account, n)) WITHOUT ROWID;" //
+    SNAPSHOTS_TABLE BLOBS_TABLE "CREATE TABLE blob_pending(name BLOB NOT NULL PRIMARY KEY) WITHOUT ROWID;"
+    "CREATE TABLE spool_units(unit BLOB NOT NULL PRIMARY KEY, state BLOB NOT NULL, sum INTEGER)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE spool_parts(unit BLOB NOT NULL, part INTEGER NOT NULL, body BLOB NOT NULL, sum INTEGER,"
     " PRIMARY KEY(unit, part)) WITHOUT ROWID;"
-    "CREATE TABLE spool_keys(epoch INTEGER NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE meta(name BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+    "CREATE TABLE spool_keys(epoch INTEGER NOT NULL PRIMARY KEY, value BLOB NOT NULL, sum INTEGER)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE meta(name BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL, sum INTEGER) WITHOUT ROWID;";
 
-/* From version 1, where blobs were a table WITHOUT ROWID. */
-static const char migration[] = "ALTER TABLE blobs RENAME TO blobs_1;" BLOBS_TABLE
-				"INSERT INTO blobs SELECT blob_row(name,chunk),name,chunk,data FROM blobs_1;"
-				"DROP TABLE blobs_1;";
+/* From version 1, where blobs were a table WITHOUT ROWID, to 2. */
+static const char migration_1[] =
+    "ALTER TABLE blobs RENAME TO blobs_1;"
+    "CREATE TABLE blobs(id INTEGER PRIMARY KEY, name BLOB NOT NULL, chunk INTEGER NOT NULL,"
+    " data BLOB NOT NULL);"
+    "INSERT INTO blobs SELECT blob_row(name,chunk),name,chunk,data FROM blobs_1;"
+    "DROP TABLE blobs_1;";
+/* From version 2, without sums and with one snapshot of each account, to 3. No large row is written anew. */
+static const char migration_2[] =
+    "ALTER TABLE directory ADD COLUMN sum INTEGER; ALTER TABLE heads ADD COLUMN sum INTEGER;"
+    "ALTER TABLE log ADD COLUMN sum INTEGER; ALTER TABLE blobs ADD COLUMN sum INTEGER;"
+    "ALTER TABLE spool_units ADD COLUMN sum INTEGER; ALTER TABLE spool_parts ADD COLUMN sum INTEGER;"
+    "ALTER TABLE spool_keys ADD COLUMN sum INTEGER; ALTER TABLE meta ADD COLUMN sum INTEGER;"
+    "ALTER TABLE snapshots RENAME TO snapshots_2;" SNAPSHOTS_TABLE
+    "INSERT INTO snapshots SELECT account,n,blob,NULL FROM snapshots_2;"
+    "DROP TABLE snapshots_2;";
 
 static const char *const statements[SQ__COUNT] = {
     [SQ_BEGIN] = "BEGIN IMMEDIATE",
     [SQ_COMMIT] = "COMMIT",
     [SQ_ROLLBACK] = "ROLLBACK",
     [SQ_META_GET] = "SELECT value FROM meta WHERE name=?1",
-    [SQ_META_PUT] = "INSERT OR REPLACE INTO meta VALUES(?1,?2)",
+    [SQ_META_WALK] = "SELECT name,0,value FROM meta ORDER BY name",
+    [SQ_META_PUT] = "INSERT OR REPLACE INTO meta VALUES(?1,?2,row_sum(?1,?2))",
     [SQ_DIRECTORY_GET] = "SELECT value FROM directory WHERE key=?1",
-    [SQ_DIRECTORY_PUT] = "INSERT OR REPLACE INTO directory VALUES(?1,?2)",
-    [SQ_DIRECTORY_CREATE] = "INSERT INTO directory VALUES(?1,?2)",
+    [SQ_DIRECTORY_PUT] = "INSERT OR REPLACE INTO directory VALUES(?1,?2,row_sum(?1,?2))",
+    [SQ_DIRECTORY_CREATE] = "INSERT INTO directory VALUES(?1,?2,row_sum(?1,?2))",
     [SQ_DIRECTORY_DELETE] = "DELETE FROM directory WHERE key=?1",
     [SQ_DIRECTORY_WALK] = "SELECT key,0,value FROM directory WHERE key>?1 ORDER BY key",
-    [SQ_KEY_PUT] = "INSERT OR REPLACE INTO spool_keys VALUES(?1,?2)",
+    [SQ_KEY_PUT] = "INSERT OR REPLACE INTO spool_keys VALUES(?1,?2,row_sum(?1,?2))",
     [SQ_KEY_DELETE] = "DELETE FROM spool_keys WHERE epoch=?1",
     [SQ_KEY_WALK] = "SELECT x'',epoch,value FROM spool_keys ORDER BY epoch",
     [SQ_HEAD_GET] = "SELECT n,head,used FROM heads WHERE account=?1",
-    [SQ_HEAD_PUT] = "INSERT INTO heads VALUES(?1,?2,?3,?4)"
-		    " ON CONFLICT(account) DO UPDATE SET n=?2,head=?3,used=?4",
-    [SQ_HEAD_ADD] = "INSERT INTO heads VALUES(?1,0,zeroblob(32),?2)"
-		    " ON CONFLICT(account) DO UPDATE SET used=used+?2",
+    [SQ_HEAD_PUT] = "INSERT INTO heads VALUES(?1,?2,?3,?4,row_sum(?1,?2,?3,?4))"
+		    " ON CONFLICT(account) DO UPDATE SET n=?2,head=?3,used=?4,sum=row_sum(?1,?2,?3,?4)",
+    [SQ_HEAD_ADD] = "INSERT INTO heads VALUES(?1,0,zeroblob(32),?2,row_sum(?1,0,zeroblob(32),?2))"
+		    " ON CONFLICT(account) DO UPDATE SET used=used+?2,"
+		    " sum=CASE WHEN sum IS row_sum(account,n,head,used) OR sum IS NULL"
+		    " THEN row_sum(account,n,head,used+?2) ELSE sum END",
     [SQ_HEAD_DELETE] = "DELETE FROM heads WHERE account=?1",
     [SQ_HEAD_WALK] = "SELECT account,0,head FROM heads ORDER BY account",
-    [SQ_LOG_PUT] = "INSERT INTO log VALUES(?1,?2,?3,?4,?5)",
+    [SQ_LOG_PUT] = "INSERT INTO log VALUES(?1,?2,?3,?4,?5,row_sum(?1,?2,?3,?4,?5))",
     [SQ_LOG_READ] = "SELECT n,before,kind,body FROM log WHERE account=?1 AND n>=?2 ORDER BY n",
     [SQ_LOG_READ_ONE] = "SELECT n,before,kind,body FROM log WHERE account=?1 AND n=?2",
     [SQ_LOG_DELETE] = "DELETE FROM log WHERE account=?1 AND n=?2",
     [SQ_LOG_DELETE_ALL] = "DELETE FROM log WHERE account=?1",
-    [SQ_SNAPSHOT_GET] = "SELECT n,blob FROM snapshots WHERE account=?1",
-    [SQ_SNAPSHOT_PUT] = "INSERT OR REPLACE INTO snapshots VALUES(?1,?2,?3)",
-    [SQ_SNAPSHOT_DELETE] = "DELETE FROM snapshots WHERE account=?1",
-    [SQ_BLOB_PUT] = "INSERT INTO blobs VALUES(blob_row(?1,?2),?1,?2,?3)",
+    [SQ_SNAPSHOT_GET] = "SELECT n,blob FROM snapshots WHERE account=?1 AND n<?2 ORDER BY n DESC LIMIT 1",
+    [SQ_SNAPSHOT_PUT] = "INSERT OR REPLACE INTO snapshots VALUES(?1,?2,?3,row_sum(?1,?2,?3))",
+    [SQ_SNAPSHOT_DELETE] = "DELETE FROM snapshots WHERE account=?1 AND n=?2",
+    [SQ_BLOB_PUT] = "INSERT INTO blobs VALUES(blob_row(?1,?2),?1,?2,?3,row_sum(?1,?2,?3))",
     [SQ_BLOB_GET] = "SELECT data FROM blobs WHERE " BLOB_ROW,
     [SQ_BLOB_HAS] = "SELECT 1 FROM blobs WHERE " BLOB_ROW,
     [SQ_BLOB_DELETE] =
@@ -121,16 +142,16 @@ static const char *const statements[SQ__COUNT] = {
 	"DELETE FROM blobs WHERE id IN (SELECT b.id FROM blob_pending p CROSS JOIN blobs b"
 	" WHERE b.id BETWEEN blob_row(p.name,0) AND blob_row(p.name,4294967295) AND b.name=p.name)",
     [SQ_PENDING_CLEAR] = "DELETE FROM blob_pending",
-    [SQ_UNIT_CREATE] = "INSERT INTO spool_units VALUES(?1,?2)",
-    [SQ_UNIT_PUT] = "INSERT OR REPLACE INTO spool_units VALUES(?1,?2)",
-    [SQ_UNIT_UPDATE] = "UPDATE spool_units SET state=?2 WHERE unit=?1",
+    [SQ_UNIT_CREATE] = "INSERT INTO spool_units VALUES(?1,?2,row_sum(?1,?2))",
+    [SQ_UNIT_PUT] = "INSERT OR REPLACE INTO spool_units VALUES(?1,?2,row_sum(?1,?2))",
+    [SQ_UNIT_UPDATE] = "UPDATE spool_units SET state=?2,sum=row_sum(?1,?2) WHERE unit=?1",
     [SQ_UNIT_HAS] = "SELECT 1 FROM spool_units WHERE unit=?1",
     [SQ_UNIT_DELETE] = "DELETE FROM spool_units WHERE unit=?1",
     [SQ_UNIT_WALK] = "SELECT unit,0,state FROM spool_units WHERE unit>?1 ORDER BY unit",
-    [SQ_PART_CREATE] = "INSERT INTO spool_parts VALUES(?1,?2,?3)",
+    [SQ_PART_CREATE] = "INSERT INTO spool_parts VALUES(?1,?2,?3,row_sum(?1,?2,?3))",
     [SQ_PART_GET] = "SELECT body FROM spool_parts WHERE unit=?1 AND part=?2",
     [SQ_PART_HAS] = "SELECT 1 FROM spool_parts WHERE unit=?1 AND part=?2",
-    [SQ_PART_UPDATE] = "UPDATE spool_parts SET body=?3 WHERE unit=?1 AND part=?2",
+    [SQ_PART_UPDATE] = "UPDATE spool_parts SET body=?3,sum=row_sum(?1,?2,?3) WHERE unit=?1 AND part=?2",
     [SQ_PART_DELETE] = "DELETE FROM spool_parts WHERE unit=?1 AND part=?2",
     [SQ_PART_DELETE_ALL] = "DELETE FROM spool_parts WHERE unit=?1",
     [SQ_PART_WALK] = "SELECT unit,part,body FROM spool_parts ORDER BY unit,part",
@@ -445,6 +466,7 @@ static const struct storage_driver driver = {
     .spool_key_walk = sq_key_walk,
     .meta_get = sq_meta_get,
     .meta_put = sq_meta_put,
+    .meta_walk = sq_meta_walk,
     .upkeep = upkeep,
     .check = sq_check,
     .destroy = destroy,
@@ -517,13 +539,63 @@ blob_row(sqlite3_context *context, int count, sqlite3_value **values)
 	sqlite3_result_int64(context, (sqlite3_int64)row);
 }
 
+static void
+put_be(uint8_t *at, size_t n, uint64_t value)
+{
+	for (size_t i = n; i > 0; i--) {
+		at[i - 1] = (uint8_t)value;
+		value >>= 8;
+	}
+}
+
+/*
+ * row_sum(column, ...): against bits that flip on the disk, for who has no key. The first 8 octets of the hash of each number as
+ * u64, and of each text as its u32 length and its octets. It proves nothing against who writes the file: that the seals do.
+ */
+static void
+row_sum(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	crypto_generichash_state state;
+	uint8_t sum[HEAD_LEN];
+	uint64_t number = 0;
+	/* None of these can fail with a constant, valid output length. */
+	(void)crypto_generichash_init(&state, NULL, 0, sizeof(sum));
+	for (int i = 0; i < count; i++) {
+		uint8_t head[8];
+		if (sqlite3_value_type(values[i]) == SQLITE_INTEGER) {
+			put_be(head, 8, (uint64_t)sqlite3_value_int64(values[i]));
+			(void)crypto_generichash_update(&state, head, 8);
+			continue;
+		}
+		const void *ptr = sqlite3_value_blob(values[i]);
+		int len = sqlite3_value_bytes(values[i]);
+		put_be(head, 4, (uint64_t)len);
+		(void)crypto_generichash_update(&state, head, 4);
+		if (ptr != NULL && len > 0) {
+			(void)crypto_generichash_update(&state, ptr, (unsigned long long)len);
+		}
+	}
+	(void)crypto_generichash_final(&state, sum, sizeof(sum));
+	for (size_t i = 0; i < 8; i++) {
+		number = number << 8 | sum[i];
+	}
+	sqlite3_result_int64(context, (sqlite3_int64)number);
+}
+
+static bool
+add_function(struct storage_sqlite *s, const char *name, int arguments,
+	     void (*fn)(sqlite3_context *, int, sqlite3_value **))
+{
+	return sqlite3_create_function_v2(s->db, name, arguments,
+					  SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL, fn,
+					  NULL, NULL, NULL) == SQLITE_OK;
+}
+
 static enum err
 configure(struct storage_sqlite *s)
 {
 	int on = 1;
-	if (sqlite3_create_function_v2(s->db, "blob_row", 2,
-				       SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL, blob_row,
-				       NULL, NULL, NULL) != SQLITE_OK) {
+	if (!add_function(s, "blob_row", 2, blob_row) || !add_function(s, "row_sum", -1, row_sum)) {
 		return ERR_MEMORY;
 	}
 	(void)sqlite3_extended_result_codes(s->db, 1);
@@ -565,11 +637,12 @@ settle_schema(struct storage_sqlite *s, bool create)
 	(void)snprintf(marks, sizeof(marks), "PRAGMA application_id=%d;PRAGMA user_version=%d;COMMIT",
 		       APPLICATION_ID, FORMAT_VERSION);
 	if (application == APPLICATION_ID) {
-		if (version != 1 || s->read_only) {
-			return version == 1 ? ERR_STATE : ERR_UNSUPPORTED;
+		if ((version != 1 && version != 2) || s->read_only) {
+			return version == 1 || version == 2 ? ERR_STATE : ERR_UNSUPPORTED;
 		}
 		e = execute(s, "BEGIN IMMEDIATE");
-		e = e == ERR_OK ? execute(s, migration) : e;
+		e = e == ERR_OK && version == 1 ? execute(s, migration_1) : e;
+		e = e == ERR_OK ? execute(s, migration_2) : e;
 		return e == ERR_OK ? execute(s, marks) : e;
 	}
 	if (application != 0 || tables != 0) {

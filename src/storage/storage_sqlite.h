@@ -17,6 +17,7 @@ enum sq_statement {
 	SQ_ROLLBACK,
 	SQ_META_GET,
 	SQ_META_PUT,
+	SQ_META_WALK,
 	SQ_DIRECTORY_GET,
 	SQ_DIRECTORY_PUT,
 	SQ_DIRECTORY_CREATE,
@@ -124,6 +125,7 @@ enum err sq_key_delete(struct storage *s, uint32_t epoch);
 enum err sq_key_walk(struct storage *s, storage_row_fn fn, void *arg);
 enum err sq_meta_get(struct storage *s, const char *name, struct buf *ret_value);
 enum err sq_meta_put(struct storage *s, const char *name, struct bytes value);
+enum err sq_meta_walk(struct storage *s, storage_row_fn fn, void *arg);
 
 /* Logs and snapshots (storage_sqlite_log.c). */
 enum err sq_log_head(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret);
@@ -141,9 +143,9 @@ enum err sq_account_create(struct storage *s, const uint8_t account[ACCOUNT_ID_L
 enum err sq_account_delete(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN]);
 enum err sq_account_walk(struct storage *s, storage_row_fn fn, void *arg);
 enum err sq_snapshot_put(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
-			 const uint8_t blob[BLOB_NAME_LEN]);
-enum err sq_snapshot_get(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t *ret_n,
-			 uint8_t ret_blob[BLOB_NAME_LEN]);
+			 const uint8_t blob[BLOB_NAME_LEN], uint64_t keep);
+enum err sq_snapshot_get(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t below,
+			 uint64_t *ret_n, uint8_t ret_blob[BLOB_NAME_LEN]);
 /* Writes one record behind *head and moves *head on; the caller stores the head. */
 COHUE_MUST_USE enum err sq_record_put(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN],
 				      uint8_t kind, struct bytes body, struct storage_head *head);

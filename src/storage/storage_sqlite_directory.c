@@ -111,3 +111,9 @@ sq_meta_put(struct storage *base, const char *name, struct bytes value)
 {
 	return put_value(base, SQ_META_PUT, bytes_str(name), value);
 }
+
+enum err
+sq_meta_walk(struct storage *base, storage_row_fn fn, void *arg)
+{
+	return sq_walk(sq_of(base), SQ_META_WALK, fn, arg);
+}

@@ -170,25 +170,35 @@ sq_account_create(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN])
 	return e == ERR_OK && !head.known ? sq_head_put(s, account, &head) : e;
 }
 
+/* Every snapshot of a record below `below` but that of record `keep`. */
+static enum err
+drop_snapshots(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t below, uint64_t keep)
+{
+	uint64_t n = below;
+	uint8_t blob[BLOB_NAME_LEN];
+	enum err e = ERR_OK;
+	while (e == ERR_OK && n > 0 && (e = sq_snapshot_get(&s->base, account, n, &n, blob)) == ERR_OK) {
+		if (n == keep) {
+			continue;
+		}
+		e = sq_blob_delete(&s->base, blob);
+		if (e == ERR_OK || e == ERR_NOT_FOUND) {
+			sqlite3_stmt *q = sq_use(s, SQ_SNAPSHOT_DELETE);
+			sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
+			sq_number(s, q, 2, n);
+			e = sq_write(s, q);
+		}
+	}
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 enum err
 sq_account_delete(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN])
 {
 	static const enum sq_statement steps[] = {SQ_LOG_DELETE_ALL, SQ_HEAD_DELETE};
 	struct storage_sqlite *s = sq_of(base);
-	uint64_t n;
-	uint8_t blob[BLOB_NAME_LEN];
 	enum err e = sq_may_write(s);
-	if (e != ERR_OK) {
-		return e;
-	}
-	e = sq_snapshot_get(base, account, &n, blob);
-	if (e == ERR_OK) {
-		e = sq_blob_delete(base, blob);
-		sqlite3_stmt *q = sq_use(s, SQ_SNAPSHOT_DELETE);
-		sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
-		e = e == ERR_OK || e == ERR_NOT_FOUND ? sq_write(s, q) : e;
-	}
-	e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	e = e == ERR_OK ? drop_snapshots(s, account, INT64_MAX, 0) : e;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && e == ERR_OK; i++) {
 		sqlite3_stmt *q = sq_use(s, steps[i]);
 		sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
@@ -204,12 +214,13 @@ sq_account_walk(struct storage *base, storage_row_fn fn, void *arg)
 }
 
 enum err
-sq_snapshot_get(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], uint64_t *ret_n,
+sq_snapshot_get(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], uint64_t below, uint64_t *ret_n,
 		uint8_t ret_blob[BLOB_NAME_LEN])
 {
 	struct storage_sqlite *s = sq_of(base);
 	sqlite3_stmt *q = sq_use(s, SQ_SNAPSHOT_GET);
 	sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
+	sq_number(s, q, 2, below == 0 || below > INT64_MAX ? INT64_MAX : below);
 	enum err e = sq_next(s, q);
 	if (e == ERR_OK) {
 		e = sq_column_fixed(q, 1, ret_blob, BLOB_NAME_LEN);
@@ -223,20 +234,20 @@ sq_snapshot_get(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], uin
 
 enum err
 sq_snapshot_put(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], uint64_t n,
-		const uint8_t blob[BLOB_NAME_LEN])
+		const uint8_t blob[BLOB_NAME_LEN], uint64_t keep)
 {
 	struct storage_sqlite *s = sq_of(base);
 	uint64_t old_n = 0;
 	uint8_t old_blob[BLOB_NAME_LEN];
 	enum err e = sq_may_write(s);
-	if (e == ERR_OK && n > INT64_MAX) {
+	if (e == ERR_OK && n >= INT64_MAX) {
 		e = ERR_LIMIT;
 	}
 	e = e == ERR_OK ? sq_blob_exists(s, blob) : e;
 	if (e != ERR_OK) {
 		return e;
 	}
-	enum err old = sq_snapshot_get(base, account, &old_n, old_blob);
+	enum err old = sq_snapshot_get(base, account, 0, &old_n, old_blob);
 	if (old != ERR_OK && old != ERR_NOT_FOUND) {
 		return old;
 	}
@@ -249,9 +260,9 @@ sq_snapshot_put(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], uin
 	sq_bytes(s, q, 3, bytes_of(blob, BLOB_NAME_LEN));
 	e = sq_write(s, q);
 	e = e == ERR_OK ? sq_blob_claim(s, blob) : e;
-	if (e == ERR_OK && old == ERR_OK && memcmp(old_blob, blob, BLOB_NAME_LEN) != 0) {
+	if (e == ERR_OK && old == ERR_OK && old_n == n && memcmp(old_blob, blob, BLOB_NAME_LEN) != 0) {
 		e = sq_blob_delete(base, old_blob);
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
 	}
-	return e;
+	return e == ERR_OK ? drop_snapshots(s, account, n, keep) : e;
 }

@@ -299,7 +299,7 @@ store_snapshot_put(struct store *s, const struct request *q, struct buf *ret_rep
 	enum err e = store_check_account(s, m.account);
 	e = e == ERR_OK ? store_check_claims(s, name) : e;
 	if (e == ERR_OK) {
-		e = s->driver->snapshot_put(s->storage, m.account, m.n, m.blob);
+		e = s->driver->snapshot_put(s->storage, m.account, m.n, m.blob, m.keep);
 	}
 	if (e == ERR_OK) {
 		store_claimed(s, name);
@@ -315,7 +315,12 @@ store_snapshot_get(struct store *s, const struct request *q, struct buf *ret_rep
 	if (msg_snapshot_get_decode(q->payload, &m) != ERR_OK) {
 		return ERR_FORMAT;
 	}
-	enum err e = s->driver->snapshot_get(s->storage, m.account, &r.n, r.blob);
+	enum err e = s->driver->snapshot_get(s->storage, m.account, m.below, &r.n, r.blob);
+	if (e == ERR_OK && r.n > 0) {
+		uint8_t blob[BLOB_NAME_LEN];
+		e = s->driver->snapshot_get(s->storage, m.account, r.n, &r.older, blob);
+		e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
 	return e == ERR_OK ? msg_snapshot_get_reply_encode(ret_reply, &r) : e;
 }
 

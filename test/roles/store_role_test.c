@@ -420,7 +420,7 @@ delete_record(struct fake *session, const uint8_t account[16])
 static enum err
 snapshot_get(struct fake *session, const uint8_t account[16])
 {
-	struct msg_snapshot_get m;
+	struct msg_snapshot_get m = {.below = 0};
 	struct answer a;
 	memcpy(m.account, account, 16);
 	answer_init(&a);

@@ -103,8 +103,9 @@ class Removal(unittest.TestCase):
         with contextlib.closing(sqlite3.connect(database)) as db, db:
             # As an older program left them: a message of a removed member, under a name that tells nothing, and her log.
             name = os.urandom(16)
-            db.execute("INSERT INTO blobs VALUES(?, ?, 0, x'00')", (int.from_bytes(name[:8], "big") >> 2, name))
-            db.execute("INSERT INTO heads VALUES(?, 0, zeroblob(32), 0)", (os.urandom(16),))
+            db.execute("INSERT INTO blobs(id, name, chunk, data) VALUES(?, ?, 0, x'00')",
+                       (int.from_bytes(name[:8], "big") >> 2, name))
+            db.execute("INSERT INTO heads(account, n, head, used) VALUES(?, 0, zeroblob(32), 0)", (os.urandom(16),))
         report = c.cli_json("check")
         self.assertEqual(report["damaged"], 0)
         self.assertEqual((report["counts"]["blobs of nobody"], report["counts"]["logs of nobody"]), (1, 1))

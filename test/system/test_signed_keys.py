@@ -80,7 +80,7 @@ class SignedKeys(unittest.TestCase):
                 padded = (old + b"\x80").ljust((len(old) // 512 + 1) * 512, b"\0")
                 nonce = os.urandom(24)
                 value = b"\1" + nonce + aead_seal(self.seal, nonce, b"cohue directory 1\1" + key, padded)
-                db.execute("UPDATE directory SET value = ? WHERE key = ?", (value, key))
+                db.execute("UPDATE directory SET value = ?, sum = NULL WHERE key = ?", (value, key))
             db.execute("DELETE FROM meta WHERE CAST(name AS TEXT) = 'directory-form'")
 
     def versions(self) -> set[int]:
@@ -128,7 +128,7 @@ class SignedKeys(unittest.TestCase):
             signed = db.execute("SELECT name, value FROM meta WHERE CAST(name AS TEXT) = 'directory-form'").fetchall()
         self.make_old()
         with contextlib.closing(self.database()) as db, db:
-            db.executemany("INSERT INTO meta VALUES(?, ?)", signed)
+            db.executemany("INSERT INTO meta(name, value) VALUES(?, ?)", signed)
         c.start()
         with c.smtp() as s:
             with self.assertRaises(smtplib.SMTPRecipientsRefused) as refused:
