@@ -167,6 +167,14 @@ imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict
 }
 
 void
+imap_connection_damaged(struct imap_connection *c, const char *reference)
+{
+	c->asked = false;
+	(void)imap_gate_damaged(&c->imap, reference, loop_now(c->loop));
+	pump(c);
+}
+
+void
 imap_connection_challenge(struct imap_connection *c, const uint8_t salt[SASL_SCRAM_SALT_LEN], uint32_t rounds,
 			  const uint8_t server_nonce[SASL_SCRAM_SERVER_NONCE_LEN], struct bytes binding)
 {

@@ -38,6 +38,7 @@ COHUE_MUST_USE enum err imap_connection_start(struct imap_connection *c, struct 
 					      const struct imap_gate_config *config,
 					      const struct imap_connection_events *events, void *arg);
 void imap_connection_answer(struct imap_connection *c, enum imap_gate_verdict verdict);
+void imap_connection_damaged(struct imap_connection *c, const char *reference);
 void imap_connection_challenge(struct imap_connection *c, const uint8_t salt[SASL_SCRAM_SALT_LEN],
 			       uint32_t rounds, const uint8_t server_nonce[SASL_SCRAM_SERVER_NONCE_LEN],
 			       struct bytes binding);

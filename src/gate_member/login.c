@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Before login: the engines' questions go to the opener. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/secret.h"
 #include "gate_member/gate.h"
+#include "process/log.h"
 #include "protocol/sasl_scram.h"
 
 /* What the opener is asked; it outlives a connection that goes in the meantime. */
@@ -40,6 +42,30 @@ count_answer(struct login *l, enum err e)
 	g->seen_deferred += e != ERR_OK && e != ERR_AUTH ? 1 : 0;
 }
 
+/* Neither her password nor another time helps; who looks at the log can find the entry. */
+static void
+answer_damaged(struct login *l)
+{
+	struct connection *c = l->connection;
+	char ref[LOG_REF_LEN + 1];
+	log_ref(ref);
+	log_event(LOG_LEVEL_ERROR,
+		  "%s: a login met an account's entry that does not verify: it is damaged. Remedy: stop the "
+		  "service "
+		  "and run `cohue check`",
+		  ref);
+	if (is_imap(c)) {
+		imap_connection_damaged(&l->imap, ref);
+		return;
+	}
+	char text[96];
+	(void)snprintf(text, sizeof(text), "Your account is damaged here: tell who runs this house (%s)",
+		       ref);
+	/* No 535: the password was not even looked at (RFC 4954 section 6, RFC 3463). */
+	smtp_server_reply(&l->smtp.smtp, 554, "5.3.0", bytes_str(text), loop_now(c->gate->host->loop));
+	smtp_connection_pump(&l->smtp);
+}
+
 /* On a password; and the refusal of anything else. */
 static void
 answer(struct login *l, enum err e)
@@ -47,6 +73,10 @@ answer(struct login *l, enum err e)
 	struct connection *c = l->connection;
 	msec now = loop_now(c->gate->host->loop);
 	count_answer(l, e);
+	if (e == ERR_DAMAGED) {
+		answer_damaged(l);
+		return;
+	}
 	if (is_imap(c)) {
 		imap_connection_answer(&l->imap, e == ERR_OK     ? IMAP_GATE_ACCEPT
 						 : e == ERR_AUTH ? IMAP_GATE_REJECT

@@ -257,7 +257,7 @@ test_a_wrong_password_is_told_and_another_may_follow(void **state)
 static void
 test_trouble_in_the_house_is_never_a_wrong_password(void **state)
 {
-	static const enum err trouble[] = {ERR_AGAIN, ERR_MEMORY, ERR_TIMEOUT, ERR_CLOSED, ERR_DAMAGED};
+	static const enum err trouble[] = {ERR_AGAIN, ERR_MEMORY, ERR_TIMEOUT, ERR_CLOSED};
 	(void)state;
 	connect_to(465);
 	say("EHLO c\r\n");
@@ -278,6 +278,24 @@ test_trouble_in_the_house_is_never_a_wrong_password(void **state)
 	buf_reset(&w.heard);
 	say("AUTH PLAIN AGFsaWNlAHB3\r\n");
 	assert_true(heard("454 4.7.0 "));
+}
+
+static void
+test_a_damaged_account_is_neither_a_wrong_password_nor_a_matter_of_time(void **state)
+{
+	(void)state;
+	w.verdict = ERR_DAMAGED;
+	connect_to(465);
+	say("EHLO c\r\n");
+	buf_reset(&w.heard);
+	say("AUTH PLAIN AGFsaWNlAHB3\r\n");
+	assert_true(heard("554 5.3.0 Your account is damaged here"));
+	connect_to(993);
+	say("a LOGIN alice right\r\n");
+	assert_true(heard("a NO [CONTACTADMIN] Your account is damaged here"));
+	w.verdict = ERR_OK;
+	say("b LOGIN alice right\r\n");
+	assert_true(heard("b OK "));
 }
 
 static void
@@ -403,6 +421,7 @@ main(void)
 	    T(test_an_imap_login_becomes_a_pipe_with_what_came_behind_it),
 	    T(test_a_wrong_password_is_told_and_another_may_follow),
 	    T(test_trouble_in_the_house_is_never_a_wrong_password),
+	    T(test_a_damaged_account_is_neither_a_wrong_password_nor_a_matter_of_time),
 	    T(test_a_login_whose_worker_is_away_is_put_off),
 	    T(test_starttls_then_login_and_nothing_said_in_clear_counts),
 	    T(test_who_asks_to_act_for_another_is_refused_unasked),

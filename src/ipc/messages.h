@@ -382,7 +382,7 @@ enum ipc_stage {
 #define MSG_KEPT_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
 #define MSG_KEPT_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 
-/* address: 16-byte IPv6 or mapped IPv4, for throttling in memory only. ERR_AUTH, ERR_AGAIN. */
+/* address: 16-byte IPv6 or mapped IPv4, for throttling in memory only. ERR_AUTH, ERR_AGAIN, ERR_DAMAGED (an entry of hers does not verify). */
 #define MSG_LOGIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(protocol) FIX(address, 16) BYTES(name) BYTES(password)
 #define MSG_LOGIN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U16(worker) FIX(token, IPC_TOKEN)
 /*

@@ -399,10 +399,6 @@ login_task(void *arg)
 		e = msg_scram_final_decode(buf_bytes(&q->payload), &f);
 		e = e == ERR_OK ? opener_scram_log_in(o, &f, &s) : e;
 	}
-	if (e == ERR_DAMAGED) {
-		log_event(LOG_LEVEL_ERROR, "an account's entry does not verify. Remedy: stop the service and "
-					   "run `cohue check`");
-	}
 	if (e == ERR_OK) {
 		o->seen_logins++;
 	} else if (e == ERR_AUTH) {
@@ -410,7 +406,8 @@ login_task(void *arg)
 	} else {
 		/* Nothing was said of the password. */
 		o->seen_deferred++;
-		e = ERR_AGAIN;
+		/* What is damaged the gate tells, under a reference that she hears. */
+		e = e == ERR_DAMAGED ? e : ERR_AGAIN;
 	}
 	answer(q, e, &r, &s);
 	secret_wipe(&r, sizeof(r));

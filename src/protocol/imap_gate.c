@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "protocol/imap_gate.h"
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "protocol/imap_command.h"
 #include "protocol/imap_write.h"
@@ -512,6 +514,23 @@ imap_gate_credentials(const struct imap_gate *g)
 	}
 	return (struct imap_credentials){.name = bytes_slice(all, g->tag_len, g->name_len),
 					 .password = bytes_from(all, g->tag_len + g->name_len)};
+}
+
+enum imap_gate_event
+imap_gate_damaged(struct imap_gate *g, const char *reference, msec now)
+{
+	char text[128];
+	if (!is_asking(g)) {
+		return present_event(g);
+	}
+	g->deadline += now;
+	g->state = AT_COMMAND;
+	(void)snprintf(text, sizeof(text), "Your account is damaged here: tell who runs this house (%s)",
+		       reference);
+	reply(g, kept_tag(g), "NO", "CONTACTADMIN", text);
+	buf_wipe(&g->secret);
+	sasl_scram_destroy(&g->scram);
+	return go_on(g, now);
 }
 
 enum imap_gate_event

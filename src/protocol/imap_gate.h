@@ -91,6 +91,11 @@ msec imap_gate_deadline(const struct imap_gate *g);
 struct imap_credentials imap_gate_credentials(const struct imap_gate *g);
 /* The host's verdict; wipes the credentials and goes on with what was pipelined (again an event). */
 enum imap_gate_event imap_gate_answer(struct imap_gate *g, enum imap_gate_verdict verdict, msec now);
+/*
+ * The same, with NO [CONTACTADMIN] (RFC 5530): what stands of her is damaged, so that neither another password nor another time
+ * helps. reference: under which the house's log has it.
+ */
+enum imap_gate_event imap_gate_damaged(struct imap_gate *g, const char *reference, msec now);
 
 /* After IMAP_GATE_SCRAM_FIRST and IMAP_GATE_SCRAM_FINAL, until the answer. */
 const struct sasl_scram *imap_gate_scram(const struct imap_gate *g);

@@ -19,6 +19,7 @@ struct host {
 	enum imap_gate_event last;
 	unsigned questions;
 	bool unavailable;
+	bool damaged;
 };
 
 static void
@@ -46,7 +47,9 @@ decide_scram(struct host *h)
 	h->now += 100 * MSEC_SECOND;
 	assert_false(imap_gate_wants_input(&h->gate));
 	assert_true(bytes_is(buf_bytes(&s->name), "alice"));
-	if (h->unavailable) {
+	if (h->damaged) {
+		h->last = imap_gate_damaged(&h->gate, "0123abcd", h->now);
+	} else if (h->unavailable) {
 		h->last = imap_gate_answer(&h->gate, IMAP_GATE_UNAVAILABLE, h->now);
 	} else if (first) {
 		h->last = imap_gate_challenge(&h->gate, canned, 4096, canned, BYTES_EMPTY, h->now);
@@ -72,11 +75,12 @@ decide(struct host *h)
 		h->questions++;
 		assert_false(imap_gate_wants_input(&h->gate));
 		h->now += 100 * MSEC_SECOND; /* the host's time does not count */
-		h->last = imap_gate_answer(&h->gate,
-					   h->unavailable ? IMAP_GATE_UNAVAILABLE
-					   : fits         ? IMAP_GATE_ACCEPT
-							  : IMAP_GATE_REJECT,
-					   h->now);
+		h->last = h->damaged ? imap_gate_damaged(&h->gate, "0123abcd", h->now)
+				     : imap_gate_answer(&h->gate,
+							h->unavailable ? IMAP_GATE_UNAVAILABLE
+							: fits         ? IMAP_GATE_ACCEPT
+								       : IMAP_GATE_REJECT,
+							h->now);
 		drain(h);
 	}
 }
@@ -265,6 +269,24 @@ a_temporary_failure_is_not_called_a_wrong_password(void **state)
 }
 
 static void
+a_damaged_account_is_called_neither_a_wrong_password_nor_a_matter_of_time(void **state)
+{
+	(void)state;
+	struct host h;
+	start(&h);
+	h.damaged = true;
+	give(&h, bytes_str("a LOGIN alice secret\r\n"));
+	assert_true(bytes_is(buf_bytes(&h.sent),
+			     "a NO [CONTACTADMIN] Your account is damaged here: tell who runs "
+			     "this house (0123abcd)\r\n"));
+	assert_int_equal(h.last, IMAP_GATE_IDLE);
+	h.damaged = false;
+	give(&h, bytes_str("a LOGIN alice secret\r\n"));
+	assert_int_equal(h.last, IMAP_GATE_LOGGED_IN);
+	finish(&h);
+}
+
+static void
 what_is_not_for_the_gate_is_bad(void **state)
 {
 	(void)state;
@@ -359,6 +381,7 @@ main(void)
 	    cmocka_unit_test(authenticate_scram_is_a_dialogue_at_every_cut),
 	    cmocka_unit_test(a_wrong_password_is_told_and_after_some_the_gate_closes),
 	    cmocka_unit_test(a_temporary_failure_is_not_called_a_wrong_password),
+	    cmocka_unit_test(a_damaged_account_is_called_neither_a_wrong_password_nor_a_matter_of_time),
 	    cmocka_unit_test(what_is_not_for_the_gate_is_bad),
 	    cmocka_unit_test(errors_end_the_connection),
 	    cmocka_unit_test(who_does_not_log_in_in_time_is_sent_away),
