@@ -271,6 +271,7 @@ sq_check(struct storage *base, void (*report)(void *arg, const char *what, uint6
 	    {"accounts", "SELECT count(*) FROM heads", false},
 	    {"directory entries", "SELECT count(*) FROM directory", false},
 	    {"blobs", "SELECT count(*) FROM blobs WHERE chunk=0", false},
+	    {"snapshots", "SELECT count(*) FROM snapshots", false},
 	    {"blobs not yet claimed", "SELECT count(*) FROM blob_pending", false},
 	    {"units waiting", "SELECT count(*) FROM spool_units", false},
 	    {"parts waiting", "SELECT count(*) FROM spool_parts", false},

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import datetime
 import random
+import os
 import re
 import unittest
 
@@ -269,9 +270,20 @@ class Disconnects(unittest.TestCase):
                     self.assertIn(b"+ ", d.read_line())
                     self.assertIn(b"x OK [APPENDUID", d.response())
                 self.assertIn(b"UIDNEXT 3", c.command("STATUS INBOX (UIDNEXT)")[0][0])
+                # One whose first chunks are in the store before she goes.
+                large = b"Subject: large\r\n\r\n" + os.urandom(450_000).hex().encode()
+                head = b"y APPEND INBOX {%d+}\r\n" % len(large)
+                for cut in (70_000, 300_000, 600_000, len(large) - 1, len(large)):
+                    with Client(cohue, member) as d:
+                        d.send(head + large[:cut])
+                c.command("NOOP")
+                self.assertIn(b"UIDNEXT 3", c.command("STATUS INBOX (UIDNEXT)")[0][0])
+            # What nobody claimed goes at the next start, if not before.
+            cohue.restart()
             cohue.stop()
             checked = cohue.cli("check").stdout
-            # Those of the two messages that did come whole, and no other.
-            self.assertRegex(checked, r"\nblobs +2\n")
+            # Those of the two messages that did come whole, her snapshot, and no other.
+            self.assertRegex(checked, r"\nsnapshots +1\n")
+            self.assertRegex(checked, r"\nblobs +3\n")
             self.assertRegex(checked, r"\nblobs not yet claimed +0\n")
             self.assertIn("no damage found", checked)
