@@ -29,6 +29,10 @@ static const struct known_value known[] = {
      "one"},
     {"courier-kept", false, true, PURPOSE_COURIER_KEEP, 0,
      "the MTA-STS policies of other houses. They are asked for again"},
+    {"session-kept-", true, true, PURPOSE_SESSION_KEEP, 0,
+     "what a session counted of members' sending. It is counted anew"},
+    {"gate-mx-kept-", true, true, PURPOSE_GATE_KEEP, 0,
+     "what a gate knew of hosts that send mail here. It learns it anew"},
     {STORAGE_META_RESTORED, false, false, PURPOSE__COUNT, EPOCH_LEN,
      "how often a copy was put back. `cohue restored` writes it anew; mail programs then read all folders "
      "again"},

@@ -410,6 +410,7 @@ stop_task(void *arg)
 	}
 	/* What is under way gets its answer; this task is one of those counted. */
 	bool going = wait_tasks(h, 1, limit);
+	sending_save(w);
 	for (size_t i = 0; i < WORKER_BUCKETS && going; i++) {
 		struct member *m = w->members[i];
 		while (m != NULL && going) {
@@ -422,7 +423,6 @@ stop_task(void *arg)
 		}
 	}
 	(void)(going && wait_tasks(h, 1, limit));
-	sending_save(w);
 	sending_clear(w);
 	role_stopped(h);
 }
