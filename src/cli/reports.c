@@ -109,7 +109,7 @@ print(const struct sums *s, bool json, struct buf *out)
 		e = e == ERR_OK && json ? buf_append_byte(out, '}') : e;
 	}
 	if (e == ERR_OK && !json && s->count == 0) {
-		return buf_append_str(out, "no reports since the start\n");
+		return buf_append_str(out, "no reports yet\n");
 	}
 	return e == ERR_OK && json ? buf_append_str(out, "}\n") : e;
 }

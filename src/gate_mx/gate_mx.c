@@ -71,7 +71,15 @@ start(struct role_host *h)
 	if (e == ERR_OK) {
 		e = role_wait_channel(h, ROLE_STORE, 0, limit, &ch);
 	}
-	return e == ERR_OK ? role_wait_channel(h, ROLE_MIXER, 0, limit, &ch) : e;
+	if (e == ERR_OK) {
+		e = role_wait_channel(h, ROLE_MIXER, 0, limit, &ch);
+	}
+	if (e == ERR_OK) {
+		rate_known_under(mx->rates, mx->keys.key[PURPOSE_GATE_KEEP]);
+		mx_kept_load(mx);
+		mx_kept_start(mx);
+	}
+	return e;
 }
 
 static void
@@ -146,6 +154,7 @@ stop_task(void *arg)
 			break;
 		}
 	}
+	mx_kept_save(mx);
 	role_stopped(mx->host);
 }
 

@@ -49,6 +49,9 @@ struct mx {
 	uint64_t seen_forwarded;  /* copies put for members who have mail sent on */
 	uint64_t seen_kept;       /* that were to be, and were not: a loop, a limit, or something failed */
 	struct report_sums reports;
+	uint32_t reports_since; /* day since 1970 */
+	bool is_kept;           /* something stands in the store */
+	struct timer keep;
 };
 
 struct mx_target {
@@ -114,6 +117,10 @@ struct mx_reply mx_deliver(struct mx_connection *c);
 /* reports.c: what came to a role address, once it was taken; its lines of the status. */
 void mx_look_for_report(struct mx_connection *c, bool proved);
 COHUE_MUST_USE enum err mx_tell_reports(const struct mx *mx, struct buf *out);
+/* kept.c, from tasks: what an earlier life of this gate knew, and what this one does; and every ten minutes from then on. */
+void mx_kept_load(struct mx *mx);
+void mx_kept_save(struct mx *mx);
+void mx_kept_start(struct mx *mx);
 void mx_ignore_reply(void *arg, enum err status, struct bytes payload);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wire.h"
 #include "crypto/crypto.h"
 
 enum {
@@ -12,6 +13,8 @@ enum {
 	UNIT = 1024,
 	KIND_FIRST = 100, /* came once */
 	KIND_KNOWN = 101, /* networks that came again */
+	KNOWN_HEAD = 4,
+	KNOWN_SIZE = 10,
 	FIRST_KEPT_MS = 24 * 3600 * 1000,
 };
 #define KNOWN_KEPT ((msec)35 * MSEC_DAY)
@@ -19,12 +22,13 @@ enum {
 /* 24 octets: both tables together are 3 MiB. */
 struct slot {
 	uint64_t tag;   /* 0: empty */
-	uint64_t level; /* in 1/UNIT; of who came: 0 */
+	uint64_t level; /* in 1/UNIT; of who came: 1 for a known network */
 	msec at;
 };
 
 struct rate_table {
 	uint8_t key[CRYPTO_KEY_LEN];
+	uint8_t known_key[CRYPTO_KEY_LEN];
 	struct slot rates[SETS * WAYS];
 	struct slot seen[SETS * WAYS];
 };
@@ -37,6 +41,7 @@ rate_create(const uint8_t key[CRYPTO_KEY_LEN], struct rate_table **ret)
 		return ERR_MEMORY;
 	}
 	memcpy(t->key, key, CRYPTO_KEY_LEN);
+	memcpy(t->known_key, key, CRYPTO_KEY_LEN);
 	*ret = t;
 	return ERR_OK;
 }
@@ -72,7 +77,7 @@ hash(const struct rate_table *t, unsigned kind, const struct bytes *parts, size_
 	uint8_t out[CRYPTO_HASH_LEN];
 	uint8_t front = (uint8_t)kind;
 	uint64_t tag;
-	crypto_hasher_init(&h, t->key);
+	crypto_hasher_init(&h, kind == KIND_KNOWN ? t->known_key : t->key);
 	crypto_hasher_update(&h, bytes_of(&front, 1));
 	for (size_t i = 0; i < count; i++) {
 		uint64_t len = parts[i].len;
@@ -155,6 +160,73 @@ rate_has_come_again(struct rate_table *t, struct bytes network, struct bytes sen
 		return false;
 	}
 	s->tag = 0;
-	find(t->seen, known, true)->at = now;
+	s = find(t->seen, known, true);
+	s->at = now;
+	s->level = 1;
 	return true;
+}
+
+/* ---- over a restart ---- */
+
+void
+rate_known_under(struct rate_table *t, const uint8_t key[CRYPTO_KEY_LEN])
+{
+	memcpy(t->known_key, key, CRYPTO_KEY_LEN);
+}
+
+static int
+later(const void *a, const void *b)
+{
+	const struct slot *const *x = a;
+	const struct slot *const *y = b;
+	return (*x)->at < (*y)->at ? 1 : (*x)->at > (*y)->at ? -1 : 0;
+}
+
+enum err
+rate_known_write(const struct rate_table *t, msec now, msec wall, size_t room, struct buf *out)
+{
+	struct wire_writer w;
+	const struct slot **list = calloc(sizeof(t->seen) / sizeof(t->seen[0]), sizeof(*list));
+	size_t n = 0;
+	if (list == NULL) {
+		return ERR_MEMORY;
+	}
+	for (size_t i = 0; i < sizeof(t->seen) / sizeof(t->seen[0]); i++) {
+		if (t->seen[i].tag != 0 && t->seen[i].level == 1 && now - t->seen[i].at < KNOWN_KEPT) {
+			list[n++] = &t->seen[i];
+		}
+	}
+	qsort(list, n, sizeof(const struct slot *), later);
+	size_t most = room < KNOWN_HEAD ? 0 : (room - KNOWN_HEAD) / KNOWN_SIZE;
+	n = n < most ? n : most;
+	wire_writer_init(&w, out);
+	wire_put_u32(&w, (uint32_t)(wall / MSEC_HOUR));
+	for (size_t i = 0; i < n; i++) {
+		wire_put_u64(&w, list[i]->tag);
+		wire_put_u16(&w, (uint16_t)((now - list[i]->at) / MSEC_HOUR));
+	}
+	free(list);
+	return wire_done(&w);
+}
+
+enum err
+rate_known_read(struct rate_table *t, struct bytes octets, msec now, msec wall)
+{
+	struct wire_reader r;
+	wire_reader_init(&r, octets);
+	msec passed = wall - wire_get_u32(&r) * MSEC_HOUR;
+	if (r.error != ERR_OK || r.rest.len % KNOWN_SIZE != 0) {
+		return ERR_FORMAT;
+	}
+	passed = passed < 0 ? 0 : passed;
+	while (r.rest.len > 0 && r.error == ERR_OK) {
+		uint64_t tag = wire_get_u64(&r);
+		msec age = wire_get_u16(&r) * MSEC_HOUR + passed;
+		struct slot *s = tag == 0 || age >= KNOWN_KEPT ? NULL : find(t->seen, tag, true);
+		if (s != NULL && (s->level == 0 || s->at < now - age)) {
+			s->at = now - age;
+			s->level = 1;
+		}
+	}
+	return wire_end(&r);
 }

@@ -8,7 +8,7 @@
 
 /*
  * How much came from whom lately, and who came before, without a list of anybody: a table of fixed size in memory, found by a hash under a key
- * that was drawn at the start. What was quiet longest gives way. Pure but for memory.
+ * that was drawn at the start (of known networks: rate_known_under). What was quiet longest gives way. Pure but for memory.
  */
 
 enum rate_kind {
@@ -36,6 +36,17 @@ size_t rate_network(const uint8_t address[16], uint8_t ret[RATE_NETWORK_MAX]);
  */
 bool rate_take(struct rate_table *t, enum rate_kind kind, struct bytes who, uint32_t limit, msec window,
 	       unsigned add, msec now);
+
+/*
+ * Networks that are known outlive the process, and are the same for all gates: their hashes are made under a key of the house's. Nothing
+ * else of the table is.
+ */
+void rate_known_under(struct rate_table *t, const uint8_t key[CRYPTO_KEY_LEN]);
+/* Appends at most `room` octets: those that came last. now, wall: the clock of the other calls, and ms since 1970. */
+COHUE_MUST_USE enum err rate_known_write(const struct rate_table *t, msec now, msec wall, size_t room,
+					 struct buf *out);
+/* Adds those that are not too old. ERR_FORMAT: none was added. */
+COHUE_MUST_USE enum err rate_known_read(struct rate_table *t, struct bytes octets, msec now, msec wall);
 
 /* Greylisting: false until somebody has come a second time, at least `delay` after the first; then for five weeks true for the network. */
 bool rate_has_come_again(struct rate_table *t, struct bytes network, struct bytes sender,

@@ -108,6 +108,57 @@ who_comes_again_is_known(void **state)
 }
 
 static void
+known_networks_outlive_the_process_and_reach_other_gates(void **state)
+{
+	static const uint8_t first_key[CRYPTO_KEY_LEN] = {1};
+	static const uint8_t second_key[CRYPTO_KEY_LEN] = {2};
+	static const uint8_t house[CRYPTO_KEY_LEN] = {3};
+	const msec delay = 300 * MSEC_SECOND;
+	const msec wall = 20000 * MSEC_DAY;
+	const msec then = 100 * MSEC_DAY;
+	const msec now = MSEC_MINUTE; /* of a machine that came up anew */
+	struct rate_table *one = NULL;
+	struct rate_table *two = NULL;
+	struct buf out = BUF_INIT(4096);
+	(void)state;
+	assert_int_equal(rate_create(first_key, &one), ERR_OK);
+	assert_int_equal(rate_create(second_key, &two), ERR_OK);
+	rate_known_under(one, house);
+	rate_known_under(two, house);
+	assert_false(rate_has_come_again(one, a, a, a, delay, then));
+	assert_true(rate_has_come_again(one, a, a, a, delay, then + delay));
+	/* Came once. */
+	assert_false(rate_has_come_again(one, b, b, b, delay, then + delay));
+	assert_int_equal(rate_known_write(one, then + delay, wall, out.max, &out), ERR_OK);
+	assert_int_equal(out.len, 4 + 10);
+	assert_false(rate_has_come_again(two, a, b, b, delay, now));
+	assert_int_equal(rate_known_read(two, buf_bytes(&out), now, wall + MSEC_DAY), ERR_OK);
+	assert_true(rate_has_come_again(two, a, b, b, delay, now));
+	assert_false(rate_has_come_again(two, b, b, b, delay, now));
+	/* Twice is once; half an entry is none; and five weeks are over for it, too. */
+	assert_int_equal(rate_known_read(two, buf_bytes(&out), now, wall + MSEC_DAY), ERR_OK);
+	for (size_t n = 0; n < out.len; n++) {
+		if (n != 4) {
+			assert_int_equal(rate_known_read(two, bytes_slice(buf_bytes(&out), 0, n), now, wall),
+					 ERR_FORMAT);
+		}
+	}
+	buf_reset(&out);
+	assert_int_equal(rate_known_write(two, now, wall, 4 + 9, &out), ERR_OK);
+	assert_int_equal(out.len, 4);
+	buf_reset(&out);
+	assert_int_equal(rate_known_write(one, then + delay, wall, out.max, &out), ERR_OK);
+	rate_destroy(&two);
+	assert_int_equal(rate_create(second_key, &two), ERR_OK);
+	rate_known_under(two, house);
+	assert_int_equal(rate_known_read(two, buf_bytes(&out), now, wall + 36 * MSEC_DAY), ERR_OK);
+	assert_false(rate_has_come_again(two, a, b, b, delay, now));
+	rate_destroy(&one);
+	rate_destroy(&two);
+	buf_clear(&out);
+}
+
+static void
 networks_are_told_apart_as_they_are_given_out(void **state)
 {
 	static const uint8_t addresses[][16] = {
@@ -139,6 +190,7 @@ main(void)
 	    cmocka_unit_test_setup_teardown(asking_takes_nothing, make, unmake),
 	    cmocka_unit_test_setup_teardown(who_floods_is_remembered_however_many_others_come, make, unmake),
 	    cmocka_unit_test_setup_teardown(who_comes_again_is_known, make, unmake),
+	    cmocka_unit_test(known_networks_outlive_the_process_and_reach_other_gates),
 	    cmocka_unit_test(networks_are_told_apart_as_they_are_given_out),
 	};
 	return cmocka_run_group_tests_name("rates", tests, NULL, NULL);

@@ -76,6 +76,10 @@ COHUE_MUST_USE enum err report_add_complaint(struct report_sums *sums, struct by
  */
 bool report_add_message(struct report_sums *sums, const char *domain, struct bytes message, bool proved);
 
+/* The sums as octets, at most 8 KiB, and back. ERR_FORMAT, ERR_UNSUPPORTED, and the errors of wire_end. */
+COHUE_MUST_USE enum err report_sums_write(const struct report_sums *sums, struct buf *out);
+COHUE_MUST_USE enum err report_sums_read(struct bytes octets, struct report_sums *ret);
+
 const char *report_tls_result_name(enum report_tls_result r);
 const char *report_complaint_name(enum report_complaint c);
 

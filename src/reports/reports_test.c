@@ -218,6 +218,36 @@ test_a_report_in_a_message_is_found_and_damaged_ones_are_counted(void **state)
 	buf_clear(&m);
 }
 
+static void
+test_sums_outlive_the_process(void **state)
+{
+	struct report_sums back;
+	struct buf out = BUF_INIT(8 * 1024);
+	(void)state;
+	assert_int_equal(report_add_dmarc(&sums, "house.test", bytes_str(dmarc)), ERR_OK);
+	sums.tls_good = 7;
+	sums.tls_results[REPORT_TLS_OTHER] = 8;
+	sums.complaints[REPORT_COMPLAINT_FRAUD] = 9;
+	sums.unproved = UINT64_MAX;
+	assert_true(sums.source_count > 0);
+	assert_int_equal(report_sums_write(&sums, &out), ERR_OK);
+	memset(&back, 0xff, sizeof(back));
+	assert_int_equal(report_sums_read(buf_bytes(&out), &back), ERR_OK);
+	assert_memory_equal(&back, &sums, sizeof(sums));
+	for (size_t n = 0; n < out.len; n++) {
+		assert_int_not_equal(report_sums_read(bytes_slice(buf_bytes(&out), 0, n), &back), ERR_OK);
+	}
+	/* Full, it is not more than its room. */
+	buf_reset(&out);
+	sums.source_count = REPORT_SOURCES_MAX;
+	for (size_t i = 0; i < REPORT_SOURCES_MAX; i++) {
+		memset(sums.sources[i].net, 'n', REPORT_NET_MAX - 1);
+	}
+	assert_int_equal(report_sums_write(&sums, &out), ERR_OK);
+	assert_int_equal(report_sums_read(buf_bytes(&out), &back), ERR_OK);
+	buf_clear(&out);
+}
+
 int
 main(void)
 {
@@ -228,6 +258,7 @@ main(void)
 	    cmocka_unit_test_setup(test_packed_reports_are_unpacked_and_bombs_are_not, begin),
 	    cmocka_unit_test_setup(test_complaints_are_counted_by_kind_and_only_proved_ones, begin),
 	    cmocka_unit_test_setup(test_a_report_in_a_message_is_found_and_damaged_ones_are_counted, begin),
+	    cmocka_unit_test_setup(test_sums_outlive_the_process, begin),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

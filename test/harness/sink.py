@@ -17,12 +17,14 @@ class Sink:
     def __init__(self, pipelining: bool = True, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, address: str = "127.0.0.1",
                  port: int = 0, starttls: bool = True, eight_bit: bool = True,
                  context: ssl.SSLContext | None = None, more: tuple[str, ...] = (), cut: int | None = None,
-                 refuse: str = "", pause: float = 0) -> None:
+                 refuse: str = "", pause: float = 0, grey: float | None = None) -> None:
         self.offers = ["8BITMIME"] * eight_bit + ["PIPELINING"] * pipelining
         self.offers += more
         self.starttls = starttls
         self.cut = cut          # octets of a message after which the connection is dropped
         self.refuse = refuse    # the answer to RCPT
+        self.grey = grey        # seconds after which a sender may come again to the same recipient
+        self.met: dict[tuple[str, str], float] = {}
         self.pause = pause      # seconds before each answer
         self.messages: list[bytes] = []
         self.sessions: list[list[str]] = []
@@ -75,6 +77,7 @@ class Sink:
             line.sendall(text.encode() + b"\r\n")
         reply("220 mx.sink.test")
         secure = False
+        sender, willing = "", 0
         while command := reader.readline():
             text = command.decode().rstrip("\r\n")
             said.append(text)
@@ -91,7 +94,12 @@ class Sink:
                 reader = line.makefile("rb")
             elif verb == "RCPT" and self.refuse:
                 reply(self.refuse)
-            elif verb == "DATA" and self.refuse:
+            elif verb == "RCPT" and self.grey is not None:
+                first = self.met.setdefault((sender, text.partition(">")[0]), time.monotonic())
+                fine = time.monotonic() - first > self.grey
+                willing += fine
+                reply("250 fine" if fine else "451 4.7.1 Greylisting in action, please come back later")
+            elif verb == "DATA" and (self.refuse or (self.grey is not None and not willing)):
                 reply("503 nobody takes it")
             elif verb == "DATA":
                 reply("354 go on")
@@ -109,4 +117,6 @@ class Sink:
                 reply("221 bye")
                 return
             else:
+                if verb == "MAIL":
+                    sender, willing = text.partition(">")[0], 0
                 reply("250 fine")

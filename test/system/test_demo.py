@@ -45,7 +45,8 @@ class Demo(unittest.TestCase):
             for story in ("alice -> bob", "bob -> alice", "alice -> bert", "fully validated"):
                 self.assertIn(story, ran.stdout)
             for domain, outcome in (("dane", "delivered, protected by DANE"), ("sts", "delivered, protected by MTA-STS"),
-                                    ("plain-tls", "delivered, encrypted, not verified"), ("wrong", "deferred: .*DANE"),
+                                    ("plain-tls", "delivered, encrypted, not verified"),
+                                    ("slow", "delivered, encrypted, not verified"), ("wrong", "deferred: .*DANE"),
                                     ("stripped", "deferred: .*no encryption"), ("clear", "deferred: .*no encryption"),
                                     ("grey", "deferred: 450"), ("cuts", "deferred: "), ("null", "failed: ")):
                 self.assertRegex(ran.stdout, rf"(?m)^ *{domain}\.test .*{outcome}")

@@ -196,6 +196,17 @@ class Limits(Boxes):
         other.mail("y@free.test")
         self.assertEqual(other.rcpt("alice@house.test")[0], 250)
 
+    def test_zz_a_restart_does_not_make_the_world_come_twice(self) -> None:
+        client = self.session("127.2.7.1")
+        client.mail("x@free.test")
+        wait_until(lambda: client.rcpt("alice@house.test")[0] == 250, 15, "the second time", pause=0.2)
+        client.close()
+        self.house.restart()
+        for network, code in ("127.2.7", 250), ("127.2.8", 450):
+            client = self.session(f"{network}.5")
+            client.mail("z@free.test")
+            self.assertEqual(client.rcpt("alice@house.test")[0], code, network)
+
 
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 

@@ -18,6 +18,7 @@ import threading
 import unittest
 
 from harness.cohue import Cohue
+from harness.sink import Sink
 from harness.wait import free_port, wait_until
 from peers import Exim, Knot, OpenSMTPD, Postfix, peers_available
 
@@ -25,7 +26,7 @@ PORT = free_port()
 # A net of this run's own, since referrals lead to port 53, where another run may answer just now.
 NET = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
 ADDRESSES = {"dns": f"{NET}.10", "postfix": f"{NET}.11", "exim": f"{NET}.12", "opensmtpd": f"{NET}.13",
-             "narrow": f"{NET}.14", "nobody": f"{NET}.99"}
+             "narrow": f"{NET}.14", "grey": f"{NET}.15", "nobody": f"{NET}.99"}
 
 
 def mx(*hosts: str) -> list[str]:
@@ -44,6 +45,7 @@ ZONES = {
     "house.test": ["@ MX 10 mail", "mail A 127.0.0.1"],
     "forged.test": mx("postfix"),
     "down.test": mx("nobody"),
+    "grey.test": mx("grey"),
 }
 
 
@@ -332,6 +334,17 @@ class Waits(Outbound):
         self.pass_time(hours)
         # A restarted courier counts from zero.
         wait_until(lambda: self.courier()["deferred"] + self.courier()["failed"] >= 2, 60, "both tried again")
+
+    def test_greylisting_ends_in_delivery_within_two_hours(self) -> None:
+        """A server that wants each sender to come again for each recipient (RFC 6647): it is met for every one of them, and hourly."""
+        with Sink(address=ADDRESSES["grey"], port=PORT, grey=1) as grey:
+            for user in ("ann", "ben"):
+                self.send([f"{user}@grey.test"], message(f"{user}@grey.test", f"to-{user}"))
+            wait_until(lambda: len(grey.met) == 2, 30, "both met")
+            self.assertEqual(grey.messages, [])
+            self.pass_time(2)
+            wait_until(lambda: len(grey.messages) == 2, 30, "both taken")
+        self.assertEqual(self.reports("to-ann"), [])
 
     def test_a_warning_after_a_day_and_the_letter_back_after_five(self) -> None:
         before = self.courier()["deferred"]

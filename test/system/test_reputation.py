@@ -162,6 +162,9 @@ class Reports(unittest.TestCase):
         # All of it was delivered to whoever has the address.
         self.assertEqual(len(self.house.wait_mail(self.bert, 3)), 3)
         self.assertEqual(len(self.house.wait_mail(self.anna, 3)), 3)
+        # A restart forgets none of it.
+        self.house.restart()
+        self.assertEqual(self.house.cli_json("reports"), said)
 
     def test_nothing_goes_back_to_strangers(self) -> None:
         """Whatever is wrong is said at RCPT, to the server that asks; so there is never a bounce to a forged sender."""
