@@ -163,6 +163,13 @@ run_command(struct imap *im, struct bytes tag, struct bytes text)
 	arena_init(&arena, IMAP_ARENA_MAX);
 	enum err e = imap_command_parse(&arena, text, imap_modes(im), &command, &why);
 	im->conn->worker->seen_commands++;
+	if (e != ERR_OK || command.verb != IMAP_CREATE) {
+		imap_create_end(im); /* those before it */
+	}
+	if (im->leaving) {
+		arena_clear(&arena);
+		return;
+	}
 	if (e == ERR_UNSUPPORTED) {
 		if ((command.search.returns & IMAP_RETURN_SAVE) != 0) {
 			buf_clear(&im->saved);
@@ -216,6 +223,10 @@ end_idle(struct imap *im, struct bytes line)
 static void
 handle(struct imap *im, const struct imap_event *ev)
 {
+	if (ev->kind != IMAP_EVENT_COMMAND && im->creating != NULL) {
+		imap_create_end(im);
+		tell_unasked(im, IMAP_NOTIFY_ALL);
+	}
 	switch (ev->kind) {
 	case IMAP_EVENT_NONE:
 		break;
@@ -391,6 +402,7 @@ destroy(struct conn *c)
 	struct imap *im = c->state;
 	buf_clear(&im->saved);
 	imap_append_drop(im);
+	imap_create_drop(im);
 	imap_deselect(im);
 	imap_notify_clear(im);
 	imap_reader_clear(&im->reader);

@@ -47,6 +47,7 @@ struct imap_appending {
 };
 
 struct imap_notify;
+struct imap_creating;
 
 struct imap {
 	struct conn *conn;
@@ -70,8 +71,9 @@ struct imap {
 	struct imap_appending *appending;
 	struct buf saved; /* "$" (RFC 5182): struct imap_range, UIDs, ascending; some may have gone since */
 
-	struct imap_notify *notify; /* NULL: NOTIFY was never used (imap_notify.h) */
-	msec progress;              /* when a command that still runs says so next */
+	struct imap_creating *creating; /* CREATEs that wait for their record (imap_create.c); NULL: none */
+	struct imap_notify *notify;     /* NULL: NOTIFY was never used (imap_notify.h) */
+	msec progress;                  /* when a command that still runs says so next */
 
 	/* While a command runs: */
 	struct buf out;
@@ -105,6 +107,9 @@ void imap_fail(struct imap *im, enum err e);
 COHUE_MUST_USE enum err imap_name_of(struct imap *im, struct bytes wire, bool trailing, struct buf *ret);
 /* True where a name, in any spelling, fits LIST's pattern (as imap_pattern_from_wire has it). */
 bool imap_name_matches(struct imap *im, struct bytes pattern, struct bytes name);
+/* imap_name_of's, where there is such a mailbox or there may be one. ERR_FORMAT: why not, for people. */
+COHUE_MUST_USE enum err imap_name_check(struct imap *im, struct bytes wire, bool trailing, struct buf *ret,
+					const char **ret_why);
 /* imap_name_of's, where there is such a mailbox or there may be one; false: answered NO. */
 bool imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret);
 /* The named mailbox; NULL: answered NO with this code. */
@@ -140,6 +145,10 @@ void imap_report_own(struct imap *im);
 /* At a beat: what the house brought, as far as it goes into so many bytes of output. */
 void imap_report_beat(struct imap *im, size_t room);
 void imap_deselect(struct imap *im);
+/* For a new mailbox; the fold makes it greater where that is needed. */
+uint32_t imap_new_uidvalidity(void);
+/* The journal is shown by a subscription, and never deleted: it forgets by itself. */
+COHUE_MUST_USE enum err imap_show_journal(const struct fold_mailbox *box, bool on, struct member_change *c);
 /* True where the client, had it written the name as we do, would have written this. */
 bool imap_name_is_wire(const struct imap *im, struct bytes name, struct bytes wire);
 /*
@@ -162,7 +171,12 @@ void imap_do_enable(struct imap *im);
 void imap_do_select(struct imap *im);
 void imap_do_close(struct imap *im);
 void imap_do_unselect(struct imap *im);
+/* Takes it to those that wait; imap_create_end makes them. */
 void imap_do_create(struct imap *im);
+/* One record for all CREATEs that came one behind the other, then the answer to each. To be called before any other command, and before waiting. */
+void imap_create_end(struct imap *im);
+/* Forgets those that wait, unanswered. */
+void imap_create_drop(struct imap *im);
 void imap_do_delete(struct imap *im);
 void imap_do_rename(struct imap *im);
 void imap_do_subscribe(struct imap *im);

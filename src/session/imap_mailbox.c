@@ -1,90 +1,32 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* CREATE, DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE. */
+/* DELETE, RENAME, SUBSCRIBE, STATUS, NAMESPACE. */
 #include <stdio.h>
 #include <string.h>
 
 #include "protocol/imap_mailbox_name.h"
 #include "session/imap.h"
 
-/* ---- creating and the like ---- */
+/* ---- names that come and go ---- */
 
 struct naming {
 	struct bytes name;
 	struct bytes old;
-	uint32_t use;
 	uint32_t uidvalidity;
 	bool on;
 };
 
-static uint32_t
-new_uidvalidity(void)
+uint32_t
+imap_new_uidvalidity(void)
 {
 	uint32_t v = (uint32_t)(clock_wall() / MSEC_SECOND);
 	return v == 0 ? 1 : v;
 }
 
-/* The journal is shown by a subscription, and never deleted: it forgets by itself. */
-static enum err
-show_journal(const struct fold_mailbox *box, bool on, struct member_change *c)
+enum err
+imap_show_journal(const struct fold_mailbox *box, bool on, struct member_change *c)
 {
 	struct operation op = {.kind = OPERATION_SUBSCRIBE, .subscribe = {.name = box->name, .on = on}};
 	return operations_add(c->record, &op);
-}
-
-static enum err
-build_create(void *arg, struct member *m, struct member_change *c)
-{
-	const struct naming *n = arg;
-	const struct fold_mailbox *present = fold_mailbox_by_name(m->fold, n->name);
-	if (present != NULL && member_journal_hidden(m, present) && n->use == 0) {
-		return show_journal(present, true, c); /* it was there, unseen: now it is hers to see */
-	}
-	if (present != NULL) {
-		return ERR_EXISTS;
-	}
-	if (fold_mailbox_count(m->fold) >= FOLD_MAILBOXES_MAX) {
-		return ERR_LIMIT;
-	}
-	struct operation op = {
-	    .kind = OPERATION_MAILBOX_CREATE,
-	    .create = {
-		.name = n->name, .uidvalidity = n->uidvalidity, .special_use = n->use, .subscribed = false}};
-	return operations_add(c->record, &op);
-}
-
-void
-imap_do_create(struct imap *im)
-{
-	struct buf name = BUF_INIT(IMAP_NAME_OUT_MAX);
-	if ((im->command->create.use & IMAP_USE_OTHER) != 0) {
-		imap_no(im, "USEATTR", "That use is not known");
-	} else if (imap_name(im, im->command->mailbox, true, &name)) {
-		struct naming n = {.name = buf_bytes(&name),
-				   .use = im->command->create.use,
-				   .uidvalidity = new_uidvalidity()};
-		enum err e = member_append(im->member, im->conn, build_create, &n, NULL);
-		if (e == ERR_OK) {
-			const struct fold_mailbox *box = fold_mailbox_by_name(im->member->fold, n.name);
-			char code[IMAP_MAILBOX_ID_MAX + 16] = "";
-			if (box != NULL) {
-				char id[IMAP_MAILBOX_ID_MAX];
-				imap_mailbox_id(box, id);
-				(void)snprintf(code, sizeof(code), "MAILBOXID (%s)", id);
-			}
-			struct bytes wire = im->command->mailbox;
-			if (wire.len > 1 && wire.ptr[wire.len - 1] == '/') {
-				wire.len--; /* it says that others are to come below, and is no part of the name */
-			}
-			if (im->rev2 && !imap_name_is_wire(im, n.name, wire)) {
-				imap_write_list(im, n.name, wire);
-			}
-			imap_report(im, true);
-			imap_ok(im, box != NULL ? code : NULL, "Created");
-		} else {
-			imap_fail(im, e);
-		}
-	}
-	buf_wipe(&name);
 }
 
 static enum err
@@ -97,7 +39,7 @@ build_delete(void *arg, struct member *m, struct member_change *c)
 		return ERR_NOT_FOUND;
 	}
 	if ((box->special_use & MEMBER_USE_JOURNAL) != 0) {
-		return show_journal(box, false, c);
+		return imap_show_journal(box, false, c);
 	}
 	struct operation op = {.kind = OPERATION_MAILBOX_DELETE, .remove = {.mailbox = box->id}};
 	enum err e = operations_add(c->record, &op);
@@ -201,7 +143,7 @@ imap_do_rename(struct imap *im)
 	if (imap_name(im, im->command->mailbox, true, &old) &&
 	    imap_name(im, im->command->target, true, &name)) {
 		struct naming n = {
-		    .name = buf_bytes(&name), .old = buf_bytes(&old), .uidvalidity = new_uidvalidity()};
+		    .name = buf_bytes(&name), .old = buf_bytes(&old), .uidvalidity = imap_new_uidvalidity()};
 		if (is_below(n.name, n.old) && !bytes_is(n.old, "INBOX")) {
 			imap_no(im, "CANNOT", "A mailbox cannot move below itself");
 		} else {

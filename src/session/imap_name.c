@@ -101,24 +101,35 @@ imap_name_of(struct imap *im, struct bytes wire, bool trailing, struct buf *ret)
 	return e == ERR_LIMIT ? ERR_FORMAT : e;
 }
 
-bool
-imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret)
+enum err
+imap_name_check(struct imap *im, struct bytes wire, bool trailing, struct buf *ret, const char **ret_why)
 {
 	const struct fold *f = im->member->fold;
 	enum err e = imap_name_of(im, wire, trailing, ret);
 	struct bytes name = buf_bytes(ret);
-	bool hidden = e == ERR_OK && !imap_mailbox_name_fit(name) && fold_mailbox_by_name(f, name) == NULL &&
-		      !fold_subscribed(f, name);
-	if (e == ERR_OK && !hidden && imap_mailbox_name_valid(name) && operation_name_valid(name)) {
-		return true;
+	if (e == ERR_OK && (!imap_mailbox_name_valid(name) || !operation_name_valid(name))) {
+		e = ERR_FORMAT;
 	}
-	if (e == ERR_MEMORY) {
+	*ret_why = "That is not a mailbox name";
+	if (e == ERR_OK && !imap_mailbox_name_fit(name) && fold_mailbox_by_name(f, name) == NULL &&
+	    !fold_subscribed(f, name)) {
+		e = ERR_FORMAT;
+		*ret_why = "A mailbox name has no invisible characters";
+	}
+	return e;
+}
+
+bool
+imap_name(struct imap *im, struct bytes wire, bool trailing, struct buf *ret)
+{
+	const char *why = NULL;
+	enum err e = imap_name_check(im, wire, trailing, ret, &why);
+	if (e == ERR_FORMAT) {
+		imap_no(im, "CANNOT", why);
+	} else if (e != ERR_OK) {
 		imap_fail(im, e);
-	} else {
-		imap_no(im, "CANNOT",
-			hidden ? "A mailbox name has no invisible characters" : "That is not a mailbox name");
 	}
-	return false;
+	return e == ERR_OK;
 }
 
 const struct fold_mailbox *

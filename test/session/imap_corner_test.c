@@ -91,6 +91,17 @@ static const struct corner corners[] = {
     ROW("a APPEND a//b {3+}\r\nabc\r\n", "a NO [CANNOT] ~"),
     ROW("a RENAME INBOX INBOX\r\n", "a NO [ALREADYEXISTS] ~"),
     ROW("a CREATE x (USE)\r\n", "a BAD ~"),
+    /* CREATEs one behind the other: one record, and each its own answer, in order; what follows finds them made. */
+    ROW("a CREATE p1\r\nb CREATE p1/\r\nc CREATE \"\"\r\nd CREATE inbox\r\ne CREATE x (USE (\\x))\r\nf "
+	"CREATE p2/p3\r\n"
+	"g STATUS p2/p3 (MESSAGES)\r\nh CREATE p4\r\ni CREATE\r\nj DELETE p4\r\nk CREATE p4\r\n",
+	"a OK [MAILBOXID (F7)] Created\r\nb NO [ALREADYEXISTS] There is one of this name already\r\n"
+	"c NO [CANNOT] That is not a mailbox name\r\nd NO [ALREADYEXISTS] There is one of this name "
+	"already\r\n"
+	"e NO [USEATTR] That use is not known\r\nf OK [MAILBOXID (F8)] Created\r\n* STATUS p2/p3 (MESSAGES "
+	"0)\r\n"
+	"g OK Done\r\nh OK [MAILBOXID (F9)] Created\r\ni BAD A space or further argument is missing\r\n"
+	"j OK Deleted\r\nk OK [MAILBOXID (Fa)] Created\r\n"),
     /* IDLE ends in any case of letters, and in whatever else with BAD. */
     ROW("a IDLE\r\ndone\r\n", "+ idling\r\na OK Done\r\n"),
     ROW("a IDLE\r\nb NOOP\r\n", "+ idling\r\na BAD DONE was expected\r\n"),

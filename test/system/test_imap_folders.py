@@ -148,6 +148,9 @@ class Folders(Base):
                 while not answer.startswith(b"p"):
                     answer = c.response()
                 self.assertEqual(answer.split()[:2], [b"p%d" % i, b"OK"])
+        # Of those that come together many go into one record, whose number is their mod-sequence.
+        told = c.command('LIST "" top/* RETURN (STATUS (HIGHESTMODSEQ))')[0]
+        self.assertLess(len(set(re.findall(rb"HIGHESTMODSEQ (\d+)", b" ".join(told)))), count // 8)
         self.say(c, "RENAME top other/place")
         told = [n for n in self.names(c) if n.startswith(b"other/place/")]
         self.assertEqual(len(told), count + 7)
