@@ -5,6 +5,7 @@ import base64
 import email
 import email.policy
 import random
+import re
 import shutil
 import smtplib
 import ssl
@@ -103,7 +104,8 @@ class Submission(unittest.TestCase):
             d.say("STARTTLS", 220)
             d.start_tls()
             _, text = d.say("EHLO client.test", 250)
-            self.assertIn("AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN", text)
+            # The last line counts for those who keep one alone: it must be the one without what they may not be able to do.
+            self.assertEqual(re.findall(r"^AUTH .*$", text, re.M), ["AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN", "AUTH SCRAM-SHA-256 PLAIN LOGIN"])
             self.assertNotIn("STARTTLS", text)
             d.say("AUTH PLAIN " + plain(self.alice.address, self.alice.password), 235)
             d.say("NOOP", 250)
