@@ -247,6 +247,8 @@ struct record {
 	bool strict_dkim;
 	bool strict_spf;
 	unsigned percent;
+	bool reports;                /* rua= */
+	char rua[DMARC_RUA_MAX + 1]; /* its value where it goes in */
 };
 
 /* The value of a tag, the first one of that name; what is no tag is passed over (RFC 7489 section 6.3). */
@@ -291,6 +293,22 @@ read_policy(struct bytes text, const char *name, enum dmarc_policy *ret)
 	return true;
 }
 
+/* False: there is none; true with an empty text: too long. */
+static bool
+take_rua(struct bytes text, char ret[DMARC_RUA_MAX + 1])
+{
+	struct bytes value;
+	ret[0] = '\0';
+	if (!find_tag(text, "rua", &value) || value.len == 0) {
+		return false;
+	}
+	if (value.len <= DMARC_RUA_MAX) {
+		memcpy(ret, value.ptr, value.len);
+		ret[value.len] = '\0';
+	}
+	return true;
+}
+
 /* RFC 7489 sections 6.3 and 6.6.3. */
 static bool
 read_record(struct bytes text, struct record *r)
@@ -310,24 +328,35 @@ read_record(struct bytes text, struct record *r)
 	r->strict_spf = find_tag(text, "aspf", &value) && bytes_is_nocase(value, "s");
 	r->percent =
 	    find_tag(text, "pct", &value) && bytes_to_u64(value, 100, &n) == ERR_OK ? (unsigned)n : 100;
+	r->reports = take_rua(text, r->rua);
 	return true;
+}
+
+static enum err
+ask_txt(struct bytes front, struct bytes domain, const struct authentication_dns *dns,
+	struct authentication_answer *ret)
+{
+	struct buf name = BUF_INIT(600);
+	*ret = (struct authentication_answer){.rdata = BYTES_EMPTY};
+	enum err e = buf_append(&name, front);
+	e = e == ERR_OK ? buf_append(&name, domain) : e;
+	if (e == ERR_OK && name.len <= 253 &&
+	    dns->ask(dns->ctx, buf_bytes(&name), AUTHENTICATION_TXT, ret) != ERR_OK) {
+		e = ERR_AGAIN;
+	}
+	buf_clear(&name);
+	return e;
 }
 
 /* ERR_OK with found false: there is none, or several. ERR_AGAIN. */
 static enum err
 fetch(struct bytes domain, const struct authentication_dns *dns, struct record *ret)
 {
-	struct authentication_answer answer = {.rdata = BYTES_EMPTY};
-	struct buf name = BUF_INIT(300);
+	struct authentication_answer answer;
 	struct bytes one;
 	unsigned found = 0;
 	bool sound = false;
-	enum err e = buf_printf(&name, "_dmarc.%.*s", (int)domain.len, (const char *)domain.ptr);
-	if (e == ERR_OK && name.len <= 253 &&
-	    dns->ask(dns->ctx, buf_bytes(&name), AUTHENTICATION_TXT, &answer) != ERR_OK) {
-		e = ERR_AGAIN;
-	}
-	buf_clear(&name);
+	enum err e = ask_txt(BYTES_LIT("_dmarc."), domain, dns, &answer);
 	while (e == ERR_OK && text_records_next(&answer.rdata, &one)) {
 		struct buf text = BUF_INIT(TXT_RECORD_MAX);
 		struct record r;
@@ -411,6 +440,8 @@ dmarc_check(struct bytes message, const struct dkim_verdicts *dkim, const struct
 		return;
 	}
 	ret->policy = below ? r.below : r.policy;
+	ret->wants_reports = r.reports;
+	ret->record_at = below ? from.len - organisation.len : 0;
 	if (number >= r.percent) {
 		ret->policy = milder(ret->policy);
 	}
@@ -423,4 +454,55 @@ dmarc_check(struct bytes message, const struct dkim_verdicts *dkim, const struct
 		ret->result = AUTHENTICATION_FAIL;
 		ret->why = "nothing that is aligned with From passed";
 	}
+}
+
+/* ---- reports about others ---- */
+
+enum err
+dmarc_published(struct bytes domain, const struct authentication_dns *dns, struct dmarc_published *ret)
+{
+	struct record r;
+	memset(&r, 0, sizeof(r));
+	enum err e = fetch(domain, dns, &r);
+	if (e != ERR_OK || !r.found) {
+		return e != ERR_OK ? e : ERR_NOT_FOUND;
+	}
+	*ret = (struct dmarc_published){.policy = r.policy,
+					.below = r.below,
+					.strict_dkim = r.strict_dkim,
+					.strict_spf = r.strict_spf,
+					.percent = r.percent};
+	memcpy(ret->rua, r.rua, sizeof(ret->rua));
+	return ERR_OK;
+}
+
+enum err
+dmarc_takes_reports(struct bytes domain, struct bytes destination, const struct authentication_dns *dns,
+		    char ret_rua[DMARC_RUA_MAX + 1])
+{
+	struct authentication_answer answer;
+	struct buf front = BUF_INIT(300);
+	struct bytes one;
+	char rua[DMARC_RUA_MAX + 1] = "";
+	bool found = false;
+	if (bytes_equal_nocase(dmarc_organisational(domain), dmarc_organisational(destination))) {
+		ret_rua[0] = '\0';
+		return ERR_OK;
+	}
+	enum err e = buf_append(&front, domain);
+	e = e == ERR_OK ? buf_append_str(&front, "._report._dmarc.") : e;
+	e = e == ERR_OK ? ask_txt(buf_bytes(&front), destination, dns, &answer) : e;
+	buf_clear(&front);
+	while (e == ERR_OK && text_records_next(&answer.rdata, &one)) {
+		struct buf text = BUF_INIT(TXT_RECORD_MAX);
+		if (text_of_txt(one, &text) == ERR_OK && is_record(buf_bytes(&text))) {
+			found = true;
+			(void)take_rua(buf_bytes(&text), rua);
+		}
+		buf_clear(&text);
+	}
+	if (e == ERR_OK && found) {
+		memcpy(ret_rua, rua, sizeof(rua));
+	}
+	return e == ERR_OK && !found ? ERR_NOT_FOUND : e;
 }

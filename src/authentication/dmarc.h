@@ -15,6 +15,8 @@ struct dmarc_verdict {
 	char domain[254]; /* of From, A-labels */
 	bool ambiguous;   /* with permerror: several From fields, or mailboxes of several domains */
 	bool aligned_dkim, aligned_spf;
+	bool wants_reports; /* the record has rua= */
+	size_t record_at;   /* where in `domain` the name begins that has the record */
 	const char *why;
 };
 /*
@@ -23,6 +25,27 @@ struct dmarc_verdict {
  */
 void dmarc_check(struct bytes message, const struct dkim_verdicts *dkim, const struct spf_verdict *spf,
 		 unsigned number, const struct authentication_dns *dns, struct dmarc_verdict *ret);
+
+/* A record as it was published, for a report about it. */
+enum { DMARC_RUA_MAX = 1023 };
+struct dmarc_published {
+	enum dmarc_policy policy;
+	enum dmarc_policy below; /* sp= */
+	bool strict_dkim, strict_spf;
+	unsigned percent;
+	char rua[DMARC_RUA_MAX + 1]; /* "": none, or too long */
+};
+/* The record at this very domain. ERR_NOT_FOUND: none; ERR_AGAIN: no answer. */
+COHUE_MUST_USE enum err dmarc_published(struct bytes domain, const struct authentication_dns *dns,
+					struct dmarc_published *ret);
+/*
+ * Whether `destination` (the domain of an address in rua=) takes reports about `domain` (section 7.1): within one organisational domain always, else
+ * where it says so in the DNS. *ret_rua is empty, or what it asks for instead, whose domain must be the same. ERR_NOT_FOUND: it does not;
+ * ERR_AGAIN: no answer.
+ */
+COHUE_MUST_USE enum err dmarc_takes_reports(struct bytes domain, struct bytes destination,
+					    const struct authentication_dns *dns,
+					    char ret_rua[DMARC_RUA_MAX + 1]);
 /* The organisational domain (section 3.2) of A-labels: "mail.example.co.uk" -> "example.co.uk"; itself where there is none above. */
 struct bytes dmarc_organisational(struct bytes domain);
 /* Loads the list: before the sandbox. ERR_IO. */

@@ -209,10 +209,65 @@ results_are_written_and_forged_ones_go(void **state)
 	assert_int_equal(authentication_results_read(value, "arc", &found), ERR_NOT_FOUND);
 }
 
+static void
+reports_go_where_the_record_says_and_nowhere_unasked(void **state)
+{
+	(void)state;
+	struct play p;
+	struct dmarc_published d;
+	char rua[DMARC_RUA_MAX + 1] = "x";
+	play_init(&p);
+	play_add(
+	    &p, "_dmarc.example.org",
+	    BYTES_LIT("v=DMARC1; p=reject; sp=none; aspf=s; pct=30; rua=mailto:a@x.test!1m,mailto:b@y.test"));
+	play_add(&p, "_dmarc.example.net", BYTES_LIT("v=DMARC1; p=none"));
+	play_add(&p, "example.org._report._dmarc.yes.example", BYTES_LIT("v=DMARC1"));
+	play_add(&p, "example.org._report._dmarc.other.example",
+		 BYTES_LIT("v=DMARC1; rua=mailto:c@other.example"));
+	play_add(&p, "example.org._report._dmarc.odd.example", BYTES_LIT("v=spf1 -all"));
+	struct authentication_dns dns = play_dns(&p);
+	struct bytes about = BYTES_LIT("example.org");
+	assert_int_equal(dmarc_published(about, &dns, &d), ERR_OK);
+	assert_int_equal(d.policy, DMARC_REJECT);
+	assert_int_equal(d.below, DMARC_MONITOR);
+	assert_int_equal(d.percent, 30);
+	assert_true(d.strict_spf && !d.strict_dkim);
+	assert_string_equal(d.rua, "mailto:a@x.test!1m,mailto:b@y.test");
+	/* Of the very name alone. */
+	assert_int_equal(dmarc_published(BYTES_LIT("below.example.org"), &dns, &d), ERR_NOT_FOUND);
+	assert_int_equal(dmarc_published(BYTES_LIT("example.net"), &dns, &d), ERR_OK);
+	assert_string_equal(d.rua, "");
+
+	unsigned before = p.questions;
+	assert_int_equal(dmarc_takes_reports(about, BYTES_LIT("reports.example.org"), &dns, rua), ERR_OK);
+	assert_string_equal(rua, "");
+	assert_int_equal(p.questions, before);
+	assert_int_equal(dmarc_takes_reports(about, BYTES_LIT("yes.example"), &dns, rua), ERR_OK);
+	assert_string_equal(rua, "");
+	assert_int_equal(dmarc_takes_reports(about, BYTES_LIT("other.example"), &dns, rua), ERR_OK);
+	assert_string_equal(rua, "mailto:c@other.example");
+	assert_int_equal(dmarc_takes_reports(about, BYTES_LIT("odd.example"), &dns, rua), ERR_NOT_FOUND);
+	assert_int_equal(dmarc_takes_reports(about, BYTES_LIT("no.example"), &dns, rua), ERR_NOT_FOUND);
+	p.failure = ERR_TIMEOUT;
+	assert_int_equal(dmarc_takes_reports(about, BYTES_LIT("yes.example"), &dns, rua), ERR_AGAIN);
+	assert_int_equal(dmarc_published(about, &dns, &d), ERR_AGAIN);
+	play_clear(&p);
+
+	struct dmarc_verdict v =
+	    judge("From: a@mail.example.org", "_dmarc.example.org",
+		  "v=DMARC1; p=none; rua=mailto:x@example.org", NULL, NULL, AUTHENTICATION_PASS, 0);
+	assert_true(v.wants_reports);
+	assert_string_equal(v.domain + v.record_at, "example.org");
+	v = judge("From: a@example.org", "_dmarc.example.org", "v=DMARC1; p=none", NULL, NULL,
+		  AUTHENTICATION_PASS, 0);
+	assert_false(v.wants_reports);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(reports_go_where_the_record_says_and_nowhere_unasked),
 	    cmocka_unit_test(alignment_decides),
 	    cmocka_unit_test(the_policy_that_applies),
 	    cmocka_unit_test(a_from_of_several_domains_is_nobodys),

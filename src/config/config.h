@@ -127,6 +127,10 @@ struct config {
 	msec dkim_overlap;               /* after `dkim rotate`, until the new keys sign */
 	char dmarc_rua[CONFIG_TEXT_MAX]; /* that cohue dns asks reports for; "": none */
 
+	enum config_on reports_dmarc; /* to others */
+	enum config_on reports_tls;
+	msec reports_day; /* what they cover */
+
 	uint64_t message_size; /* bytes, as transferred */
 	uint64_t quota;        /* bytes a member, unless set otherwise for her; 0: none */
 	uint32_t recipients;   /* of one message */

@@ -442,6 +442,33 @@ const struct config_key config_keys[] = {
      .help =
 	 "An address that others may send aggregate reports to; it goes into the DMARC record of cohue dns. "
 	 "Not set: no reports are asked for, since they tell who writes to whom, by domain and day."},
+    {.name = "reports.dmarc",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(reports_dmarc),
+     .choices = on_off,
+     .standard = "off",
+     .help = "Aggregate reports (RFC 7489) to the domains of authors that ask for them, once a day. They "
+	     "tell those domains, whoever works their reports "
+	     "up, and whoever sees the letters on their way, that about so much mail of theirs came here on "
+	     "that day. Coarse: from 5 members "
+	     "and 16 messages on, powers of two, networks and not addresses. Needs authentication."},
+    {.name = "reports.tls",
+     .type = CONFIG_TYPE_CHOICE,
+     AT(reports_tls),
+     .choices = on_off,
+     .standard = "off",
+     .help = "TLS reports (RFC 8460) to the domains that this house sends to and that ask for them, once a "
+	     "day: how many connections "
+	     "were encrypted as they want. They tell that about so much mail went there on that day. For "
+	     "them the courier remembers, until the day "
+	     "ends, each domain that it sent to. Coarse in the same way."},
+    {.name = "reports.day",
+     .type = CONFIG_TYPE_DURATION,
+     AT(reports_day),
+     .min = 1000,
+     .max = 24 * 3600 * 1000,
+     .standard = "1 d",
+     .help = "What reports cover. Anything but a day is for trial runs."},
     {.name = "retry.warn",
      .type = CONFIG_TYPE_DURATION,
      AT(retry_warn),

@@ -25,8 +25,8 @@ ignore_reply(void *arg, enum err status, struct bytes payload)
 }
 
 /* A chunk that is lost makes the claim in the verdict fail, which is then said anew. */
-static enum err
-send_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk, struct bytes data)
+enum err
+courier_send_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk, struct bytes data)
 {
 	struct courier *c = arg;
 	struct channel *mixer = role_channel(c->host, ROLE_MIXER, 0);
@@ -76,7 +76,7 @@ add_report(struct work *w, enum report_kind kind, struct buf *notices)
 		d.flags = ARRIVAL_BOUNCE;
 		/* The null sender (RFC 3464 section 2): nobody answers a report with a report. */
 		d.sender = BYTES_EMPTY;
-		e = delivery_add_arrival(&d, &target, send_chunk, c, notices);
+		e = delivery_add_arrival(&d, &target, courier_send_chunk, c, notices);
 	}
 	delivery_clear(&d);
 	buf_wipe(&report);

@@ -3,7 +3,8 @@
  * SECURITY. The courier holds the messages that leave just now, and the spool's secret keys. It connects to servers of
  * strangers and reads what they answer (protocol/smtp_client.h, TLS by OpenSSL), and the DNS by way of the
  * resolver. It has no files, and no way to stored mail: it asks the mixer for the blobs of work at hand. It seals reports
- * to members' public keys, which stand in the sealed parts. Its capture yields leaving mail, from then on.
+ * to members' public keys, which stand in the sealed parts. Where reports to others are on, it has sums of the day by domain. Its capture yields leaving
+ * mail, from then on, and these.
  */
 #include "courier/courier.h"
 
@@ -13,10 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "authentication/dmarc.h"
 #include "base/file.h"
 #include "base/secret.h"
-#include "courier/internal.h"
 #include "courier/protect.h"
+#include "courier/reporting.h"
 #include "process/log.h"
 
 #define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
@@ -117,9 +119,13 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 		return e;
 	}
 	sts_cache_init(&c->sts);
+	reporting_init(c);
 	e = prepare_tls(c);
 	if (e == ERR_OK) {
 		e = blob_codec_create(&c->codec);
+	}
+	if (e == ERR_OK && h->config.reports_dmarc == CONFIG_ON) {
+		e = dmarc_prepare(); /* reads the list of public suffixes while there are files */
 	}
 	if (e == ERR_OK) {
 		e = pool_create(&c->settings, h->config.courier_connections, &c->pool);
@@ -152,6 +158,11 @@ static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
 	struct msg_courier_work work;
+	struct msg_report_rows rows;
+	if (m->type == MSG_REPORT_ROWS && msg_report_rows_decode(m->payload, &rows) == ERR_OK &&
+	    reporting_take(h->state, rows.rows) == ERR_OK) {
+		return;
+	}
 	if (m->type != MSG_COURIER_WORK || msg_courier_work_decode(m->payload, &work) != ERR_OK) {
 		channel_fault(ch);
 		return;
@@ -176,19 +187,20 @@ status(struct role_host *h, struct buf *out)
 	return buf_printf(
 	    out,
 	    "=connections_open %zu\n=at_hand %zu\n+delivered %llu\n+deferred %llu\n+failed %llu\n"
-	    "+reports %llu\n+no_encryption %llu\n+delivered_unpadded %llu\n+delivered_clear %llu\n"
+	    "+reports %llu\n+reports_to_others %llu\n+no_encryption %llu\n+delivered_unpadded "
+	    "%llu\n+delivered_clear %llu\n"
 	    "+delivered_dane %llu\n+delivered_mta_sts %llu\n+unprotected %llu\n+policies "
 	    "%llu\n+policies_failed %llu\n"
 	    "+class_exceeded %llu\n+signed %llu\n+sent_mib %llu\n+padding_mib %llu\n",
 	    pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
 	    (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
-	    (unsigned long long)c->seen_reports, (unsigned long long)c->seen_no_encryption,
-	    (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
-	    (unsigned long long)c->seen_dane, (unsigned long long)c->seen_sts,
-	    (unsigned long long)c->seen_unprotected, (unsigned long long)c->seen_policies,
-	    (unsigned long long)c->seen_policies_failed, (unsigned long long)c->seen_larger,
-	    (unsigned long long)c->seen_signed, (unsigned long long)(c->sent_payload >> 20),
-	    (unsigned long long)(c->sent_padding >> 20));
+	    (unsigned long long)c->seen_reports, (unsigned long long)c->seen_reported,
+	    (unsigned long long)c->seen_no_encryption, (unsigned long long)c->seen_unpadded,
+	    (unsigned long long)c->seen_clear, (unsigned long long)c->seen_dane,
+	    (unsigned long long)c->seen_sts, (unsigned long long)c->seen_unprotected,
+	    (unsigned long long)c->seen_policies, (unsigned long long)c->seen_policies_failed,
+	    (unsigned long long)c->seen_larger, (unsigned long long)c->seen_signed,
+	    (unsigned long long)(c->sent_payload >> 20), (unsigned long long)(c->sent_padding >> 20));
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "courier/message.h"
 #include "courier/policy.h"
 #include "courier/protect.h"
+#include "courier/reporting.h"
 #include "law/law.h"
 #include "mail/write.h"
 
@@ -478,8 +479,25 @@ is_promised(struct work *w, const struct route_target *target, const struct conn
 	return false;
 }
 
+/* For a report to the domain: what pool_get came to. */
 static void
-send_to(struct work *w, const struct route_target *target, struct connection_wish *wish)
+note_session(struct work *w, enum tally_policy policy, const struct connection_wish *wish, enum err e,
+	     enum smtp_closed how, const struct connection *connection)
+{
+	if (e == ERR_AUTH) {
+		reporting_session(w, policy, TALLY_TLS_FAILED, true);
+	} else if (e != ERR_OK && how == SMTP_CLOSED_NO_TLS) {
+		reporting_session(w, policy, TALLY_TLS_NOT_OFFERED, true);
+	} else if (e == ERR_OK && wish->tls != SMTP_TLS_NONE) {
+		reporting_session(w, policy,
+				  connection->how.tls != 0 ? TALLY_TLS_GOOD : TALLY_TLS_NOT_OFFERED,
+				  connection->messages == 0);
+	}
+}
+
+static void
+send_to(struct work *w, const struct route_target *target, struct connection_wish *wish,
+	enum tally_policy policy)
 {
 	struct courier *c = w->courier;
 	bool fresh = false;
@@ -490,6 +508,7 @@ send_to(struct work *w, const struct route_target *target, struct connection_wis
 		enum smtp_closed how = SMTP_CLOSED_LOST;
 		msec until = loop_now(c->host->loop) + COURIER_TURN_MS;
 		enum err e = pool_get(c->pool, target, wish, w->batch, fresh, until, &connection, &why, &how);
+		note_session(w, policy, wish, e, how, connection);
 		if (e == ERR_AUTH && wish->tls == SMTP_TLS_PREFER) {
 			/* It offers encryption and cannot do it: in clear, as if it had not. */
 			wish->tls = SMTP_TLS_NONE;
@@ -530,9 +549,17 @@ try_target(struct work *w, const struct route_target *target, enum policy_sts st
 		smtp_result_local(451, "4.3.0", "This house is short of memory", &why);
 		note_failure(w, &why, target->name, false);
 	} else if (decide(w, target, sts, dane, &wish, &why) == POLICY_USE_NOT) {
+		if (dane->state == POLICY_DANE_BROKEN) {
+			reporting_session(w, TALLY_DANE, TALLY_TLS_DNSSEC, true);
+		} else if (sts == POLICY_STS_FOREIGN) {
+			reporting_session(w, TALLY_STS, TALLY_TLS_FAILED, true);
+		}
 		note_failure(w, &why, target->name, why.code >= 500);
 	} else {
-		send_to(w, target, &wish);
+		send_to(w, target, &wish,
+			dane->state == POLICY_DANE_USABLE ? TALLY_DANE
+			: sts != POLICY_STS_NONE          ? TALLY_STS
+							  : TALLY_NO_POLICY);
 	}
 	if (dane != NULL) {
 		protect_dane_clear(dane);

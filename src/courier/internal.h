@@ -10,6 +10,7 @@
 #include "delivery/delivery.h"
 #include "lookup/lookup.h"
 #include "process/role.h"
+#include "reports/tally.h"
 
 /*
  * Inside the courier. One work is one part that the mixer handed over: one message to the recipients at one domain. Each work has a
@@ -64,13 +65,18 @@ struct courier {
 	uint64_t seen_unprotected; /* kept back since what the domain asks for was not met */
 	uint64_t seen_policies;    /* asked for */
 	uint64_t seen_policies_failed;
-	uint64_t seen_signed;  /* messages: as often as octets differ */
-	uint64_t seen_larger;  /* messages that did not go into the class that they waited in */
-	uint64_t sent_payload; /* bytes of messages and their envelopes */
-	uint64_t sent_padding; /* bytes */
+	uint64_t seen_signed;   /* messages: as often as octets differ */
+	uint64_t seen_larger;   /* messages that did not go into the class that they waited in */
+	uint64_t seen_reported; /* letters to others */
+	uint64_t sent_payload;  /* bytes of messages and their envelopes */
+	uint64_t sent_padding;  /* bytes */
 	struct sts_cache sts;
 	bool sts_loaded, sts_loading, sts_changed, sts_saving;
 	bool sts_stale; /* something that can wait is not saved */
+	/* For reports to others. */
+	struct tally tally;
+	struct timer tally_timer;
+	uint8_t tally_key[CRYPTO_KEY_LEN]; /* which bit is whose; never leaves this process */
 	struct timer gather;
 	msec gather_limit; /* the first of those that are gathered waits no longer */
 };
@@ -131,6 +137,10 @@ COHUE_MUST_USE enum err work_sign(struct work *w, struct bytes message, struct b
 
 /* deliver.c, in its task: decides outcomes. */
 void work_deliver(struct work *w);
+
+/* conclude.c: a chunk of a blob to the mixer; arg: the courier. As delivery_chunk_fn. */
+COHUE_MUST_USE enum err courier_send_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chunk,
+					   struct bytes data);
 
 /* conclude.c, in its task: until the mixer has it on disk, or will hand it over anew. */
 void work_conclude(struct work *w);

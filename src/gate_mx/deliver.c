@@ -184,6 +184,9 @@ mx_deliver(struct mx_connection *c)
 	struct mx_reply refusal;
 	enum err e = mx_judge(c, &j, &refusal);
 	if (e == ERR_OK && refusal.code != 0) {
+		if (refusal.code >= 500) {
+			mx_tally(c, &j, true);
+		}
 		mx_judgement_clear(&j);
 		return refusal;
 	}
@@ -232,6 +235,7 @@ mx_deliver(struct mx_connection *c)
 	}
 	if (e == ERR_OK) {
 		mx_look_for_report(c, j.genuine);
+		mx_tally(c, &j, false);
 		mx_forward(c, &j, buf_bytes(&whole), d.received, send_chunk);
 	}
 	delivery_clear(&d);

@@ -45,6 +45,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 	mx->smtp.command_timeout = h->config.smtp_idle;
 	mx->smtp.starttls = true;
 	mx->smtp.require_tls = h->config.tls_inbound_clear == CONFIG_CLEAR_REFUSE;
+	mx_tally_start(mx);
 	mail_charset_preload(); /* for the names of authors */
 	enum err e = gate_tls_warm_up();
 	if (e == ERR_OK) {

@@ -12,6 +12,7 @@
 #include "lookup/lookup.h"
 #include "loop/listen.h"
 #include "reports/report.h"
+#include "reports/tally.h"
 
 /* Inside gate-mx: the role's state, and one connection of a stranger. */
 
@@ -52,6 +53,8 @@ struct mx {
 	uint32_t reports_since; /* day since 1970 */
 	bool is_kept;           /* something stands in the store */
 	struct timer keep;
+	struct tally tally; /* for reports of our own */
+	struct timer tally_timer;
 };
 
 struct mx_target {
@@ -121,6 +124,10 @@ COHUE_MUST_USE enum err mx_tell_reports(const struct mx *mx, struct buf *out);
 void mx_kept_load(struct mx *mx);
 void mx_kept_save(struct mx *mx);
 void mx_kept_start(struct mx *mx);
+/* tally.c: what is judged, for reports of our own. refused: for its author's policy. */
+struct mx_judgement;
+void mx_tally_start(struct mx *mx);
+void mx_tally(struct mx_connection *c, const struct mx_judgement *j, bool refused);
 void mx_ignore_reply(void *arg, enum err status, struct bytes payload);
 
 #endif

@@ -109,7 +109,7 @@ enum ipc_stage {
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_DROP,  spool_key_drop,  R_MIXER,                    R_KEEPER,   16,            IPC_REQUEST, 0) \
-	M(SPOOL_KEY_CURRENT, spool_key_current, R_SESSION | R_GATE_MX,  R_KEEPER,   64,            IPC_REQUEST, 0) \
+	M(SPOOL_KEY_CURRENT, spool_key_current, R_SESSION | R_GATE_MX | R_COURIER, R_KEEPER,   64,            IPC_REQUEST, 0) \
 	M(SPOOL_KEY_SECRET, spool_key_secret, R_COURIER,                R_KEEPER,   128,           IPC_REQUEST, 0) \
 	M(DKIM_SELECTORS,  dkim_selectors,  R_COURIER,                  R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(DKIM_SIGN,       dkim_sign,       R_COURIER,                  R_KEEPER,   1024,          IPC_REQUEST, 0) \
@@ -140,7 +140,7 @@ enum ipc_stage {
 	M(META_PUT,        meta_put,        R_MIXER | R_OPENER,         R_STORE,    IPC_CHUNK,     IPC_REQUEST, 0) \
 	/* The mixer. */ \
 	M(MIX_BLOB,        mix_blob,        R_GATE_MX | R_COURIER,      R_MIXER,    IPC_CHUNK,     IPC_REQUEST, 0) \
-	M(MIX_PUT,         mix_put,         R_GATE_MX | R_SESSION,      R_MIXER,    IPC_UNIT_MAX, IPC_REQUEST, 0) \
+	M(MIX_PUT,         mix_put,         R_GATE_MX | R_SESSION | R_COURIER, R_MIXER,    IPC_UNIT_MAX, IPC_REQUEST, 0) \
 	M(HOUSE,           house,           R_OPENER,                   R_MIXER,    16,            IPC_NOTICE,  0) \
 	/* The courier. */ \
 	M(COURIER_WORK,    courier_work,    R_MIXER,                    R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \
@@ -150,6 +150,7 @@ enum ipc_stage {
 	M(FETCH,           fetch,           R_COURIER | R_GATE_MX,      R_FETCHER,  IPC_UNIT_MAX,  IPC_REQUEST, 0) \
 	M(KEPT_GET,        kept_get,        R_COURIER | R_GATE_MX | R_SESSION, R_MIXER, IPC_CHUNK,     IPC_REQUEST, 0) \
 	M(KEPT_PUT,        kept_put,        R_COURIER | R_GATE_MX | R_SESSION, R_MIXER, IPC_CHUNK,     IPC_REQUEST, 0) \
+	M(REPORT_ROWS,     report_rows,     R_GATE_MX,                  R_COURIER,  IPC_PAYLOAD_MAX, IPC_NOTICE, 0) \
 	M(ACME_CHALLENGE,  acme_challenge,  R_FETCHER,                  R_GATE_MEMBER, 2048,       IPC_REQUEST, 0) \
 	/* Members. */ \
 	M(LOGIN,           login,           R_GATE_MEMBER,              R_OPENER,   IPC_SMALL,     IPC_REQUEST, 0) \
@@ -321,7 +322,8 @@ enum ipc_stage {
 #define MSG_MIX_BLOB_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(blob, IPC_BLOB) U32(chunk) BYTES(data)
 #define MSG_MIX_BLOB_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /*
- * A message with all its recipients. stage: enum ipc_stage. sender: account of a leaving unit (of a forwarding one: who has it sent on), else zero. source: keyed hash of the
+ * A message with all its recipients. stage: enum ipc_stage. sender: account of a leaving unit (of a forwarding one: who has it sent on), else zero;
+ * the courier's own (reports to others) have none, tell nobody, and count for nothing. source: keyed hash of the
  * sending host of an arriving one, else zero. size: as transferred (dots doubled) with room for what the house adds, octets: gives
  * the size class (law/law.h). weight: destination hosts (1 for arrivals). lane: enum law_lane. counts: 0 for automatic mail.
  * hold: ms that it must wait before its wait begins (RFC 4865), or 0. since_day: the author's account was made, days since 1970.
@@ -381,6 +383,11 @@ enum ipc_stage {
 #define MSG_KEPT_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
 #define MSG_KEPT_PUT_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(value)
 #define MSG_KEPT_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/*
+ * What a gate judged on a day that has ended, for reports of our own (reports/tally.h): list of {u32 day, u8 outcome, 16-byte network, bytes domain,
+ * u64 set of members, u32 count}.
+ */
+#define MSG_REPORT_ROWS_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(rows)
 
 /* address: 16-byte IPv6 or mapped IPv4, for throttling in memory only. ERR_AUTH, ERR_AGAIN, ERR_DAMAGED (an entry of hers does not verify). */
 #define MSG_LOGIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(protocol) FIX(address, 16) BYTES(name) BYTES(password)
@@ -599,6 +606,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(kept_get, MSG_KEPT_GET_FIELDS)                                                                     \
 	P(kept_get_reply, MSG_KEPT_GET_REPLY_FIELDS)                                                         \
 	P(kept_put, MSG_KEPT_PUT_FIELDS)                                                                     \
+	P(report_rows, MSG_REPORT_ROWS_FIELDS)                                                               \
 	P(login, MSG_LOGIN_FIELDS)                                                                           \
 	P(login_reply, MSG_LOGIN_REPLY_FIELDS)                                                               \
 	P(scram_first, MSG_SCRAM_FIRST_FIELDS)                                                               \

@@ -286,6 +286,14 @@ fill_forwarded(struct mixer *m, const struct msg_mix_put *q, struct spool_state 
 	s->flags = STATE_FORWARDED;
 }
 
+/* The house's own letter to others. */
+static bool
+is_nobodys(const struct msg_mix_put *q)
+{
+	static const uint8_t none[IPC_ACCOUNT];
+	return memcmp(q->sender, none, sizeof(none)) == 0;
+}
+
 static void
 fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 {
@@ -293,7 +301,7 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	uint32_t held = 0;
 	s->stage = q->stage == IPC_STAGE_LEAVING ? SPOOL_LEAVING : SPOOL_ARRIVING;
 	if (s->stage == SPOOL_LEAVING) {
-		s->sender_kind = SPOOL_SENDER_ACCOUNT;
+		s->sender_kind = is_nobodys(q) ? SPOOL_SENDER_NONE : SPOOL_SENDER_ACCOUNT;
 		memcpy(s->sender, q->sender, sizeof(s->sender));
 	} else {
 		s->sender_kind = SPOOL_SENDER_HOST;
@@ -306,6 +314,10 @@ fill_state(struct mixer *m, const struct msg_mix_put *q, struct spool_state *s)
 	if (s->stage == SPOOL_LEAVING && q->hold > 0) {
 		s->due = now.age + (msec)(q->hold < HOLD_MAX ? q->hold : HOLD_MAX);
 		held = STATE_HELD;
+	} else if (s->sender_kind == SPOOL_SENDER_NONE && m->host->config.leave.kind == LAW_CROWD) {
+		/* At the next tick, as retries do: it hides nobody, and sets off no deadline. */
+		s->lane = LAW_DUE;
+		s->due = now.age > 0 ? now.age : 1;
 	} else if (s->stage == SPOOL_ARRIVING && q->lane == LAW_DUE) {
 		/* Her address says that it shall not wait. */
 		s->lane = LAW_DUE;
@@ -325,6 +337,14 @@ static bool
 is_own_member(const struct mixer *m, const struct channel *ch, const struct msg_mix_put *q)
 {
 	return q->sender[0] % m->host->config.session_workers == channel_peer_index(ch);
+}
+
+/* The courier sends what is nobody's, which makes nobody's crowd and has nobody to tell. */
+static bool
+may_send_for(const struct mixer *m, const struct channel *ch, const struct msg_mix_put *q)
+{
+	return channel_peer(ch) == ROLE_COURIER ? is_nobodys(q) && q->generation == 0 && q->counts == 0
+						: !is_nobodys(q) && is_own_member(m, ch, q);
 }
 
 /* With the author's copy: the unit, and the copy in her log, in one transaction. */
@@ -425,8 +445,8 @@ mixer_put(struct mixer *m, struct channel *ch, const struct channel_message *msg
 	if (msg_mix_put_decode(msg->payload, &q) != ERR_OK ||
 	    (q.stage != IPC_STAGE_LEAVING && q.stage != IPC_STAGE_ARRIVING &&
 	     q.stage != IPC_STAGE_FORWARDING) ||
-	    (q.stage == IPC_STAGE_LEAVING) != (channel_peer(ch) == ROLE_SESSION) ||
-	    (q.stage == IPC_STAGE_LEAVING && !is_own_member(m, ch, &q))) {
+	    (q.stage == IPC_STAGE_LEAVING) == (channel_peer(ch) == ROLE_GATE_MX) ||
+	    (q.stage == IPC_STAGE_LEAVING && !may_send_for(m, ch, &q))) {
 		channel_fault(ch);
 		return;
 	}

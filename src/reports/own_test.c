@@ -211,10 +211,10 @@ test_counts_are_rounded_down_to_powers_of_two(void **state)
 	assert_int_equal(tally_coarse(1000000), 524288);
 }
 
-static struct report_context
+static struct report_heading
 context_of(const char *domain)
 {
-	struct report_context c = {.house = "house.test",
+	struct report_heading c = {.house = "house.test",
 				   .domain = domain,
 				   .begin = (int64_t)DAY * 86400,
 				   .end = (int64_t)(DAY + 1) * 86400 - 1,
@@ -226,7 +226,7 @@ context_of(const char *domain)
 static void
 letter(enum tally_kind kind, struct bytes text, struct buf *out)
 {
-	struct report_context c = context_of("peer.test");
+	struct report_heading c = context_of("peer.test");
 	struct buf packed = BUF_INIT(REPORT_TEXT_MAX);
 	assert_int_equal(report_pack(text, &packed), ERR_OK);
 	assert_int_equal(report_write_letter(&c, kind, "dmarc@peer.test", buf_bytes(&packed), out), ERR_OK);
@@ -241,7 +241,7 @@ test_our_reader_reads_our_aggregate_reports(void **state)
 	(void)state;
 	struct buf xml = BUF_INIT(REPORT_TEXT_MAX);
 	struct buf mail = BUF_INIT(REPORT_LETTER_MAX);
-	struct report_context c = context_of("peer.test");
+	struct report_heading c = context_of("peer.test");
 	add("peer.test", TALLY_DKIM | TALLY_SPF, "192.0.2.1", 6, 100);
 	add("peer.test", TALLY_REJECTED, "198.51.100.9", 6, 33);
 	add("peer.test", TALLY_VOUCHED, "203.0.113.9", 6, 16);
@@ -280,7 +280,7 @@ test_our_reader_reads_our_tls_reports(void **state)
 	(void)state;
 	struct buf json = BUF_INIT(REPORT_TEXT_MAX);
 	struct buf mail = BUF_INIT(REPORT_LETTER_MAX);
-	struct report_context c = context_of("peer.test");
+	struct report_heading c = context_of("peer.test");
 	add_sessions("peer.test", TALLY_DANE, TALLY_TLS_GOOD, 6, 40);
 	add_sessions("peer.test", TALLY_DANE, TALLY_TLS_DNSSEC, 2, 3);
 	add_sessions("peer.test", TALLY_NO_POLICY, TALLY_TLS_NOT_OFFERED, 2, 5);
@@ -352,7 +352,7 @@ static int
 dump(const char *const *files)
 {
 	struct buf text = BUF_INIT(REPORT_TEXT_MAX);
-	struct report_context c = context_of("peer.test");
+	struct report_heading c = context_of("peer.test");
 	(void)begin(NULL);
 	add("peer.test", TALLY_DKIM | TALLY_SPF, "192.0.2.1", 6, 100);
 	add("peer.test", TALLY_REJECTED, "198.51.100.9", 6, 33);

@@ -52,7 +52,7 @@ passed(bool pass)
 }
 
 static enum err
-write_row(const struct report_context *c, const struct tally_row *r, struct buf *out)
+write_row(const struct report_heading *c, const struct tally_row *r, struct buf *out)
 {
 	bool dkim = (r->outcome & TALLY_DKIM) != 0;
 	bool spf = (r->outcome & TALLY_SPF) != 0;
@@ -84,13 +84,13 @@ write_row(const struct report_context *c, const struct tally_row *r, struct buf 
 }
 
 static enum err
-write_id(const struct report_context *c, struct buf *out)
+write_id(const struct report_heading *c, struct buf *out)
 {
 	return buf_append_hex(out, bytes_of(c->random, sizeof(c->random)));
 }
 
 enum err
-report_write_dmarc(const struct report_context *c, const struct report_policy *policy,
+report_write_dmarc(const struct report_heading *c, const struct report_policy *policy,
 		   const struct tally_row *rows, size_t count, struct buf *out)
 {
 	enum err e =
@@ -130,7 +130,7 @@ static const char *const result_names[TALLY_SESSIONS] = {
 };
 
 static enum err
-write_policy(const struct report_context *c, enum tally_policy policy,
+write_policy(const struct report_heading *c, enum tally_policy policy,
 	     const uint64_t sessions[TALLY_SESSIONS], bool first, struct buf *out)
 {
 	uint64_t failed = 0;
@@ -158,7 +158,7 @@ write_policy(const struct report_context *c, enum tally_policy policy,
 }
 
 enum err
-report_write_tls(const struct report_context *c, const struct tally_row *rows, size_t count, struct buf *out)
+report_write_tls(const struct report_heading *c, const struct tally_row *rows, size_t count, struct buf *out)
 {
 	uint64_t sums[TALLY_POLICIES][TALLY_SESSIONS] = {{0}};
 	bool some[TALLY_POLICIES] = {false};
@@ -229,7 +229,7 @@ write_lines(struct bytes data, struct buf *out)
 
 /* "Report Domain: … Submitter: … Report-ID: <…>": the one form of both RFCs. */
 static enum err
-write_subject(const struct report_context *c, struct buf *out)
+write_subject(const struct report_heading *c, struct buf *out)
 {
 	struct buf value = BUF_INIT(SUBJECT_MAX);
 	enum err e = buf_printf(&value, "Report Domain: %s Submitter: %s Report-ID: <", c->domain, c->house);
@@ -241,7 +241,7 @@ write_subject(const struct report_context *c, struct buf *out)
 }
 
 static enum err
-write_header(const struct report_context *c, enum tally_kind kind, const char *to, const char *boundary,
+write_header(const struct report_heading *c, enum tally_kind kind, const char *to, const char *boundary,
 	     struct buf *out)
 {
 	enum err e = buf_printf(out, "From: <" FROM_LOCAL "@%s>\r\nTo: <%s>\r\nDate: ", c->house, to);
@@ -264,7 +264,7 @@ write_header(const struct report_context *c, enum tally_kind kind, const char *t
 }
 
 enum err
-report_write_letter(const struct report_context *c, enum tally_kind kind, const char *to, struct bytes packed,
+report_write_letter(const struct report_heading *c, enum tally_kind kind, const char *to, struct bytes packed,
 		    struct buf *out)
 {
 	bool tls = kind == TALLY_TLS;

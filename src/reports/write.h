@@ -41,7 +41,7 @@ struct report_policy {
 	unsigned percent;
 };
 
-struct report_context {
+struct report_heading {
 	const char *house;  /* our domain */
 	const char *domain; /* that it is about */
 	int64_t begin;      /* seconds since 1970 */
@@ -51,9 +51,9 @@ struct report_context {
 };
 
 /* rows: of one domain and one kind, at least one. */
-COHUE_MUST_USE enum err report_write_dmarc(const struct report_context *c, const struct report_policy *policy,
+COHUE_MUST_USE enum err report_write_dmarc(const struct report_heading *c, const struct report_policy *policy,
 					   const struct tally_row *rows, size_t count, struct buf *out);
-COHUE_MUST_USE enum err report_write_tls(const struct report_context *c, const struct tally_row *rows,
+COHUE_MUST_USE enum err report_write_tls(const struct report_heading *c, const struct tally_row *rows,
 					 size_t count, struct buf *out);
 /* Appends gzip (RFC 1952), without name and time. ERR_LIMIT, ERR_MEMORY. */
 COHUE_MUST_USE enum err report_pack(struct bytes plain, struct buf *out);
@@ -61,7 +61,7 @@ COHUE_MUST_USE enum err report_pack(struct bytes plain, struct buf *out);
  * The letter with the packed report, seven bits, CRLF. From is an address that nobody reads: `noreply-reports` here. RFC 7489 section 7.2.1.1, RFC
  * 8460 section 5.3.
  */
-COHUE_MUST_USE enum err report_write_letter(const struct report_context *c, enum tally_kind kind,
+COHUE_MUST_USE enum err report_write_letter(const struct report_heading *c, enum tally_kind kind,
 					    const char *to, struct bytes packed, struct buf *out);
 
 #endif

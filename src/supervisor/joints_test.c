@@ -74,7 +74,7 @@ closed(void *arg, struct channel *ch, bool fault)
 static int
 set_up(void **state)
 {
-	static const enum role roles[CHILDREN] = {ROLE_STORE, ROLE_GATE_MX, ROLE_COURIER};
+	static const enum role roles[CHILDREN] = {ROLE_STORE, ROLE_GATE_MX, ROLE_GATE_MEMBER};
 	static const struct channel_events mine = {.message = say, .closed = closed};
 	static const struct channel_events theirs = {.message = hear, .closed = closed};
 	(void)state;

@@ -165,6 +165,7 @@ send_message(struct scene *s, const char *body)
 	add_part(&parts, IPC_PART_ARRIVAL, 1, local, 10, 0, 0, bytes_str(body));
 	add_part(&parts, IPC_PART_COURIER, 0, away, 10, 0, s->epoch, bytes_str(body));
 	name_of(q.unit, 'u', s->number);
+	name_of(q.sender, 's', 1);
 	q.parts = buf_bytes(&parts);
 	if (s->sender->ch == NULL ||
 	    channel_request(s->sender->ch, MIX_PUT, mix_put, &q, 0, answer_take, &s->put) != ERR_OK) {

@@ -224,6 +224,48 @@ a_session_sends_for_its_own_members_only(void **state)
 }
 
 static void
+the_courier_sends_in_nobodys_name_only(void **state)
+{
+	(void)state;
+	struct scene s;
+	struct answer a;
+	open_scene(&s, LAW_EXPONENTIAL, LAW_EXPONENTIAL);
+	const struct {
+		uint8_t sender, counts, generation, stage;
+		enum err wanted;
+	} cases[] = {{0, 0, 0, IPC_STAGE_LEAVING, ERR_OK},
+		     {1, 0, 0, IPC_STAGE_LEAVING, ERR_CLOSED},
+		     {0, 1, 0, IPC_STAGE_LEAVING, ERR_CLOSED},
+		     {0, 0, 1, IPC_STAGE_LEAVING, ERR_CLOSED},
+		     {0, 0, 0, IPC_STAGE_ARRIVING, ERR_CLOSED}};
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf parts = BUF_INIT(1024);
+		uint8_t blob[16];
+		name_of(blob, 'r', i);
+		assert_int_equal(put_blob(s.courier, blob, BYTES_LIT("report")), ERR_OK);
+		add_part(&parts, IPC_PART_COURIER, 0, blob, 6, 0, 1, BYTES_LIT("x"));
+		struct msg_mix_put m = {.stage = cases[i].stage,
+					.size = 6,
+					.weight = 1,
+					.counts = cases[i].counts,
+					.generation = cases[i].generation,
+					.parts = buf_bytes(&parts)};
+		m.sender[0] = cases[i].sender;
+		name_of(m.unit, 'u', 70 + i);
+		answer_init(&a);
+		assert_int_equal(fake_ask(s.courier, MIX_PUT, mix_put, &m, &a), cases[i].wanted);
+		answer_clear(&a);
+		buf_clear(&parts);
+		if (cases[i].wanted != ERR_OK) {
+			rolehost_kill(&s.host, ROLE_MIXER);
+			assert_true(rolehost_start(&s.host, ROLE_MIXER));
+		}
+		assert_int_equal(spool_count(s.spool), 1);
+	}
+	close_scene(&s);
+}
+
+static void
 what_was_answered_is_on_disk(void **state)
 {
 	(void)state;
@@ -680,6 +722,7 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_was_answered_is_on_disk),
 	    cmocka_unit_test(a_session_sends_for_its_own_members_only),
+	    cmocka_unit_test(the_courier_sends_in_nobodys_name_only),
 	    cmocka_unit_test(released_mail_is_in_each_log_once_and_nowhere_else),
 	    cmocka_unit_test(local_parts_wait_a_second_time_as_arriving),
 	    cmocka_unit_test(the_authors_copy_is_in_her_log_with_the_unit),
