@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "roles/rolehost.h"
+#include "sealed/spool.h"
 
 enum { PARTS = 40 };
 
@@ -32,6 +33,7 @@ open_scene(struct scene *s)
 	assert_non_null(mkdtemp(s->home));
 	rolehost_init(&s->host, binary, s->home);
 	(void)snprintf(s->host.config.hostname, sizeof(s->host.config.hostname), "mail.example.org");
+	(void)snprintf(s->host.config.domain, sizeof(s->host.config.domain), "example.org");
 	s->mixer = rolehost_fake(&s->host, ROLE_MIXER, 0, ROLE_COURIER);
 	s->keeper = rolehost_fake(&s->host, ROLE_KEEPER, 0, ROLE_COURIER);
 	s->resolver = rolehost_fake(&s->host, ROLE_RESOLVER, 0, ROLE_COURIER);
@@ -163,6 +165,76 @@ without_a_tick_each_part_begins_as_it_comes(void **state)
 	close_scene(&s);
 }
 
+/* Whether the courier asks for the way of a stranger's part; if not, it is given back as finished. */
+static bool
+goes_on(struct scene *s, uint32_t number, const char *sender, uint32_t flags)
+{
+	uint8_t pub[BOX_PUBLIC_LEN];
+	uint8_t sec[BOX_SECRET_LEN];
+	struct buf sealed = BUF_INIT(SPOOL_PART_MAX);
+	struct courier_recipient to = {.address = BYTES_LIT("a@example.net")};
+	struct courier_part part = {
+	    .domain = BYTES_LIT("example.net"),
+	    .sender = bytes_str(sender),
+	    .flags = flags,
+	    .forwarder = (flags & COURIER_FORWARDED) != 0 ? BYTES_LIT("alice@example.org") : BYTES_EMPTY,
+	    .recipient_count = 1,
+	    .recipients = &to};
+	struct msg_courier_work w = {.part = number, .epoch = number, .strange = 1};
+	bool asked = false;
+	bool given_back = false;
+	box_pair(pub, sec);
+	blob_ref_init(&part.blob);
+	part.blob.stored = 4096 + BLOB_CHUNK_OVERHEAD;
+	part.blob.chunks = 1;
+	assert_int_equal(courier_part_seal(&part, number, pub, w.unit, number, &sealed), ERR_OK);
+	w.body = buf_bytes(&sealed);
+	assert_int_equal(channel_notice(s->mixer->ch, COURIER_WORK, courier_work, &w), ERR_OK);
+	for (unsigned i = 0; i < 200 && !asked && !given_back; i++) {
+		rolehost_run(&s->host, 20);
+		for (size_t k = 0; k < s->keeper->inbox_count; k++) {
+			struct msg_spool_key_secret_reply r;
+			memcpy(r.public_key, pub, sizeof(r.public_key));
+			memcpy(r.secret_key, sec, sizeof(r.secret_key));
+			assert_int_equal(channel_reply(s->keeper->ch, SPOOL_KEY_SECRET,
+						       spool_key_secret_reply, s->keeper->inbox[k].id, &r),
+					 ERR_OK);
+		}
+		fake_forget_inbox(s->keeper);
+		asked = s->resolver->inbox_count > 0;
+		for (size_t k = 0; k < s->mixer->inbox_count; k++) {
+			struct msg_courier_verdict v;
+			if (s->mixer->inbox[k].type == MSG_COURIER_VERDICT) {
+				assert_int_equal(
+				    msg_courier_verdict_decode(buf_bytes(&s->mixer->inbox[k].payload), &v),
+				    ERR_OK);
+				given_back = v.again == 0;
+			}
+			assert_int_equal(channel_answer(s->mixer->ch, s->mixer->inbox[k].type,
+							s->mixer->inbox[k].id, ERR_OK),
+					 ERR_OK);
+		}
+		fake_forget_inbox(s->mixer);
+	}
+	fake_forget_inbox(s->resolver);
+	buf_clear(&sealed);
+	assert_true(asked != given_back);
+	return asked;
+}
+
+static void
+the_gate_of_strangers_sends_copies_of_members_and_no_letters(void **state)
+{
+	struct scene s;
+	(void)state;
+	open_scene(&s);
+	assert_false(goes_on(&s, 1, "alice@example.org", COURIER_FORWARDED));
+	assert_false(goes_on(&s, 2, "alice+forwarded@example.com", COURIER_FORWARDED));
+	assert_false(goes_on(&s, 3, "alice+forwarded@example.org", 0));
+	assert_true(goes_on(&s, 4, "alice+forwarded@example.org", COURIER_FORWARDED));
+	close_scene(&s);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -170,6 +242,7 @@ main(int argc, char **argv)
 	    cmocka_unit_test(a_batch_begins_in_random_order),
 	    cmocka_unit_test(nothing_of_a_batch_begins_before_it_is_complete),
 	    cmocka_unit_test(without_a_tick_each_part_begins_as_it_comes),
+	    cmocka_unit_test(the_gate_of_strangers_sends_copies_of_members_and_no_letters),
 	};
 	if (argc < 2) {
 		return 2;
