@@ -283,6 +283,7 @@ a_rollback_is_found_out_while_the_worker_lives(void **state)
 		struct worker *w = t.session->state;
 		for (size_t b = 0; b < WORKER_BUCKETS; b++) {
 			if (w->members[b] != NULL) {
+				w->members[b]->keep_after = INT64_MAX; /* and leaves no snapshot */
 				w->members[b]->idle_since = -MSEC_HOUR;
 			}
 		}

@@ -254,6 +254,8 @@ testing_session_down(struct testing *t)
 	assert_int_equal(task_count(t->loop), 0);
 	for (size_t i = 0; i < WORKER_BUCKETS; i++) {
 		for (struct member *m = w->members[i]; m != NULL; m = m->next) {
+			/* A crash leaves no snapshot. */
+			m->keep_after = INT64_MAX;
 			if (m->refs == 0) {
 				m->idle_since = -MSEC_HOUR;
 			}
