@@ -191,6 +191,53 @@ what_is_wrong_with_a_signature_is_said(void **state)
 	play_clear(&p);
 }
 
+/* Verifying under a key costs as its square: an owner's key of any length would be work for whoever gets his mail. */
+static void
+an_oversized_key_is_not_used(void **state)
+{
+	static const struct {
+		size_t octets;
+		const char *why; /* NULL: it is used, and the signature is wrong */
+	} cases[] = {{256, NULL}, {512, NULL}, {513, "too long"}, {1024, "too long"}, {2048, "too long"}};
+	static const char tags[] = "v=1; a=rsa-sha256; d=example.org; s=s1; h=from; c=relaxed/relaxed; "
+				   "bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=; b=AAAA";
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct play p;
+		struct judged j;
+		struct buf der = BUF_INIT(4096);
+		struct buf record = BUF_INIT(8192);
+		struct buf m = BUF_INIT(1 << 16);
+		size_t n = cases[i].octets + 1;
+		size_t all = 4 + n + 5;
+		const uint8_t head[] = {0x30, 0x82, (uint8_t)(all >> 8), (uint8_t)all,
+					0x02, 0x82, (uint8_t)(n >> 8),   (uint8_t)n,
+					0x00};
+		assert_int_equal(buf_append(&der, bytes_of(head, sizeof(head))), ERR_OK);
+		for (size_t k = 0; k < cases[i].octets; k++) {
+			assert_int_equal(buf_append_byte(&der, 0xc5), ERR_OK);
+		}
+		assert_int_equal(buf_append(&der, bytes_of("\x02\x03\x01\x00\x01", 5)), ERR_OK);
+		assert_int_equal(buf_append_str(&record, "v=DKIM1; k=rsa; p="), ERR_OK);
+		assert_int_equal(buf_append_base64(&record, buf_bytes(&der)), ERR_OK);
+		play_init(&p);
+		play_add(&p, "s1._domainkey.example.org", buf_bytes(&record));
+		assert_int_equal(buf_printf(&m, "DKIM-Signature: %s\r\n%s", tags, FIELDS BODY), ERR_OK);
+		judge(&j, &p, buf_bytes(&m), 1000);
+		assert_int_equal(j.verdicts.count, 1);
+		const struct dkim_verdict *v = &j.verdicts.list[0];
+		assert_int_equal(v->result,
+				 cases[i].why == NULL ? AUTHENTICATION_FAIL : AUTHENTICATION_PERMERROR);
+		assert_true(cases[i].why == NULL ||
+			    bytes_search(bytes_str(v->why), bytes_str(cases[i].why)) >= 0);
+		arena_clear(&j.arena);
+		play_clear(&p);
+		buf_clear(&der);
+		buf_clear(&record);
+		buf_clear(&m);
+	}
+}
+
 static void
 key_records_are_judged(void **state)
 {
@@ -291,6 +338,7 @@ main(void)
 	    cmocka_unit_test(our_signatures_verify_and_break),
 	    cmocka_unit_test(a_field_that_is_added_breaks_it),
 	    cmocka_unit_test(what_is_wrong_with_a_signature_is_said),
+	    cmocka_unit_test(an_oversized_key_is_not_used),
 	    cmocka_unit_test(key_records_are_judged),
 	    cmocka_unit_test(a_part_of_the_body_is_not_trusted),
 	    cmocka_unit_test(many_signatures_cost_a_bounded_number_of_questions),
