@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* One member's log with her secret: each record opened, all of it folded, each message's blob read to its end. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,36 +220,75 @@ is_passing(enum err e)
 	return e == ERR_MEMORY || e == ERR_IO;
 }
 
-/* A session takes nothing from behind a record that does not open: what follows could rest on it. */
-static void
-tell_record(struct member_check *m, enum err e, bool fold)
+/* What a record behind n carries of it (fold/operation.h), as a session looks for it; m->body and m->place are lost. */
+static bool
+carried_behind(struct member_check *m, uint64_t n, uint64_t *ret_by, struct buf *ret_skeleton)
 {
-	struct check *k = m->check;
-	unsigned long long n = m->place.n;
-	if (e == ERR_NOT_FOUND) {
+	bool opened = false;
+	bool found = false;
+	for (uint64_t by = n + 1; by <= m->head.n && !opened; by++) {
+		struct buf plain = BUF_INIT(SEALED_RECORD_MAX);
+		struct operations_carried c;
+		opened = read_record(m, by) == ERR_OK && m->place.kind == RECORD_SESSION &&
+			 record_open(&m->keys, &m->place, buf_bytes(&m->body), &plain) == ERR_OK;
+		if (opened && operations_carried(buf_bytes(&plain), &c) == ERR_OK && c.previous == n &&
+		    c.skeleton.len > 0 && buf_append(ret_skeleton, c.skeleton) == ERR_OK) {
+			*ret_by = by;
+			found = true;
+		}
+		buf_wipe(&plain);
+	}
+	return found;
+}
+
+/* Record n cannot be had: as a session does, what the next one carries of it is folded in its place. what: how it is damaged. */
+static enum err
+stand_in(struct member_check *m, uint64_t n, const char *what)
+{
+	struct buf skeleton = BUF_INIT(OPERATION_CARRIED_MAX);
+	uint64_t by = 0;
+	enum err e = ERR_OK;
+	if (n <= m->folded) {
 		check_damage(
-		    k,
-		    "record %llu is of a key generation that her slot list does not have: the list is older "
-		    "than her log (rolled back), or the record is damaged",
-		    n);
-	} else if (!fold) {
-		check_damage(k,
-			     "record %llu does not open: %s. The snapshot of record %llu stands for it; only "
-			     "messages that came with it are lost",
-			     n, err_text(e), (unsigned long long)m->folded);
-	} else if (m->folded > 0) {
+		    m->check,
+		    "record %llu %s. The snapshot of record %llu stands for it; only messages that came "
+		    "with it are lost",
+		    (unsigned long long)n, what, (unsigned long long)m->folded);
+	} else if (carried_behind(m, n, &by, &skeleton)) {
 		check_damage(
-		    k,
-		    "record %llu does not open: %s. It stands behind the last snapshot (of record %llu): "
-		    "without it her mailbox cannot be loaded",
-		    n, err_text(e), (unsigned long long)m->folded);
+		    m->check,
+		    "record %llu %s. Record %llu carries what it did; only messages that came with it are "
+		    "lost",
+		    (unsigned long long)n, what, (unsigned long long)by);
+		e = fold_apply_session(m->fold, n, buf_bytes(&skeleton));
 	} else {
 		check_damage(
-		    k,
-		    "record %llu does not open: %s. There is no snapshot behind it: without it her mailbox "
-		    "cannot be loaded",
-		    n, err_text(e));
+		    m->check,
+		    "record %llu %s, and nothing says what it did: a change of hers is lost. Her session "
+		    "goes on without it, and tells her",
+		    (unsigned long long)n, what);
+		e = fold_apply_damaged(m->fold, n);
 	}
+	buf_wipe(&skeleton);
+	return e;
+}
+
+/* The record at hand does not open. */
+static enum err
+tell_record(struct member_check *m, enum err e)
+{
+	char what[128];
+	uint64_t n = m->place.n;
+	if (e == ERR_NOT_FOUND) {
+		check_damage(
+		    m->check,
+		    "record %llu is of a key generation that her slot list does not have: the list is older "
+		    "than her log (rolled back), or the record is damaged",
+		    (unsigned long long)n);
+		return n > m->folded ? fold_apply_damaged(m->fold, n) : ERR_OK;
+	}
+	(void)snprintf(what, sizeof(what), "does not open: %s", err_text(e));
+	return stand_in(m, n, what);
 }
 
 /* A record opened, and folded where `fold` says so. */
@@ -273,8 +313,7 @@ check_record(struct member_check *m, bool fold)
 	} else {
 		e = record_open(&m->keys, &m->place, buf_bytes(&m->body), &plain);
 		if (e != ERR_OK && !is_passing(e)) {
-			tell_record(m, e, fold);
-			e = fold ? fold_apply_damaged(m->fold, m->place.n) : ERR_OK;
+			e = tell_record(m, e);
 		} else if (e == ERR_OK && fold) {
 			e = fold_apply_session(m->fold, m->place.n, buf_bytes(&plain));
 			if (e == ERR_UNSUPPORTED) {
@@ -376,10 +415,7 @@ check_log(struct member_check *m)
 		} else if (e == ERR_NOT_FOUND && n <= folded) {
 			e = ERR_OK; /* swept: the snapshot stands for it */
 		} else if (e == ERR_NOT_FOUND) {
-			check_damage(m->check,
-				     "record %llu is not there: without it her mailbox cannot be loaded",
-				     (unsigned long long)n);
-			e = fold_apply_damaged(m->fold, n);
+			e = stand_in(m, n, "is not there");
 		}
 	}
 	return e;

@@ -466,24 +466,44 @@ apply_use(const struct applying *a, const struct operation *op)
 	return change_begin(a, FOLD_CHANGE_USE, m->seen.id);
 }
 
-/* Each mailbox gets a UIDVALIDITY that neither this log nor the lost end of it gave to any. */
-static enum err
-apply_restored(const struct applying *a, const struct operation *op)
+/*
+ * Each mailbox gets a UIDVALIDITY above both `last` and what any was ever given, and the next mailbox an id that none can have had.
+ * False, and nothing done, where there is no room for that.
+ */
+static bool
+renumber(struct fold *f, uint64_t last)
 {
-	struct fold *f = a->f;
-	uint64_t last = f->uidvalidity > op->restored.uidvalidity ? f->uidvalidity : op->restored.uidvalidity;
-	last += FOLD_RESTORED_JUMP;
-	if (op->restored.epoch <= f->epoch || last + f->mailbox_count > UINT32_MAX ||
-	    f->next_mailbox > UINT32_MAX - FOLD_RESTORED_JUMP) {
-		return ignored(a);
+	last = (last > f->uidvalidity ? last : f->uidvalidity) + FOLD_RESTORED_JUMP;
+	if (last + f->mailbox_count > UINT32_MAX || f->next_mailbox > UINT32_MAX - FOLD_RESTORED_JUMP) {
+		return false;
 	}
-	f->epoch = op->restored.epoch;
 	for (size_t i = 0; i < f->mailbox_count; i++) {
 		last++;
 		f->by_id[i]->seen.uidvalidity = (uint32_t)last;
 	}
 	f->uidvalidity = (uint32_t)last;
 	f->next_mailbox += FOLD_RESTORED_JUMP;
+	return true;
+}
+
+/* Nothing may mean what it meant in the lost end of the log. */
+static enum err
+apply_restored(const struct applying *a, const struct operation *op)
+{
+	if (op->restored.epoch <= a->f->epoch || !renumber(a->f, op->restored.uidvalidity)) {
+		return ignored(a);
+	}
+	a->f->epoch = op->restored.epoch;
+	return change_begin(a, FOLD_CHANGE_RESTORED, 0);
+}
+
+/* Nor what it meant in a record that was left out. */
+static enum err
+apply_lost(const struct applying *a, const struct operation *op)
+{
+	if (op->lost.n >= a->n || !renumber(a->f, 0)) {
+		return ignored(a);
+	}
 	return change_begin(a, FOLD_CHANGE_RESTORED, 0);
 }
 
@@ -557,6 +577,8 @@ apply_operation(const struct applying *a, const struct operation *op)
 		return mailbox_rename_tree(a, op->rename_tree.from, mailbox_canonical(op->rename_tree.to));
 	case OPERATION_RESTORED:
 		return apply_restored(a, op);
+	case OPERATION_LOST:
+		return apply_lost(a, op);
 	case OPERATION__END:
 	default:
 		panic("fold: an operation that was not checked");

@@ -14,6 +14,27 @@ check(bool that)
 	}
 }
 
+/* The same operations stand at the same places, or notes. */
+static void
+skeleton(struct bytes record, const struct operation *ops, size_t count)
+{
+	struct arena a;
+	struct buf b = BUF_INIT(OPERATION_CARRIED_MAX);
+	const struct operation *bones = NULL;
+	size_t left = 0;
+	arena_init(&a, 16 << 20);
+	enum err e = operations_skeleton(record, &b);
+	check(e == ERR_OK || e == ERR_LIMIT);
+	if (e == ERR_OK) {
+		check(operations_decode(&a, buf_bytes(&b), &bones, &left) == ERR_OK && left == count);
+		for (size_t i = 0; i < count; i++) {
+			check(bones[i].kind == ops[i].kind || bones[i].kind == OPERATION_NOTE);
+		}
+	}
+	buf_clear(&b);
+	arena_clear(&a);
+}
+
 static void
 cards(struct bytes record)
 {
@@ -37,7 +58,14 @@ cards(struct bytes record)
 		for (size_t i = 0; i < count; i++) {
 			check(operations_add(&again, &ops[i]) == ERR_OK);
 		}
-		check(record.ptr[0] != again.ptr[0] || bytes_equal(buf_bytes(&again), record));
+		struct buf whole = BUF_INIT(OPERATION_PLAIN_MAX);
+		struct operations_carried carried;
+		check(operations_carried(record, &carried) == ERR_OK);
+		enum err e = operations_carry(buf_bytes(&again), &carried, &whole);
+		check(e == ERR_OK &&
+		      (record.ptr[0] != whole.ptr[0] || bytes_equal(buf_bytes(&whole), record)));
+		skeleton(buf_bytes(&whole), ops, count);
+		buf_clear(&whole);
 		buf_clear(&again);
 	}
 	arena_clear(&a);

@@ -309,6 +309,18 @@ m_message_of(const struct operation_message *om, uint16_t op)
 }
 
 static void
+m_renumber(uint32_t uidvalidity)
+{
+	model.next_id += FOLD_RESTORED_JUMP;
+	model.validity = FOLD_RESTORED_JUMP + (uidvalidity > model.validity ? uidvalidity : model.validity);
+	for (uint32_t i = 1; i < model.next_box; i++) {
+		if (model.boxes[i].there) {
+			model.boxes[i].uidvalidity = ++model.validity;
+		}
+	}
+}
+
+static void
 m_apply(const struct operation *op, uint16_t index)
 {
 	char name[NAME_ROOM];
@@ -509,15 +521,13 @@ m_apply(const struct operation *op, uint16_t index)
 			break;
 		}
 		model.epoch = op->restored.epoch;
-		model.next_id += FOLD_RESTORED_JUMP;
-		model.validity =
-		    FOLD_RESTORED_JUMP +
-		    (op->restored.uidvalidity > model.validity ? op->restored.uidvalidity : model.validity);
-		for (uint32_t i = 1; i < model.next_box; i++) {
-			if (model.boxes[i].there) {
-				model.boxes[i].uidvalidity = ++model.validity;
-			}
+		m_renumber(op->restored.uidvalidity);
+		return;
+	case OPERATION_LOST:
+		if (op->lost.n >= model.n) {
+			break;
 		}
+		m_renumber(0);
 		return;
 	case OPERATION__END:
 	default:
@@ -730,6 +740,9 @@ some_operation(struct scratch *s)
 	case OPERATION_RESTORED:
 		op.restored.epoch = 1 + model.epoch - (model.epoch > 0 ? below(2) : 0);
 		op.restored.uidvalidity = 1 + below(20);
+		break;
+	case OPERATION_LOST:
+		op.lost.n = 1 + below((uint32_t)model.n + 1);
 		break;
 	case OPERATION_NOTE:
 	case OPERATION__END:
@@ -1001,11 +1014,13 @@ run_log(uint64_t seed)
 	model.next_id = 1;
 	struct fold *f = NULL;
 	struct fold *rolling = NULL;
+	struct fold *bones = NULL; /* of each session's record what the next one would carry of it */
 	struct buf record = BUF_INIT(OPERATION_RECORD_MAX);
 	struct buf a = BUF_INIT(1 << 24);
 	struct buf b = BUF_INIT(1 << 24);
 	assert_int_equal(fold_create(&f), ERR_OK);
 	assert_int_equal(fold_create(&rolling), ERR_OK);
+	assert_int_equal(fold_create(&bones), ERR_OK);
 	fold_watch(f, watch, NULL);
 	for (uint64_t n = 1; n <= RECORDS; n++) {
 		model.n = n;
@@ -1014,6 +1029,7 @@ run_log(uint64_t seed)
 			model.pending[n] = true;
 			assert_int_equal(fold_apply_arrival(f, n), ERR_OK);
 			assert_int_equal(fold_apply_arrival(rolling, n), ERR_OK);
+			assert_int_equal(fold_apply_arrival(bones, n), ERR_OK);
 		} else {
 			buf_reset(&record);
 			assert_int_equal(operations_begin(&record), ERR_OK);
@@ -1032,6 +1048,9 @@ run_log(uint64_t seed)
 			m_sweep();
 			assert_int_equal(fold_apply_session(f, n, buf_bytes(&record)), ERR_OK);
 			assert_int_equal(fold_apply_session(rolling, n, buf_bytes(&record)), ERR_OK);
+			buf_reset(&b);
+			assert_int_equal(operations_skeleton(buf_bytes(&record), &b), ERR_OK);
+			assert_int_equal(fold_apply_session(bones, n, buf_bytes(&b)), ERR_OK);
 		}
 		if (n % 8 == 0 || n > RECORDS - 3) {
 			compare(f);
@@ -1043,10 +1062,14 @@ run_log(uint64_t seed)
 		assert_int_equal(fold_snapshot_write(f, &a), ERR_OK);
 		assert_int_equal(fold_snapshot_write(rolling, &b), ERR_OK);
 		assert_true(bytes_equal(buf_bytes(&a), buf_bytes(&b)));
+		buf_reset(&b);
+		assert_int_equal(fold_snapshot_write(bones, &b), ERR_OK);
+		assert_true(bytes_equal(buf_bytes(&a), buf_bytes(&b)));
 	}
 	assert_true(model.message_count > 0 && model.ignored > 0);
 	fold_destroy(&f);
 	fold_destroy(&rolling);
+	fold_destroy(&bones);
 	buf_clear(&record);
 	buf_clear(&a);
 	buf_clear(&b);

@@ -135,7 +135,10 @@ operation_entry_valid(struct bytes entry)
 uint8_t
 operation_version(enum operation_kind kind)
 {
-	return kind >= OPERATION_ANNOTATE ? 4 : kind >= OPERATION_RENAMED ? 3 : 1;
+	return kind >= OPERATION_LOST       ? 5
+	       : kind >= OPERATION_ANNOTATE ? 4
+	       : kind >= OPERATION_RENAMED  ? 3
+					    : 1;
 }
 
 bool
@@ -182,6 +185,8 @@ operation_valid(const struct operation *op)
 		return operation_name_valid(op->rename_tree.from) && operation_name_valid(op->rename_tree.to);
 	case OPERATION_RESTORED:
 		return op->restored.epoch != 0 && op->restored.uidvalidity != 0;
+	case OPERATION_LOST:
+		return op->lost.n != 0;
 	case OPERATION_OPEN:
 	case OPERATION_MAILBOX_DELETE:
 	case OPERATION_GENERATION:
@@ -194,6 +199,9 @@ operation_valid(const struct operation *op)
 }
 
 /* ---- Writing ---- */
+
+/* Where the count of operations stands, as long as nothing is carried. */
+enum { COUNT_AT = OPERATION_HEAD_LEN - 2 };
 
 static void
 put_varint(struct wire_writer *w, uint64_t v)
@@ -339,6 +347,9 @@ put_body(struct wire_writer *w, const struct operation *op)
 		wire_put_u32(w, op->restored.epoch);
 		wire_put_u32(w, op->restored.uidvalidity);
 		break;
+	case OPERATION_LOST:
+		wire_put_u64(w, op->lost.n);
+		break;
 	case OPERATION__END:
 	default:
 		panic("fold: unknown operation");
@@ -351,7 +362,7 @@ operations_begin(struct buf *record)
 	if (record->len != 0) {
 		return ERR_STATE;
 	}
-	const uint8_t head[OPERATION_HEAD_LEN] = {OPERATION_VERSION, 0, 0};
+	const uint8_t head[OPERATION_HEAD_LEN] = {OPERATION_VERSION};
 	return buf_append(record, bytes_of(head, sizeof(head)));
 }
 
@@ -364,7 +375,7 @@ operations_add(struct buf *record, const struct operation *op)
 	if (!operation_valid(op)) {
 		return ERR_FORMAT;
 	}
-	unsigned count = (unsigned)record->ptr[1] << 8 | record->ptr[2];
+	unsigned count = (unsigned)record->ptr[COUNT_AT] << 8 | record->ptr[COUNT_AT + 1];
 	if (count >= OPERATION_COUNT_MAX) {
 		return ERR_LIMIT;
 	}
@@ -387,7 +398,7 @@ operations_add(struct buf *record, const struct operation *op)
 	for (size_t i = 0; i < 4; i++) {
 		record->ptr[body - 1 - i] = (uint8_t)(len >> (8 * i));
 	}
-	record->ptr[1] = (uint8_t)((count + 1) >> 8);
-	record->ptr[2] = (uint8_t)(count + 1);
+	record->ptr[COUNT_AT] = (uint8_t)((count + 1) >> 8);
+	record->ptr[COUNT_AT + 1] = (uint8_t)(count + 1);
 	return ERR_OK;
 }

@@ -6,8 +6,8 @@
 #include "base/bytes.h"
 
 /*
- * The plaintext of one session record: a version byte, the count of operations
- * (16 bits, at least 1), and the operations, folded together or not at all. Each is a kind byte, the length
+ * The plaintext of one session record: a version byte, from version 5 on what it carries of the record before it, the count of
+ * operations (16 bits, at least 1), and the operations, folded together or not at all. Each is a kind byte, the length
  * of its body (32 bits) and the body, in the encoding of base/wire.h.
  *
  * A record of a newer version is ERR_UNSUPPORTED (an older program must stop,
@@ -15,16 +15,22 @@
  */
 
 enum {
-	/* 1: OPEN had no revision. 2: without RENAMED. 3: without the times of saving. Written is the last one. */
-	OPERATION_VERSION = 4,
-	OPERATION_RECORD_MAX = 480 * 1024, /* bytes of one record's plaintext */
-	OPERATION_COUNT_MAX = 4096,        /* operations in one record */
-	OPERATION_NAME_MAX = 1024,         /* octets of a mailbox name */
-	OPERATION_NAME_LEVELS_MAX = 32,    /* levels between '/' */
-	OPERATION_KEYWORD_MAX = 64,        /* octets of one keyword */
-	OPERATION_KEYWORDS_MAX = 64,       /* keywords of one operation, and of one message */
-	OPERATION_RANGES_MAX = 65536,      /* UID ranges of one operation */
-	OPERATION_CARD_MAX = 256 * 1024,   /* bytes of one card */
+	/*
+	 * 1: OPEN had no revision. 2: without RENAMED. 3: without the times of saving. 4: carries nothing of the record before.
+	 * Written is the last one.
+	 */
+	OPERATION_VERSION = 5,
+	OPERATION_RECORD_MAX = 480 * 1024, /* bytes of one record's plaintext, without what it carries */
+	OPERATION_CARRIED_MAX = 16 * 1024, /* bytes that a record carries of the one before */
+	OPERATION_BASES_MAX = 64,          /* mailboxes whose next UID a record says */
+	OPERATION_PLAIN_MAX = OPERATION_RECORD_MAX + OPERATION_CARRIED_MAX + 1024,
+	OPERATION_COUNT_MAX = 4096,      /* operations in one record */
+	OPERATION_NAME_MAX = 1024,       /* octets of a mailbox name */
+	OPERATION_NAME_LEVELS_MAX = 32,  /* levels between '/' */
+	OPERATION_KEYWORD_MAX = 64,      /* octets of one keyword */
+	OPERATION_KEYWORDS_MAX = 64,     /* keywords of one operation, and of one message */
+	OPERATION_RANGES_MAX = 65536,    /* UID ranges of one operation */
+	OPERATION_CARD_MAX = 256 * 1024, /* bytes of one card */
 	OPERATION_SETTING_NAME_MAX = 64,
 	OPERATION_SETTING_VALUE_MAX = 64 * 1024,
 	OPERATION_NOTE_MAX = 64 * 1024,
@@ -63,6 +69,8 @@ enum operation_kind {
 	OPERATION_USE = 20,      /* version 4: what a mailbox is for, after it was created */
 	OPERATION_RESTORED = 21, /* version 4: an older copy of the log was put back: no UIDVALIDITY stays */
 	OPERATION_RENAME_TREE = 22, /* version 4: a name and all below it: together, or not at all */
+	OPERATION_LOST =
+	    23, /* version 5: a record before this one cannot be read, and is left out: no UIDVALIDITY stays */
 	OPERATION__END
 };
 
@@ -216,6 +224,9 @@ struct operation {
 			uint32_t
 			    uidvalidity; /* from here on, or from beyond what was given if that is more. Not 0 */
 		} restored;
+		struct {
+			uint64_t n; /* of the record: not 0 */
+		} lost;
 	};
 };
 
@@ -226,6 +237,45 @@ COHUE_MUST_USE enum err operations_begin(struct buf *record);
  * ERR_LIMIT: the record, or the operation alone, would pass a limit. The buffer is unchanged on failure.
  */
 COHUE_MUST_USE enum err operations_add(struct buf *record, const struct operation *op);
+
+/*
+ * What is left of a record for the next one to carry: a record of its own with the same operations at the same places, without
+ * what is long or says more than the fold needs: cards, notes, originals, and values above 1 KiB (such a setting or
+ * annotation is left out; a note stands in its place). Appended to ret. ERR_LIMIT: above OPERATION_CARRIED_MAX.
+ * ERR_FORMAT, ERR_UNSUPPORTED, ERR_MEMORY; ret is unchanged then.
+ */
+COHUE_MUST_USE enum err operations_skeleton(struct bytes record, struct buf *ret);
+/* The UID that the next message of a mailbox gets. */
+struct operation_base {
+	uint32_t mailbox;
+	uint32_t uidnext;
+};
+/*
+ * What a record carries, so that a damaged one before it costs little. All is empty in versions below 5.
+ */
+struct operations_carried {
+	uint64_t previous;     /* n of the session's record before this one; 0: unknown */
+	struct bytes skeleton; /* of that one; empty: too long, or unknown */
+	/* Where numbers went on when this record was made: of the mailboxes that the records just before may have added to. */
+	uint32_t next_mailbox; /* 0: unknown */
+	/* Of the last OPEN and GENERATION: so that a lost one brings no older slot list back. */
+	uint32_t revision;
+	uint32_t generation;
+	struct operation_base bases[OPERATION_BASES_MAX];
+	size_t base_count;
+};
+/*
+ * Appends the record as it is sealed, with what it carries. record: as operations_begin began it. ERR_FORMAT: it was not, or the
+ * skeleton is too long, or there are too many bases. ERR_MEMORY, ERR_LIMIT; ret is unchanged then.
+ */
+COHUE_MUST_USE enum err operations_carry(struct bytes record, const struct operations_carried *carried,
+					 struct buf *ret);
+/* What a record carries. The view borrows from the record. ERR_FORMAT, ERR_UNSUPPORTED. */
+COHUE_MUST_USE enum err operations_carried(struct bytes record, struct operations_carried *ret);
+/* The records that this one says are lost: at most max of them; returns how many. None in a record that cannot be read. */
+size_t operations_lost(struct bytes record, uint64_t *ret, size_t max);
+/* True where the record has operations, beyond what operations_begin wrote. */
+bool operations_any(const struct buf *record);
 
 /*
  * Decodes a whole record. Views point into the record; arrays live in the arena (16 MiB of maximum

@@ -203,6 +203,9 @@ get_body(struct decoder *d, struct operation *op)
 		op->restored.epoch = wire_get_u32(r);
 		op->restored.uidvalidity = wire_get_u32(r);
 		break;
+	case OPERATION_LOST:
+		op->lost.n = wire_get_u64(r);
+		break;
 	case OPERATION__END:
 	default:
 		wire_fail(r, ERR_FORMAT);
@@ -210,11 +213,37 @@ get_body(struct decoder *d, struct operation *op)
 	}
 }
 
-/* The version, and how many operations are to follow. */
-static enum err
-open_record(struct bytes record, struct wire_reader *r, size_t *ret_count)
+static void
+get_carried(struct wire_reader *r, struct operations_carried *c)
 {
-	if (record.len > OPERATION_RECORD_MAX) {
+	uint32_t before = 0;
+	c->previous = wire_get_u64(r);
+	c->skeleton = wire_get_bytes(r, OPERATION_CARRIED_MAX);
+	c->next_mailbox = wire_get_u32(r);
+	c->revision = wire_get_u32(r);
+	c->generation = wire_get_u32(r);
+	size_t count = wire_get_u8(r);
+	if (count > OPERATION_BASES_MAX) {
+		wire_fail(r, ERR_FORMAT);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct operation_base *b = &c->bases[i];
+		b->mailbox = wire_get_u32(r);
+		b->uidnext = wire_get_u32(r);
+		if (b->mailbox <= before || b->uidnext == 0) {
+			wire_fail(r, ERR_FORMAT);
+		}
+		before = b->mailbox;
+	}
+	c->base_count = count;
+}
+
+/* The version and what is carried; the reader stands behind them. */
+static enum err
+open_head(struct bytes record, struct wire_reader *r, struct operations_carried *ret)
+{
+	if (record.len > OPERATION_PLAIN_MAX) {
 		return ERR_FORMAT;
 	}
 	wire_reader_init(r, record);
@@ -225,12 +254,56 @@ open_record(struct bytes record, struct wire_reader *r, size_t *ret_count)
 	if (version > OPERATION_VERSION) {
 		return ERR_UNSUPPORTED;
 	}
+	*ret = (struct operations_carried){.previous = 0};
+	if (version >= 5) {
+		get_carried(r, ret);
+	}
+	return r->error == ERR_OK ? ERR_OK : ERR_FORMAT;
+}
+
+/* The reader at the first operation, and how many there are. */
+static enum err
+open_record(struct bytes record, struct wire_reader *r, size_t *ret_count)
+{
+	struct operations_carried carried;
+	enum err e = open_head(record, r, &carried);
+	if (e != ERR_OK) {
+		return e;
+	}
 	size_t count = wire_get_u16(r);
 	if (r->error != ERR_OK || count == 0 || count > OPERATION_COUNT_MAX) {
 		return ERR_FORMAT;
 	}
 	*ret_count = count;
 	return ERR_OK;
+}
+
+enum err
+operations_carried(struct bytes record, struct operations_carried *ret)
+{
+	struct wire_reader r;
+	return open_head(record, &r, ret);
+}
+
+size_t
+operations_lost(struct bytes record, uint64_t *ret, size_t max)
+{
+	struct wire_reader r;
+	size_t count = 0;
+	size_t found = 0;
+	if (open_record(record, &r, &count) != ERR_OK) {
+		return 0;
+	}
+	for (size_t i = 0; i < count && found < max; i++) {
+		uint8_t kind = wire_get_u8(&r);
+		struct wire_reader body;
+		wire_reader_init(&body, wire_get_bytes(&r, OPERATION_RECORD_MAX));
+		uint64_t n = kind == OPERATION_LOST ? wire_get_u64(&body) : 0;
+		if (n != 0) {
+			ret[found++] = n;
+		}
+	}
+	return r.error == ERR_OK ? found : 0;
 }
 
 enum err

@@ -8,8 +8,12 @@
 
 #define OPERATION_SIZE_MAX ((uint64_t)1 << 40) /* octets of one message: sums cannot overflow */
 #define OPERATION_DATE_MAX ((int64_t)1 << 48)  /* seconds: differences cannot overflow */
-enum { OPERATION_HEAD_LEN = 3 };               /* version, count of operations (16 bits) */
-enum { OPERATION_ZONE_MAX = 1439 };            /* minutes */
+enum {
+	/* As begun: version; what is carried (previous, length of the skeleton, next mailbox, revision, generation, count of bases: all 0); count. */
+	OPERATION_CARRIED_LEN = 8 + 4 + 4 + 4 + 4 + 1,
+	OPERATION_HEAD_LEN = 1 + OPERATION_CARRIED_LEN + 2
+};
+enum { OPERATION_ZONE_MAX = 1439 }; /* minutes */
 
 bool operation_setting_name_valid(struct bytes name);
 /* The version of the record in which an operation of this kind came to be: it stands in no older one. */

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "fold/fold_testing.h"
+
 static struct operation
 append_of(const char *card)
 {
@@ -129,7 +131,7 @@ what_is_cut_longer_newer_or_empty_is_refused(void **state)
 	assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
 	b.ptr[0] = OPERATION_VERSION;
 	assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
-	b.ptr[3] = OPERATION__END;
+	b.ptr[OPERATION_HEAD_LEN] = OPERATION__END;
 	assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
 	buf_clear(&b);
 }
@@ -148,7 +150,7 @@ test_an_operation_stands_in_no_record_older_than_it(void **state)
 	assert_int_equal(operations_add(&b, &old), ERR_OK);
 	assert_int_equal(b.ptr[0], OPERATION_VERSION);
 	assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
-	b.ptr[0] = 3;
+	record_of_version(&b, 3);
 	assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
 	/* An older program would have to stop at it: so it stands in no record that claims to be older. */
 	b.ptr[0] = 2;
@@ -156,13 +158,14 @@ test_an_operation_stands_in_no_record_older_than_it(void **state)
 	const struct operation newer[] = {
 	    {.kind = OPERATION_ANNOTATE, .annotate = {.entry = BYTES_LIT("/private/comment"), .on = true}},
 	    {.kind = OPERATION_USE, .use = {.mailbox = 1, .special_use = 4}},
-	    {.kind = OPERATION_RESTORED, .restored = {.epoch = 1, .uidvalidity = 1}}};
-	for (size_t i = 0; i < 3; i++) {
+	    {.kind = OPERATION_RESTORED, .restored = {.epoch = 1, .uidvalidity = 1}},
+	    {.kind = OPERATION_LOST, .lost = {.n = 1}}};
+	for (size_t i = 0; i < sizeof(newer) / sizeof(newer[0]); i++) {
 		buf_reset(&b);
 		assert_int_equal(operations_begin(&b), ERR_OK);
 		assert_int_equal(operations_add(&b, &newer[i]), ERR_OK);
 		assert_int_equal(decode(buf_bytes(&b)), ERR_OK);
-		b.ptr[0] = 3;
+		record_of_version(&b, newer[i].kind == OPERATION_LOST ? 4 : 3);
 		assert_int_equal(decode(buf_bytes(&b)), ERR_FORMAT);
 	}
 	buf_clear(&b);

@@ -103,6 +103,48 @@ may_apply(const struct fold *f, uint64_t n)
 	return f->broken || f->n == UINT64_MAX || n != f->n + 1 ? ERR_STATE : ERR_OK;
 }
 
+/* Octets of the hash of a slot list, where which one it is was lost: no hash is all of these. */
+enum { UNKNOWN_HASH = 0xff };
+
+/* Numbers go on where they did when the record was made: so they do anyway, but where a record before it was lost. */
+static void
+raise_bases(struct fold *f, const struct operations_carried *c)
+{
+	if (c->next_mailbox > f->next_mailbox) {
+		f->next_mailbox = c->next_mailbox;
+	}
+	if (c->generation > f->generation) {
+		f->generation = c->generation;
+	}
+	if (c->revision > f->slots_revision) {
+		/* Which list it is was lost: any of that revision, and none below. */
+		f->slots_revision = c->revision;
+		memset(f->slots_hash, UNKNOWN_HASH, sizeof(f->slots_hash));
+	}
+	for (size_t i = 0; i < c->base_count; i++) {
+		struct mailbox *m = mailbox_find(f, c->bases[i].mailbox);
+		if (m != NULL && c->bases[i].uidnext > m->seen.uidnext) {
+			m->seen.uidnext = c->bases[i].uidnext;
+		}
+	}
+}
+
+void
+fold_carry_bases(const struct fold *f, struct operations_carried *c)
+{
+	c->next_mailbox = f->next_mailbox;
+	c->revision = f->slots_revision;
+	c->generation = f->generation;
+	c->base_count = 0;
+	for (size_t i = 0; i < f->mailbox_count && c->base_count < OPERATION_BASES_MAX; i++) {
+		const struct fold_mailbox *m = &f->by_id[i]->seen;
+		if (m->uidnext > 1 && m->highest_modseq + FOLD_BASES_RECORDS > f->n) {
+			c->bases[c->base_count++] =
+			    (struct operation_base){.mailbox = m->id, .uidnext = m->uidnext};
+		}
+	}
+}
+
 enum err
 fold_apply_session(struct fold *f, uint64_t n, struct bytes record)
 {
@@ -114,7 +156,9 @@ fold_apply_session(struct fold *f, uint64_t n, struct bytes record)
 	arena_init(&arena, DECODE_ARENA_MAX);
 	const struct operation *ops = NULL;
 	size_t count = 0;
+	struct operations_carried carried;
 	e = operations_decode(&arena, record, &ops, &count);
+	e = e == ERR_OK ? operations_carried(record, &carried) : e;
 	if (e == ERR_FORMAT) {
 		arena_clear(&arena);
 		return fold_apply_damaged(f, n);
@@ -122,6 +166,9 @@ fold_apply_session(struct fold *f, uint64_t n, struct bytes record)
 	if (e == ERR_UNSUPPORTED) {
 		arena_clear(&arena);
 		return e;
+	}
+	if (e == ERR_OK) {
+		raise_bases(f, &carried);
 	}
 	for (size_t i = 0; i < count && e == ERR_OK; i++) {
 		const struct applying a = {.f = f, .n = n, .op = (uint16_t)i};
@@ -228,7 +275,10 @@ fold_slots_may_follow(const struct fold *f, const uint8_t hash[OPERATION_SLOTS_H
 	if (generation < f->generation || revision < f->slots_revision) {
 		return false;
 	}
+	uint8_t unknown[OPERATION_SLOTS_HASH_LEN];
+	memset(unknown, UNKNOWN_HASH, sizeof(unknown));
 	return revision == 0 || revision > f->slots_revision ||
+	       memcmp(f->slots_hash, unknown, sizeof(unknown)) == 0 ||
 	       memcmp(hash, f->slots_hash, OPERATION_SLOTS_HASH_LEN) == 0;
 }
 

@@ -38,7 +38,8 @@ enum {
 	 * So far UIDVALIDITY, and the ids of mailboxes, jump where an older log was put back: beyond all that the lost part can
 	 * have given out.
 	 */
-	FOLD_RESTORED_JUMP = 1 << 18
+	FOLD_RESTORED_JUMP = 1 << 18,
+	FOLD_BASES_RECORDS = 32 /* a record says the next UIDs of what the last so many records changed */
 };
 
 struct fold;
@@ -141,6 +142,9 @@ void fold_watch(struct fold *f, fold_change_fn fn, void *arg);
 COHUE_MUST_USE enum err fold_apply_session(struct fold *f, uint64_t n, struct bytes record);
 COHUE_MUST_USE enum err fold_apply_arrival(struct fold *f, uint64_t n);
 COHUE_MUST_USE enum err fold_apply_damaged(struct fold *f, uint64_t n);
+
+/* The bases of a record that is made in this state: the first OPERATION_BASES_MAX by id. */
+void fold_carry_bases(const struct fold *f, struct operations_carried *c);
 
 /* ---- Reading ---- */
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "fold/fold_testing.h"
 #include "fold/snapshot.h"
 
 enum { MANY = 100000 };
@@ -607,9 +608,9 @@ records_and_snapshots_of_version_1_are_read(void **state)
 static void
 as_version_3(struct buf *b, size_t at)
 {
+	record_of_version(b, 3);
 	memmove(b->ptr + 8 + at, b->ptr + 8 + at + 4, b->len - 8 - at - 4);
 	buf_truncate(b, b->len - 4);
-	b->ptr[0] = 3;
 	b->ptr[7] = (uint8_t)(b->len - 8);
 }
 

@@ -56,6 +56,9 @@ member_free(struct member *m)
 	*at = m->next;
 	m->worker->member_count--;
 	member_unload(m);
+	member_mend_clear(m);
+	buf_wipe(&m->skeleton);
+	buf_wipe(&m->last);
 	member_keys_clear(&m->keys);
 	buf_wipe(&m->profile_plain);
 	while (m->retired != NULL) {
@@ -172,6 +175,8 @@ member_open(struct worker *w, const struct msg_member_open *q, struct member **r
 	memcpy(m->account, q->account, sizeof(m->account));
 	member_keys_init(&m->keys);
 	buf_init(&m->profile_plain, DIRECTORY_VALUE_MAX);
+	buf_init(&m->skeleton, OPERATION_CARRIED_MAX);
+	buf_init(&m->last, OPERATION_PLAIN_MAX);
 	lock_init(&m->lock);
 	m->next = *bucket(w, m->account);
 	*bucket(w, m->account) = m;

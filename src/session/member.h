@@ -19,6 +19,7 @@
 
 struct conn;
 struct view;
+struct mends;
 struct retired_profile;
 
 enum {
@@ -68,6 +69,11 @@ struct member {
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
 	enum member_names names;
+	bool unsure;         /* a row that was folded is not what it was: the next one tells its hash */
+	struct mends *mends; /* of damaged records, while the log is loaded; or NULL */
+	uint64_t previous;   /* n of the last session's record that was folded from its row; 0: none */
+	struct buf skeleton; /* of that one, for the next to carry; empty: too long */
+	struct buf last;     /* that one itself, while its skeleton has not been made */
 	uint64_t used;       /* bytes counted against the quota */
 	uint32_t epoch;      /* of the store: see OPERATION_RESTORED */
 	uint64_t snapshot_n; /* of the newest snapshot that could be read, or that was put here; 0: none */

@@ -6,7 +6,7 @@
 #include "session/member_internal.h"
 #include "session/posted.h"
 
-enum { ATTEMPTS_MAX = 8, OPERATIONS_HEAD = 3, DROPS_MAX = 30000 * SEALED_ID_LEN };
+enum { ATTEMPTS_MAX = 8, DROPS_MAX = 30000 * SEALED_ID_LEN };
 
 uint32_t
 member_save_time(void)
@@ -78,12 +78,14 @@ fold_own(struct member *m, const struct conn *author, const struct msg_log_appen
 	m->author = author;
 	enum err e = fold_apply_session(m->fold, n, plain);
 	m->author = NULL;
+	m->unsure = false;
+	e = e == ERR_OK ? member_remember(m, n, plain) : e;
 	if (e != ERR_OK) {
 		member_unload(m);
 		return e;
 	}
-	e = member_folded(m, n, head, sealed_len);
-	return e == ERR_OK ? worker_know_head(m->worker, m->account, n, head) : e;
+	member_folded(m, n, head, sealed_len);
+	return worker_know_head(m->worker, m->account, n, head);
 }
 
 /* After an answer that says nothing of what was done: looks. */
@@ -114,11 +116,15 @@ attempt(struct member *m, const struct conn *author, struct member_change *c, vo
 	struct msg_log_append_reply r;
 	uint8_t head[SEALED_HASH_LEN];
 	uint64_t n = fold_n(m->fold) + 1;
-	enum err e = seal(m, buf_bytes(c->record), &sealed, head);
+	struct buf plain = BUF_INIT(OPERATION_PLAIN_MAX);
+	struct operations_carried carried = {.previous = m->previous, .skeleton = buf_bytes(&m->skeleton)};
+	fold_carry_bases(m->fold, &carried);
+	enum err e = operations_carry(buf_bytes(c->record), &carried, &plain);
+	e = e == ERR_OK ? seal(m, buf_bytes(&plain), &sealed, head) : e;
 	if (e == ERR_OK) {
 		e = send(m, c, arg, buf_bytes(&sealed), &r);
 		if (e == ERR_OK) {
-			e = fold_own(m, author, &r, buf_bytes(c->record), head, sealed.len);
+			e = fold_own(m, author, &r, buf_bytes(&plain), head, sealed.len);
 		} else if (e == ERR_CONFLICT) {
 			e = member_fetch(m);
 			/* Where nothing came in between, a blob has gone with the store's restart: her client tries again. */
@@ -135,6 +141,7 @@ attempt(struct member *m, const struct conn *author, struct member_change *c, vo
 	if (e == ERR_OK) {
 		*ret_n = n;
 	}
+	buf_wipe(&plain);
 	buf_clear(&sealed);
 	return e;
 }
@@ -158,7 +165,7 @@ member_append_locked(struct member *m, const struct conn *author, member_build_f
 		if (e == ERR_OK) {
 			e = fn(arg, m, &c);
 		}
-		if (e == ERR_OK && record.len > OPERATIONS_HEAD) {
+		if (e == ERR_OK && operations_any(&record)) {
 			e = attempt(m, author, &c, arg, &n, &again);
 		}
 		buf_wipe(&record);
@@ -236,8 +243,9 @@ build_founding(void *arg, struct member *m, struct member_change *c)
 			return e;
 		}
 	}
-	if (fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX")) != NULL) {
-		return ERR_OK;
+	enum err lost = member_mend_tell(m, c);
+	if (lost != ERR_OK || fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX")) != NULL) {
+		return lost;
 	}
 	for (size_t i = 0; i < sizeof(first_mailboxes) / sizeof(first_mailboxes[0]); i++) {
 		struct operation op = {.kind = OPERATION_MAILBOX_CREATE,

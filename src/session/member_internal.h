@@ -13,6 +13,20 @@ enum {
 	RECORD_KIND_SESSION = 2,
 };
 
+/* What stands in a damaged record's place. */
+enum mend_how {
+	MEND_SKELETON = 1, /* what the next record carries of it */
+	MEND_ARRIVAL,      /* an arrival stood there */
+	MEND_LOST,         /* nothing */
+};
+struct mend {
+	uint64_t n;
+	enum mend_how how;
+	bool told;           /* LOST: her log says so already */
+	struct buf skeleton; /* SKELETON */
+};
+enum { MEMBER_MENDS_MAX = 16 }; /* damaged records that a log is mended of at once */
+
 /* h(n) = BLAKE2b-256(h(n-1) || kind || body). ret may be before. */
 void member_chain(const uint8_t before[SEALED_HASH_LEN], uint8_t kind, struct bytes body,
 		  uint8_t ret[SEALED_HASH_LEN]);
@@ -46,8 +60,38 @@ COHUE_MUST_USE enum err member_found(struct member *m);
 /* Under the lock: takes the newest snapshot that can be read. ERR_NOT_FOUND: none. */
 COHUE_MUST_USE enum err member_snapshot_load(struct member *m);
 /* One folded record's place is known now. */
-COHUE_MUST_USE enum err member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN],
-				      size_t body_len);
+void member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN], size_t body_len);
+/*
+ * The row of record n (kind 0 and an empty body: it is missing), which is the next to be folded, cannot be opened: why says how not.
+ * Looks what the records behind it say of it, keeps what is to stand in its place, and forgets the state, so that member_ready loads it
+ * anew. ERR_AGAIN; ERR_DAMAGED, ERR_UNSUPPORTED: it cannot be mended (member_broken).
+ */
+COHUE_MUST_USE enum err member_mend(struct member *m, uint64_t n, enum err why);
+/* What stands in the place of record n. NULL: nothing, fold its row. */
+const struct mend *member_mend_of(const struct member *m, uint64_t n);
+/* Folds it. */
+COHUE_MUST_USE enum err member_mend_fold(struct member *m, const struct mend *mend);
+/*
+ * Record n opened, but what stands in the store before it is not what its writer saw: another record of hers, or another
+ * arrival. ERR_OK: an arrival, which is found out where it is opened. Else as member_mend.
+ */
+COHUE_MUST_USE enum err member_mend_changed(struct member *m, struct bytes plain);
+/* What record n says is lost must not have been folded. ERR_OK, or as member_mend. */
+COHUE_MUST_USE enum err member_mend_lost(struct member *m, uint64_t n, struct bytes plain);
+/* True once after something was found to stand in a record's place: the state is loaded anew. */
+bool member_mend_again(struct member *m);
+/* From a member_build_fn: her log says from now on what is lost, and so does a message to her. */
+COHUE_MUST_USE enum err member_mend_tell(struct member *m, struct member_change *c);
+/* Forgets all of it. */
+void member_mend_clear(struct member *m);
+/* Keeps what the next record is to carry of this one (plain: as opened, or as begun). */
+COHUE_MUST_USE enum err member_remember(struct member *m, uint64_t n, struct bytes plain);
+/* The same of what was folded last from a row. */
+COHUE_MUST_USE enum err member_remember_last(struct member *m);
+/* Opens a row under the head before it that it came with, else under `head`. ret_before: which one it was. As record_open. */
+COHUE_MUST_USE enum err member_open_row(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN],
+					const uint8_t head[SEALED_HASH_LEN], struct bytes body,
+					struct buf *ret_plain, uint8_t ret_before[SEALED_HASH_LEN]);
 /* Where the record cannot be what its member wrote. */
 enum err member_broken(struct member *m, enum err why);
 /* Where the slot list that her keys came from is not the newest that her log knows. */

@@ -30,7 +30,7 @@ contradicts_known(const struct member *m, uint64_t n, const uint8_t head[SEALED_
 	return k != NULL && k->n == n && memcmp(k->head, head, SEALED_HASH_LEN) != 0;
 }
 
-enum err
+void
 member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN], size_t body_len)
 {
 	memcpy(m->head, head, SEALED_HASH_LEN);
@@ -38,51 +38,146 @@ member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN],
 	if (m->sought_n == n && memcmp(m->sought_head, head, SEALED_HASH_LEN) == 0) {
 		m->sought_found = true;
 	}
-	return contradicts_known(m, n, head) ? member_broken(m, ERR_DAMAGED) : ERR_OK;
+}
+
+enum err
+member_open_row(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN],
+		const uint8_t head[SEALED_HASH_LEN], struct bytes body, struct buf *ret_plain,
+		uint8_t ret_before[SEALED_HASH_LEN])
+{
+	struct record_place place = {.kind = RECORD_KIND_SESSION, .n = n};
+	memcpy(place.account, m->account, sizeof(place.account));
+	memcpy(place.before, before, sizeof(place.before));
+	enum err e = record_open(&m->keys, &place, body, ret_plain);
+	if (e == ERR_AUTH && memcmp(before, head, SEALED_HASH_LEN) != 0) {
+		/* It may be the head before it, as the row has it, that is damaged. */
+		memcpy(place.before, head, sizeof(place.before));
+		e = record_open(&m->keys, &place, body, ret_plain);
+	}
+	memcpy(ret_before, place.before, SEALED_HASH_LEN);
+	return e;
+}
+
+enum err
+member_remember(struct member *m, uint64_t n, struct bytes plain)
+{
+	buf_wipe(&m->last);
+	buf_init(&m->last, OPERATION_PLAIN_MAX);
+	buf_reset(&m->skeleton);
+	m->previous = n;
+	enum err e = operations_skeleton(plain, &m->skeleton);
+	return e == ERR_MEMORY ? e : ERR_OK;
+}
+
+/* Of many records that are folded one behind the other, only the last one's skeleton is wanted. */
+static void
+remember_later(struct member *m, uint64_t n, struct buf *plain)
+{
+	struct buf old = m->last;
+	m->last = *plain;
+	*plain = old;
+	m->previous = n;
+}
+
+enum err
+member_remember_last(struct member *m)
+{
+	struct buf last = m->last;
+	buf_init(&m->last, OPERATION_PLAIN_MAX);
+	enum err e = last.len > 0 ? member_remember(m, m->previous, buf_bytes(&last)) : ERR_OK;
+	buf_wipe(&last);
+	return e;
+}
+
+/* A session's record that opened. */
+static enum err
+fold_opened(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], struct bytes plain)
+{
+	enum err e = ERR_OK;
+	if (!m->unsure && memcmp(before, m->head, SEALED_HASH_LEN) != 0) {
+		e = member_mend_changed(m, plain);
+	}
+	if (e == ERR_OK) {
+		e = member_mend_lost(m, n, plain);
+	}
+	if (e == ERR_OK) {
+		e = fold_apply_session(m->fold, n, plain);
+	}
+	m->unsure = false;
+	return e;
 }
 
 static enum err
-fold_session(struct member *m, const struct record_place *place, struct bytes body)
+fold_session(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], struct bytes body,
+	     uint8_t ret_before[SEALED_HASH_LEN])
 {
 	struct buf plain = BUF_INIT(SEALED_RECORD_MAX);
-	enum err e = record_open(&m->keys, place, body, &plain);
+	enum err e = member_open_row(m, n, before, m->head, body, &plain, ret_before);
 	if (e == ERR_OK) {
-		e = fold_apply_session(m->fold, place->n, buf_bytes(&plain));
-	} else if (e == ERR_NOT_FOUND) {
-		/* Of a generation that her slot list does not have: unless its header is damaged, the list is an older one. */
-		e = member_outdated(m);
-	} else if (e != ERR_MEMORY && e != ERR_UNSUPPORTED) {
-		/* Not from this place, or not by this member: the store, or the disk, has changed it. */
-		e = ERR_DAMAGED;
+		e = fold_opened(m, n, ret_before, buf_bytes(&plain));
+		if (e == ERR_OK) {
+			remember_later(m, n, &plain);
+		}
+	} else if (e != ERR_MEMORY) {
+		e = member_mend(m, n, e);
 	}
 	buf_wipe(&plain);
 	return e;
 }
 
-/* One row that must be the next of the log. */
+/* A row as it stands, the next of the log. */
+static enum err
+fold_this(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], uint8_t kind,
+	  struct bytes body)
+{
+	const struct mend *mend = member_mend_of(m, n);
+	uint8_t head[SEALED_HASH_LEN];
+	uint8_t after[SEALED_HASH_LEN]; /* what it was sealed behind */
+	enum err e = ERR_OK;
+	memcpy(after, before, sizeof(after));
+	if (mend != NULL) {
+		e = member_mend_fold(m, mend);
+	} else if (kind == RECORD_KIND_SESSION) {
+		e = fold_session(m, n, before, body, after);
+	} else if (kind == RECORD_KIND_ARRIVAL) {
+		/* Nobody vouches for it before the next record of hers. */
+		m->unsure = m->unsure || memcmp(before, m->head, SEALED_HASH_LEN) != 0;
+		e = fold_apply_arrival(m->fold, n);
+	} else {
+		e = member_mend(m, n, ERR_FORMAT);
+	}
+	if (e == ERR_MEMORY || e == ERR_STATE) {
+		member_unload(m);
+	} else if (e == ERR_DAMAGED || e == ERR_UNSUPPORTED) {
+		e = member_broken(m, e);
+	}
+	if (e == ERR_OK) {
+		member_chain(after, kind, body, head);
+		member_folded(m, n, head, body.len);
+	}
+	return e;
+}
+
+/* One row; those before it that are missing are mended. */
 static enum err
 fold_row(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], uint8_t kind, struct bytes body)
 {
 	uint64_t expected = fold_n(m->fold) + 1;
-	if (n != expected || memcmp(before, m->head, SEALED_HASH_LEN) != 0) {
+	if (n < expected || n - expected > MEMBER_MENDS_MAX) {
 		return member_broken(m, ERR_DAMAGED);
 	}
-	struct record_place place = {.kind = kind, .n = n};
-	memcpy(place.account, m->account, sizeof(place.account));
-	memcpy(place.before, before, sizeof(place.before));
-	uint8_t head[SEALED_HASH_LEN];
-	member_chain(before, kind, body, head);
-	enum err e = kind == RECORD_KIND_SESSION   ? fold_session(m, &place, body)
-		     : kind == RECORD_KIND_ARRIVAL ? fold_apply_arrival(m->fold, n)
-						   : ERR_DAMAGED;
-	if (e == ERR_DAMAGED || e == ERR_UNSUPPORTED) {
-		return member_broken(m, e);
+	for (; expected < n; expected++) {
+		const struct mend *mend = member_mend_of(m, expected);
+		enum err e =
+		    mend == NULL ? member_mend(m, expected, ERR_NOT_FOUND) : member_mend_fold(m, mend);
+		if (e != ERR_OK) {
+			return e;
+		}
 	}
-	if (e != ERR_OK) {
-		member_unload(m);
-		return e;
+	if (contradicts_known(m, n - 1, before)) {
+		return member_broken(m, ERR_DAMAGED);
 	}
-	return member_folded(m, n, head, body.len);
+	return fold_this(m, n, before, kind, body);
 }
 
 static enum err
@@ -203,12 +298,21 @@ member_fetch(struct member *m)
 			return e;
 		}
 		uint64_t n = fold_n(m->fold);
-		if (head.n < n || (head.n == n && memcmp(head.head, m->head, SEALED_HASH_LEN) != 0)) {
+		if (head.n < n || (head.n == n && contradicts_known(m, n, head.head))) {
 			return member_broken(m, ERR_DAMAGED);
 		}
 		if (head.n == n) {
+			if (memcmp(head.head, m->head, SEALED_HASH_LEN) != 0) {
+				/* The last row, or the head, is damaged: the next record goes behind what the store says. */
+				memcpy(m->head, head.head, sizeof(m->head));
+				m->unsure = true;
+			}
 			m->used = head.used;
 			m->epoch = head.epoch;
+			e = member_remember_last(m);
+			if (e != ERR_OK) {
+				return e;
+			}
 			e = worker_know_head(m->worker, m->account, n, m->head);
 			return e == ERR_DAMAGED ? member_broken(m, e) : e;
 		}
@@ -217,11 +321,16 @@ member_fetch(struct member *m)
 }
 
 static enum err
-load(struct member *m)
+load_once(struct member *m)
 {
 	static const uint8_t zero[SEALED_HASH_LEN];
 	enum err e = fold_create(&m->fold);
 	memcpy(m->head, zero, sizeof(m->head));
+	m->unsure = false;
+	m->previous = 0;
+	buf_wipe(&m->last);
+	buf_init(&m->last, OPERATION_PLAIN_MAX);
+	buf_reset(&m->skeleton);
 	if (e == ERR_OK) {
 		e = member_snapshot_load(m);
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
@@ -233,6 +342,21 @@ load(struct member *m)
 		fold_watch(m->fold, views_on_change, m);
 		m->loaded = true;
 		e = member_found(m);
+	}
+	return e;
+}
+
+static enum err
+load(struct member *m)
+{
+	enum err e = load_once(m);
+	/* Each time more is known of what is damaged; of that there is not much. */
+	while (e == ERR_AGAIN && member_mend_again(m)) {
+		member_unload(m);
+		e = load_once(m);
+	}
+	if (e == ERR_OK) {
+		member_mend_clear(m);
 	}
 	return e;
 }
@@ -251,6 +375,7 @@ member_ready(struct member *m)
 	    loop_now(m->worker->host->loop) - m->broken_at >= MEMBER_RETRY_MS) {
 		/* Nothing of what was folded is believed. */
 		member_unload(m);
+		member_mend_clear(m);
 		m->broken = ERR_OK;
 		m->outdated = false;
 	}

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Her room runs out: a message into her INBOX, written by her own session, once per level; the level stands in her log. */
-#include <string.h>
-
-#include "crypto/crypto.h"
 #include "session/member_internal.h"
+#include "session/notice.h"
 #include "session/quota_level.h"
 
 enum { WARNING_MAX = 4096 };
@@ -17,39 +15,14 @@ remembered(const struct member *m)
 }
 
 static enum err
-put_message(struct member *m, uint32_t mailbox, unsigned level, struct member_change *c)
+put_message(struct member *m, unsigned level, struct member_change *c)
 {
-	struct buf text = BUF_INIT(WARNING_MAX);
-	struct buf address = BUF_INIT(CONFIG_NAME_MAX + DIRECTORY_ADDRESS_MAX);
-	struct buf card = BUF_INIT(OPERATION_CARD_MAX);
-	struct blob_ref ref = {.size = 0};
-	const char *domain = m->worker->host->config.domain;
-	uint32_t now = member_save_time();
-	uint8_t random[16];
-	crypto_random_bytes(random, sizeof(random));
-	enum err e = buf_append(&address, m->profile.name);
-	e = e == ERR_OK ? buf_printf(&address, "@%s", domain) : e;
-	e = e == ERR_OK ? quota_level_message(level, m->used, member_quota(m), domain, buf_bytes(&address),
-					      now, random, &text)
-			: e;
-	e = e == ERR_OK ? member_store_own(m, buf_bytes(&text), now, &ref, &card) : e;
-	if (e == ERR_OK) {
-		struct operation op = {.kind = OPERATION_APPEND,
-				       .append = {.message = {.mailbox = mailbox,
-							      .date = now,
-							      .size = ref.size,
-							      .saved = now,
-							      .card = buf_bytes(&card)}}};
-		e = operations_add(c->record, &op);
-	}
-	if (e == ERR_OK) {
-		e = buf_append(&c->claims, bytes_of(ref.name, sizeof(ref.name)));
-		c->used_delta += (int64_t)ref.stored;
-	}
-	buf_wipe(&text);
-	buf_wipe(&address);
-	buf_wipe(&card);
-	explicit_bzero(&ref, sizeof(ref));
+	struct buf body = BUF_INIT(WARNING_MAX);
+	char subject[QUOTA_SUBJECT_LEN];
+	enum err e = quota_level_say(level, m->used, member_quota(m), subject, &body);
+	const struct notice n = {.subject = subject, .tag = "quota", .body = buf_bytes(&body)};
+	e = e == ERR_OK ? notice_put(m, &n, c) : e;
+	buf_clear(&body);
 	return e;
 }
 
@@ -57,10 +30,9 @@ static enum err
 build_warning(void *arg, struct member *m, struct member_change *c)
 {
 	(void)arg;
-	const struct fold_mailbox *inbox = fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX"));
 	unsigned before = remembered(m);
 	unsigned level = quota_level(m->used, member_quota(m), before);
-	if (level == before || inbox == NULL) {
+	if (level == before || fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX")) == NULL) {
 		return ERR_OK;
 	}
 	struct operation op = {.kind = OPERATION_SETTING,
@@ -69,7 +41,7 @@ build_warning(void *arg, struct member *m, struct member_change *c)
 						    : level == QUOTA_LEVEL_LATE ? BYTES_LIT("95")
 										: BYTES_LIT("80")}};
 	enum err e = operations_add(c->record, &op);
-	return e == ERR_OK && level > before ? put_message(m, inbox->id, level, c) : e;
+	return e == ERR_OK && level > before ? put_message(m, level, c) : e;
 }
 
 void

@@ -118,7 +118,7 @@ load_named(struct member *m, const struct msg_snapshot_get_reply *at)
 		m->snapshot_n = header.n;
 		m->snapshot_older = at->older;
 		m->snapshot_bytes = header.body.stored;
-		e = member_folded(m, header.n, header.head, 0);
+		member_folded(m, header.n, header.head, 0);
 		m->bytes_since = 0;
 	}
 	buf_clear(&reply);

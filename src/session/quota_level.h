@@ -21,11 +21,9 @@ unsigned quota_level(uint64_t used, uint64_t quota, unsigned before);
 /* What was remembered as text ("80"), and 0 for what is not one of the levels. */
 unsigned quota_level_read(struct bytes text);
 
-/*
- * The message that tells her. address: hers. Message-ID from random. ERR_LIMIT, ERR_MEMORY.
- */
-COHUE_MUST_USE enum err quota_level_message(unsigned level, uint64_t used, uint64_t quota, const char *domain,
-					    struct bytes address, int64_t time, const uint8_t random[16],
-					    struct buf *out);
+/* What tells her: the subject, and the text (session/notice.h). ERR_LIMIT, ERR_MEMORY. */
+enum { QUOTA_SUBJECT_LEN = 48 };
+COHUE_MUST_USE enum err quota_level_say(unsigned level, uint64_t used, uint64_t quota,
+					char ret_subject[QUOTA_SUBJECT_LEN], struct buf *ret_body);
 
 #endif

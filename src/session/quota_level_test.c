@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "session/notice.h"
+
 #define QUOTA ((uint64_t)100 << 20)
 
 static unsigned
@@ -53,10 +55,13 @@ static void
 the_message_says_how_much_of_what(void **state)
 {
 	(void)state;
+	struct buf body = BUF_INIT(4096);
 	struct buf b = BUF_INIT(8192);
+	char subject[QUOTA_SUBJECT_LEN];
 	const uint8_t random[16] = {0xab};
-	assert_int_equal(quota_level_message(95, (uint64_t)96 << 20, QUOTA, "house.test",
-					     BYTES_LIT("anna@house.test"), 1760000000, random, &b),
+	assert_int_equal(quota_level_say(95, (uint64_t)96 << 20, QUOTA, subject, &body), ERR_OK);
+	const struct notice n = {.subject = subject, .tag = "quota", .body = buf_bytes(&body)};
+	assert_int_equal(notice_text(&n, "house.test", BYTES_LIT("anna@house.test"), 1760000000, random, &b),
 			 ERR_OK);
 	assert_int_equal(buf_append_byte(&b, 0), ERR_OK);
 	const char *text = (const char *)b.ptr;
@@ -66,6 +71,7 @@ the_message_says_how_much_of_what(void **state)
 	assert_non_null(
 	    strstr(text, "\r\nMessage-ID: <ab000000000000000000000000000000.quota@house.test>\r\n"));
 	assert_null(strstr(text, "\n\n"));
+	buf_clear(&body);
 	buf_clear(&b);
 }
 

@@ -67,9 +67,9 @@ worker_known_head(const struct worker *w, const uint8_t account[SEALED_ID_LEN])
 	return NULL;
 }
 
-enum err
-worker_know_head(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n,
-		 const uint8_t head[SEALED_HASH_LEN])
+/* Made where there is none yet: of record 0, which every log has. NULL: no memory. */
+static struct known_head *
+known_of(struct worker *w, const uint8_t account[SEALED_ID_LEN])
 {
 	struct known_head *k = w->known[bucket_of(account)];
 	while (k != NULL && memcmp(k->account, account, SEALED_ID_LEN) != 0) {
@@ -77,13 +77,36 @@ worker_know_head(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_
 	}
 	if (k == NULL) {
 		k = calloc(1, sizeof(*k));
-		if (k == NULL) {
-			return ERR_MEMORY;
+		if (k != NULL) {
+			memcpy(k->account, account, SEALED_ID_LEN);
+			k->next = w->known[bucket_of(account)];
+			w->known[bucket_of(account)] = k;
 		}
-		memcpy(k->account, account, SEALED_ID_LEN);
-		k->next = w->known[bucket_of(account)];
-		w->known[bucket_of(account)] = k;
-	} else if (n < k->n || (n == k->n && memcmp(head, k->head, SEALED_HASH_LEN) != 0)) {
+	}
+	return k;
+}
+
+bool
+worker_doubted(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n)
+{
+	struct known_head *k = known_of(w, account);
+	msec now = loop_now(w->host->loop);
+	if (k != NULL && k->doubted != n) {
+		k->doubted = n;
+		k->doubted_at = now;
+	}
+	return k != NULL && now - k->doubted_at >= WORKER_DOUBT_MS;
+}
+
+enum err
+worker_know_head(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n,
+		 const uint8_t head[SEALED_HASH_LEN])
+{
+	struct known_head *k = known_of(w, account);
+	if (k == NULL) {
+		return ERR_MEMORY;
+	}
+	if (n < k->n || (n == k->n && memcmp(head, k->head, SEALED_HASH_LEN) != 0)) {
 		return ERR_DAMAGED;
 	}
 	k->n = n;

@@ -18,6 +18,7 @@ enum {
 	WORKER_TOKENS_MAX = 4096,
 	WORKER_TOKEN_MS = 30 * 1000,
 	WORKER_CONNECTIONS_PER_MEMBER = 50,
+	WORKER_DOUBT_MS = 10 * 1000,           /* as MEMBER_RETRY_MS */
 	WORKER_MESSAGES_BYTES_MAX = 512 << 20, /* messages being taken in, all connections together */
 };
 
@@ -34,6 +35,8 @@ struct known_head {
 	uint8_t account[SEALED_ID_LEN];
 	uint64_t n;
 	uint8_t head[SEALED_HASH_LEN];
+	uint64_t doubted; /* a record that could not be read, and nothing says what it did; 0: none */
+	msec doubted_at;
 };
 
 struct worker {
@@ -93,6 +96,11 @@ void worker_give_bytes(struct worker *w, size_t n);
 COHUE_MUST_USE enum err worker_know_head(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n,
 					 const uint8_t head[SEALED_HASH_LEN]);
 /* What is remembered; NULL for nothing. */
+/*
+ * True where this record of an account was said to be lost some while ago already (WORKER_DOUBT_MS), so that it is not the disk that read
+ * wrongly once. Remembers it. False, too, without memory.
+ */
+bool worker_doubted(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n);
 const struct known_head *worker_known_head(const struct worker *w, const uint8_t account[SEALED_ID_LEN]);
 
 #endif
