@@ -188,6 +188,11 @@ class Judged(unittest.TestCase):
                        '"a@author.test" <a>', "a@author.test@spf.test", "a@author.test: b@spf.test;", "a@author.test x <b@spf.test>"):
             with self.subTest(author):
                 self.assertIn("From", self.refused(message(author, "odd"), "x@spf.test"))
+        # Octets above 127 that are no text: in an author's domain they name nobody; in a subject or beside an address they may stand.
+        raw = message("a@aut-hor.test", "raw")
+        self.assertIn("From", self.refused(raw.replace(b"aut-hor", b"aut\xffhor"), "x@spf.test"))
+        self.send(message("a@spf.test", "octets").replace(b"a@spf.test", b"\xe4\xff <a@spf.test>", 1), "x@spf.test")
+        self.assertIn("dmarc=pass header.from=spf.test", self.results(self.arrived("octets")))
         # A report of an old server: its From names nobody.
         self.send(message("MAILER-DAEMON (Mail Delivery System)", "daemon"), "")
         self.arrived("daemon", "Junk")
