@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "cli/dns.h"
@@ -33,6 +34,20 @@ key_digest(const char *path, char ret[65])
 	X509_free(x);
 	(void)BIO_free(bio);
 	buf_clear(&pem);
+	return good;
+}
+
+/* The same of the key that comes next: its file begins with it (keeper/tls_next.h). */
+static bool
+next_digest(const char *path, char ret[65])
+{
+	enum { ID = 32, FILE_MAX = 4096 };
+	struct buf file = BUF_INIT(FILE_MAX);
+	bool good = file_read(path, FILE_NO_LINK, S_IWGRP | S_IWOTH, &file) == ERR_OK && file.len > ID;
+	for (size_t i = 0; good && i < ID; i++) {
+		(void)snprintf(ret + i * 2, 3, "%02x", file.ptr[i]);
+	}
+	buf_clear(&file);
 	return good;
 }
 
@@ -132,7 +147,7 @@ add_dmarc(const struct config *c, struct record *rows, size_t *count)
 }
 
 static size_t
-collect(const struct config *c, const char *certificate, const struct dkim_ring *dkim,
+collect(const struct config *c, const char *certificate, const char *next, const struct dkim_ring *dkim,
 	struct record rows[DNS_RECORDS_MAX])
 {
 	size_t n = 0;
@@ -157,6 +172,13 @@ collect(const struct config *c, const char *certificate, const struct dkim_ring 
 		(void)snprintf(value, sizeof(value), "3 1 1 %s", digest);
 		add(rows, &n, "_25._tcp.", c->hostname, "TLSA",
 		    "only in a zone signed with DNSSEC: others then insist on this key (RFC 7672)", value);
+	}
+	if (next != NULL && c->acme == CONFIG_ON && c->tls_mx_key[0] == '\0' && next_digest(next, digest)) {
+		(void)snprintf(value, sizeof(value), "3 1 1 %s", digest);
+		add(rows, &n, "_25._tcp.", c->hostname, "TLSA",
+		    "likewise, beside the one above: the key that comes next. Until it has stood there for a "
+		    "while, renewals keep the key",
+		    value);
 	}
 	add_service(rows, &n, "_imaps._tcp.", c, 993);
 	add_service(rows, &n, "_submissions._tcp.", c, 465);
@@ -189,11 +211,11 @@ json_record(struct buf *out, const struct record *r, bool first)
 }
 
 enum err
-cli_dns_records(const struct config *config, const char *certificate, const struct dkim_ring *dkim, bool json,
-		struct buf *out)
+cli_dns_records(const struct config *config, const char *certificate, const char *next,
+		const struct dkim_ring *dkim, bool json, struct buf *out)
 {
 	struct record *rows = calloc(DNS_RECORDS_MAX, sizeof(*rows));
-	size_t n = rows == NULL ? 0 : collect(config, certificate, dkim, rows);
+	size_t n = rows == NULL ? 0 : collect(config, certificate, next, dkim, rows);
 	enum err e = n == 0 ? ERR_MEMORY : json ? buf_append_byte(out, '[') : ERR_OK;
 	for (size_t i = 0; i < n && e == ERR_OK; i++) {
 		const struct record *r = &rows[i];
@@ -220,13 +242,15 @@ cli_dns_collect(const struct cli *c, const struct config *config, struct record 
 {
 	char own[CLI_PATH_ROOM];
 	char keys[CLI_PATH_ROOM];
+	char next[CLI_PATH_ROOM];
 	struct dkim_ring ring;
-	if (!cli_path(c, "tls/mx.crt", own) || !cli_path(c, "dkim.keys", keys)) {
+	if (!cli_path(c, "tls/mx.crt", own) || !cli_path(c, "tls/mx.next", next) ||
+	    !cli_path(c, "dkim.keys", keys)) {
 		return 0;
 	}
 	bool known = cli_dkim_read(keys, &ring) == ERR_OK;
 	size_t n = collect(config, config->tls_mx_certificate[0] == '\0' ? own : config->tls_mx_certificate,
-			   known ? &ring : NULL, rows);
+			   next, known ? &ring : NULL, rows);
 	dkim_ring_clear(&ring);
 	return n;
 }
@@ -238,8 +262,10 @@ cli_dns(struct cli *c)
 	char own[CLI_PATH_ROOM];
 	char keys[CLI_PATH_ROOM];
 	struct dkim_ring ring;
+	char next[CLI_PATH_ROOM];
 	struct buf out = BUF_INIT(256 * 1024);
-	if (!cli_config(c, &config) || !cli_path(c, "tls/mx.crt", own) || !cli_path(c, "dkim.keys", keys)) {
+	if (!cli_config(c, &config) || !cli_path(c, "tls/mx.crt", own) || !cli_path(c, "tls/mx.next", next) ||
+	    !cli_path(c, "dkim.keys", keys)) {
 		return CLI_FAILED;
 	}
 	const char *certificate = config.tls_mx_certificate[0] == '\0' ? own : config.tls_mx_certificate;
@@ -249,7 +275,7 @@ cli_dns(struct cli *c)
 				"where it is damaged, bring it back from a backup",
 				keys, e == ERR_AUTH ? "others may read or change it" : err_text(e));
 	}
-	e = cli_dns_records(&config, certificate, e == ERR_OK ? &ring : NULL, c->json, &out);
+	e = cli_dns_records(&config, certificate, next, e == ERR_OK ? &ring : NULL, c->json, &out);
 	dkim_ring_clear(&ring);
 	if (e == ERR_OK && c->json) {
 		e = buf_append_byte(&out, '\n');

@@ -32,6 +32,7 @@ skip_member(struct wire_reader *r)
 	(void)wire_get_bytes(r, CONTROL_ANSWER_MAX);
 	(void)wire_get_bytes(r, CONTROL_ANSWER_MAX);
 	(void)wire_get_u16(r);
+	(void)wire_get_bytes(r, CONTROL_ANSWER_MAX);
 }
 
 /* All pages of a list. False: the service does not say. */

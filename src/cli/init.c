@@ -499,7 +499,7 @@ say(const struct cli *c, const struct building *b, const struct dkim_ring *dkim,
 		e = e == ERR_OK ? buf_append_str(out, ", \"house_key\": ") : e;
 		e = e == ERR_OK ? cli_json_text(out, bytes_str(b->key)) : e;
 		e = e == ERR_OK ? buf_append_str(out, ", \"dns\": ") : e;
-		e = e == ERR_OK ? cli_dns_records(&b->config, certificate, dkim, true, out) : e;
+		e = e == ERR_OK ? cli_dns_records(&b->config, certificate, NULL, dkim, true, out) : e;
 		return e == ERR_OK ? buf_append_str(out, "}\n") : e;
 	}
 	enum err e = buf_printf(out,
@@ -509,7 +509,7 @@ say(const struct cli *c, const struct building *b, const struct dkim_ring *dkim,
 				"opened; with it and the disk, addresses and waiting mail can.\n\n"
 				"Publish these records in the DNS of %s:\n\n",
 				b->home, b->key, b->config.domain);
-	e = e == ERR_OK ? cli_dns_records(&b->config, certificate, dkim, false, out) : e;
+	e = e == ERR_OK ? cli_dns_records(&b->config, certificate, NULL, dkim, false, out) : e;
 	return e == ERR_OK
 		   ? buf_printf(
 			 out,

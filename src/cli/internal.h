@@ -105,7 +105,8 @@ cli_fn cli_crowd_table, cli_crowd_simulate, cli_crowd_advise, cli_crowd_live, cl
  * DKIM (NULL: there are none yet).
  */
 COHUE_MUST_USE enum err cli_dns_records(const struct config *config, const char *certificate,
-					const struct dkim_ring *dkim, bool json, struct buf *out);
+					const char *next, const struct dkim_ring *dkim, bool json,
+					struct buf *out);
 
 /* ---- dkim.c ---- */
 

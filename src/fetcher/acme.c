@@ -19,6 +19,8 @@ enum {
 	STATE_MS = 20 * 1000,
 	STATE_AGAIN_MS = 200,
 	WAITING_MAX = 8,
+	RESOLVE_MS = 20 * 1000,
+	TYPE_TLSA = 52,
 };
 
 struct acme {
@@ -35,10 +37,16 @@ struct acme {
 	bool authority[ACME_KINDS];
 	char problem[ACME_PROBLEM_MAX];
 	uint64_t renewed;
+	struct {
+		uint8_t id[32];
+		msec since; /* its record stands in the DNS; CLOCK_MONOTONIC; 0: it does not */
+		uint32_t ttl;
+	} seen;
 };
 
 struct kept {
 	uint8_t kind;
+	uint8_t next[32]; /* the key's id; zeros: there is none */
 	bool authority;
 	msec not_before;
 	msec not_after;
@@ -80,6 +88,7 @@ read_state(struct acme *a, struct bytes list, struct kept ret[ACME_KINDS])
 		k->not_before = (msec)wire_get_u64(&r);
 		k->not_after = (msec)wire_get_u64(&r);
 		k->names = wire_get_bytes(&r, IPC_SMALL);
+		wire_get_fixed(&r, k->next, sizeof(k->next));
 		if (r.error != ERR_OK || k->kind >= ACME_KINDS) {
 			break;
 		}
@@ -102,6 +111,49 @@ ports_of(unsigned kind)
 	return kind == ACME_MX ? "port 25" : "members' ports";
 }
 
+/* ---- which key ---- */
+
+/* RFC 7671 section 8.1: others go on asking for the record before for as long as they keep it. */
+static bool
+is_published(struct acme *a, const uint8_t id[32])
+{
+	char name[CONFIG_NAME_MAX + 16];
+	struct buf reply = BUF_INIT(IPC_CHUNK + 1024);
+	struct msg_resolve_reply r;
+	(void)snprintf(name, sizeof(name), "_25._tcp.%s", a->host->config.hostname);
+	struct msg_resolve m = {.name = bytes_str(name), .type = TYPE_TLSA};
+	enum err e = channel_call(role_channel(a->host, ROLE_RESOLVER, 0), RESOLVE, resolve, &m,
+				  loop_now(a->host->loop) + RESOLVE_MS, &reply);
+	e = e == ERR_OK ? msg_resolve_reply_decode(buf_bytes(&reply), &r) : e;
+	if (e != ERR_OK) {
+		/* Not known now: the key stays, and what was seen before was seen. */
+		buf_clear(&reply);
+		return false;
+	}
+	enum acme_tlsa is = acme_tlsa_of(r.answers, id);
+	msec now = loop_now(a->host->loop);
+	if (is != ACME_TLSA_THERE || memcmp(a->seen.id, id, sizeof(a->seen.id)) != 0) {
+		memcpy(a->seen.id, id, sizeof(a->seen.id));
+		a->seen.since = is == ACME_TLSA_THERE ? now : 0;
+		a->seen.ttl = 0;
+	}
+	if (is == ACME_TLSA_THERE && r.ttl > a->seen.ttl) {
+		a->seen.ttl = r.ttl;
+	}
+	buf_clear(&reply);
+	msec wait = (msec)a->seen.ttl * 2 * MSEC_SECOND;
+	return is == ACME_TLSA_NONE ||
+	       (a->seen.since > 0 && now - a->seen.since >= (wait > MSEC_DAY ? wait : MSEC_DAY));
+}
+
+/* On members' ports no program asks for TLSA records. */
+static bool
+is_next_ready(struct acme *a, const struct kept *k)
+{
+	static const uint8_t none[32];
+	return memcmp(k->next, none, sizeof(none)) != 0 && (k->kind != ACME_MX || is_published(a, k->next));
+}
+
 static bool
 get_all(struct acme *a, struct acme_session *s, const struct kept *kept, size_t count)
 {
@@ -112,11 +164,17 @@ get_all(struct acme *a, struct acme_session *s, const struct kept *kept, size_t 
 			continue;
 		}
 		open = open || acme_session_open(s);
+		s->next = is_next_ready(a, &kept[i]);
 		if (!open || !acme_certificate_get(s, kept[i].kind, kept[i].names, &without)) {
 			return false;
 		}
 		a->renewed++;
-		log_event(LOG_LEVEL_NOTICE, "a new certificate for %s is in force", ports_of(kept[i].kind));
+		log_event(LOG_LEVEL_NOTICE, "a new certificate for %s is in force%s", ports_of(kept[i].kind),
+			  !s->next ? ""
+			  : kept[i].kind == ACME_MX
+			      ? ", for a new key. With DANE: publish the TLSA records that "
+				"`cohue dns` prints now"
+			      : ", for a new key");
 		if (without != 0) {
 			log_event(
 			    LOG_LEVEL_WARNING,
@@ -179,6 +237,10 @@ look(struct acme *a, struct acme_session *s)
 	bool due = a->forced;
 	for (size_t i = 0; i < count; i++) {
 		due = due || is_due(&kept[i]);
+		/* From when on it stands in the DNS is known only by looking. */
+		if (kept[i].kind == ACME_MX) {
+			(void)is_next_ready(a, &kept[i]);
+		}
 	}
 	if (e != ERR_OK) {
 		(void)snprintf(

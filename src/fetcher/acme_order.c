@@ -190,6 +190,7 @@ write_request(struct acme_session *s, enum acme_request what, unsigned kind, uns
 	struct msg_acme_sign m = {.what = (uint8_t)what,
 				  .kind = (uint8_t)kind,
 				  .without = (uint8_t)without,
+				  .next = s->next && what == ACME_FINALIZE ? 1 : 0,
 				  .url = url,
 				  .nonce = bytes_str(s->nonce),
 				  .account = what == ACME_NEW_ACCOUNT ? BYTES_EMPTY : bytes_str(s->account)};
@@ -497,7 +498,8 @@ prove_all(struct acme_session *s, const struct authorisations *all, struct bytes
 static bool
 hand_over(struct acme_session *s, unsigned kind, unsigned without, struct bytes chain)
 {
-	struct msg_acme_chain m = {.kind = (uint8_t)kind, .without = (uint8_t)without, .chain_pem = chain};
+	struct msg_acme_chain m = {
+	    .kind = (uint8_t)kind, .without = (uint8_t)without, .next = s->next ? 1 : 0, .chain_pem = chain};
 	enum err e = chain.len > ACME_CHAIN_MAX
 			 ? ERR_LIMIT
 			 : channel_call(role_channel(s->host, ROLE_KEEPER, 0), ACME_CHAIN, acme_chain, &m,

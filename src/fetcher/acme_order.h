@@ -18,6 +18,7 @@ struct acme_session {
 	char account[ACME_URL_MAX];
 	char nonce[260];
 	uint8_t thumbprint[32];
+	bool next;                      /* for the key that comes next, not the one in use */
 	bool other_challenge;           /* the first choice failed the last time */
 	msec not_before_again;          /* the authority said Retry-After: until then (CLOCK_MONOTONIC) */
 	char problem[ACME_PROBLEM_MAX]; /* what failed and its remedy; "" */

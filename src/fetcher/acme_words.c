@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/wire.h"
 
 struct bytes
 acme_header(struct bytes headers, const char *name)
@@ -116,6 +117,22 @@ acme_challenge_find(struct bytes authorisation, const char *type)
 		}
 	}
 	return BYTES_EMPTY;
+}
+
+enum acme_tlsa
+acme_tlsa_of(struct bytes answers, const uint8_t id[32])
+{
+	struct wire_reader r;
+	bool some = answers.len > 0;
+	wire_reader_init(&r, answers);
+	while (r.rest.len > 0 && r.error == ERR_OK) {
+		struct bytes record = wire_get_bytes(&r, UINT16_MAX);
+		if (r.error == ERR_OK && record.len == 3 + 32 && record.ptr[0] == 3 && record.ptr[1] == 1 &&
+		    record.ptr[2] == 1 && bytes_equal(bytes_from(record, 3), bytes_of(id, 32))) {
+			return ACME_TLSA_THERE;
+		}
+	}
+	return some ? ACME_TLSA_MISSING : ACME_TLSA_NONE;
 }
 
 msec

@@ -34,6 +34,14 @@ struct bytes acme_text(struct bytes value, size_t least, size_t most);
 /* The challenge of that type in a checked authorisation; empty where there is none. */
 struct bytes acme_challenge_find(struct bytes authorisation, const char *type);
 
+/* What the DNS says of a key, as the list of rdata that RESOLVE gives of its host's TLSA records. */
+enum acme_tlsa {
+	ACME_TLSA_NONE,    /* there are no records: nobody insists on any key */
+	ACME_TLSA_MISSING, /* others' alone */
+	ACME_TLSA_THERE    /* "3 1 1" with its id */
+};
+enum acme_tlsa acme_tlsa_of(struct bytes answers, const uint8_t id[32]);
+
 /* Two thirds of the lifetime, as wall-clock time. */
 msec acme_renewal(msec not_before, msec not_after);
 /* After so many failures in a row (1 and up): 1, 2, 4, 8, then 12 hours. */

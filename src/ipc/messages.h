@@ -175,7 +175,7 @@ enum ipc_stage {
 #define MSG_LISTEN_FIELDS(U8, U16, U32, U64, FIX, BYTES)  U16(port) /* 25, 465, 587, 993, 443, 80: the service, wherever it listens */
 #define MSG_HOUSE_KEY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(key, 32)
 /* Of gate-mx and of gate-member: taken both, or none. sealed 1: the key is wrapped under tls-wrap; 0: PEM, from outside HOME. */
-#define MSG_TLS_FILES_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(mx_sealed) BYTES(mx_key) BYTES(mx_chain) U8(member_sealed) BYTES(member_key) BYTES(member_chain)
+#define MSG_TLS_FILES_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(mx_sealed) BYTES(mx_key) BYTES(mx_chain) U8(member_sealed) BYTES(member_key) BYTES(member_chain) BYTES(mx_next) BYTES(member_next)
 /* problem: empty where they were taken, else one line for the volunteer */
 #define MSG_TLS_FILES_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(problem)
 /* HOME/dkim.keys: what is signed with from now on. */
@@ -196,17 +196,18 @@ enum ipc_stage {
 #define MSG_ACME_RENEW_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(problem)
 /*
  * certificates: list of {u8 kind (enum acme_kind), u8 of an authority, u64 not before, u64 not after (ms since 1970), bytes names for it,
- * separated by blanks}, of those that ACME looks after. ERR_AGAIN: there is no account key yet; it is being made.
+ * separated by blanks, next [32]: the id (SHA-256 of the public key) of the key that comes next, zeros: there is none}, of those that ACME
+ * looks after. ERR_AGAIN: a key of the account or the next one is being made.
  */
 #define MSG_ACME_STATE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(certificates)
 /*
  * A request of RFC 8555, which the keeper writes whole: what (enum acme_request); without: bit n leaves out name n of this certificate, never
- * the first; account: its URL, empty for ACME_NEW_ACCOUNT. thumbprint: RFC 7638.
+ * the first; next: for the key that comes next, not the one in use; account: its URL, empty for ACME_NEW_ACCOUNT. thumbprint: RFC 7638.
  */
-#define MSG_ACME_SIGN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) U8(kind) U8(without) BYTES(url) BYTES(nonce) BYTES(account)
+#define MSG_ACME_SIGN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) U8(kind) U8(without) U8(next) BYTES(url) BYTES(nonce) BYTES(account)
 #define MSG_ACME_SIGN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(body) FIX(thumbprint, 32)
 /* ERR_DAMAGED: no chain; ERR_AUTH: of another key; ERR_DENIED: it lacks a name, is not in force, or of no authority. */
-#define MSG_ACME_CHAIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(without) BYTES(chain_pem)
+#define MSG_ACME_CHAIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(without) U8(next) BYTES(chain_pem)
 /* kind: enum acme_challenge; answer: the key authorisation (RFC 8555 section 8.1), empty: no longer */
 #define MSG_ACME_CHALLENGE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) BYTES(name) BYTES(token) BYTES(answer)
 #define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -434,14 +435,23 @@ enum { CONN_WINDOW = 256 * 1024, BLOB_GET_MANY_MAX = 64 };
 
 /* Certificates by ACME: for port 25, and for members' ports and the web. */
 enum acme_kind { ACME_MX = 0, ACME_MEMBER = 1, ACME_KINDS = 2 };
-enum acme_file { ACME_FILE_ACCOUNT = 1, ACME_FILE_MX = 2, ACME_FILE_MEMBER = 3 };
+enum acme_file {
+	ACME_FILE_ACCOUNT = 1,
+	ACME_FILE_MX = 2, /* the chain */
+	ACME_FILE_MEMBER = 3,
+	ACME_FILE_MX_KEY = 4,
+	ACME_FILE_MEMBER_KEY = 5,
+	ACME_FILE_MX_NEXT = 6,
+	ACME_FILE_MEMBER_NEXT = 7,
+	ACME_FILES = 8
+};
 /* Nothing else is ever signed with the account's key. */
 enum acme_request {
 	ACME_NEW_ACCOUNT = 1, /* the terms agreed, the contact of the configuration */
 	ACME_NEW_ORDER = 2,   /* for the names of this certificate */
 	ACME_GET = 3,         /* RFC 8555 section 6.3 */
 	ACME_TRY = 4,         /* a challenge is ready */
-	ACME_FINALIZE = 5,    /* with a request (PKCS #10) for the key in use */
+	ACME_FINALIZE = 5,    /* with a request (PKCS #10) for the key in use, or the next */
 };
 enum acme_challenge { ACME_HTTP_01 = 1, ACME_TLS_ALPN_01 = 2 };
 enum { ACME_CHAIN_MAX = IPC_SMALL * 4, ACME_URL_MAX = 1024, ACME_NAMES_MAX = 8 };

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/secret.h"
 #include "base/wire.h"
+#include "keeper/tls_next.h"
 #include "process/log.h"
 #include "web/web.h"
 
@@ -86,6 +88,8 @@ keeper_acme_take(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], stru
 /* ---- saving: the supervisor has the disk ---- */
 
 struct saving {
+	struct tls_next *next; /* a new one */
+	uint8_t id_saved[TLS_NEXT_ID];
 	uint64_t serial; /* of who asked */
 	uint32_t id;
 	enum tls_kind kind;
@@ -99,6 +103,7 @@ saving_end(struct saving **sp)
 	struct saving *s = *sp;
 	if (s != NULL) {
 		tls_pair_destroy(&s->pair);
+		tls_next_destroy(&s->next);
 		acme_account_clear(&s->account);
 		free(s);
 	}
@@ -130,6 +135,12 @@ chain_saved(struct keeper_acme *a, struct saving *s, bool good)
 {
 	struct channel *ch = role_channel(a->host, ROLE_FETCHER, 0);
 	if (good) {
+		struct tls_next **next = &a->tls->of[s->kind].next;
+		if (*next != NULL && secret_equal(tls_next_id(*next), tls_pair_id(s->pair), TLS_NEXT_ID)) {
+			tls_next_destroy(&a->tls->of[s->kind].owed);
+			a->tls->of[s->kind].owed = *next;
+			*next = NULL;
+		}
 		tls_keys_put(a->tls, s->kind, &s->pair);
 		a->changed(a->arg);
 	}
@@ -139,20 +150,46 @@ chain_saved(struct keeper_acme *a, struct saving *s, bool good)
 	}
 }
 
+/* The key in use lies in its own file, too: the next one's may be another's now. */
+static void
+key_saved(struct keeper_acme *a, const struct saving *s)
+{
+	struct tls_next **owed = &a->tls->of[s->kind].owed;
+	const struct tls_pair *now = a->tls->of[s->kind].now;
+	if (*owed != NULL && now != NULL && secret_equal(tls_next_id(*owed), s->id_saved, TLS_NEXT_ID)) {
+		tls_next_destroy(owed);
+	}
+}
+
+static void
+next_saved(struct keeper_acme *a, struct saving *s)
+{
+	tls_next_destroy(&a->tls->of[s->kind].next);
+	a->tls->of[s->kind].next = s->next;
+	s->next = NULL;
+}
+
 enum err
 keeper_acme_saved(struct keeper_acme *a, struct bytes payload)
 {
 	struct msg_acme_saved m;
-	if (msg_acme_saved_decode(payload, &m) != ERR_OK || m.what > ACME_FILE_MEMBER ||
+	if (msg_acme_saved_decode(payload, &m) != ERR_OK || m.what >= ACME_FILES ||
 	    a->saving[m.what] == NULL) {
 		return ERR_FORMAT;
 	}
 	struct saving *s = a->saving[m.what];
 	a->saving[m.what] = NULL;
-	if (m.what != ACME_FILE_ACCOUNT) {
+	a->failed[m.what] = m.good == 0;
+	if (m.what == ACME_FILE_MX || m.what == ACME_FILE_MEMBER) {
 		chain_saved(a, s, m.good != 0);
-	} else if (m.good != 0) {
+	} else if (m.good == 0) {
+		/* The supervisor has said why. */
+	} else if (m.what == ACME_FILE_ACCOUNT) {
 		account_saved(a, s);
+	} else if (m.what == ACME_FILE_MX_KEY || m.what == ACME_FILE_MEMBER_KEY) {
+		key_saved(a, s);
+	} else {
+		next_saved(a, s);
 	}
 	saving_end(&s);
 	return ERR_OK;
@@ -178,6 +215,75 @@ make_account(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN])
 	return e;
 }
 
+/* ---- the key that comes next ---- */
+
+const char *
+keeper_tls_name(unsigned kind)
+{
+	return kind == TLS_KIND_MX ? "tls-mx" : "tls-member";
+}
+
+static enum err
+make_next(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], enum tls_kind kind, enum acme_file file)
+{
+	struct buf pem = BUF_INIT(TLS_NEXT_MAX);
+	struct buf sealed = BUF_INIT(TLS_NEXT_MAX);
+	struct saving *s = calloc(1, sizeof(*s));
+	enum err e = s == NULL ? ERR_MEMORY : tls_next_make(&pem, &s->next);
+	e = e == ERR_OK ? buf_append(&sealed, bytes_of(tls_next_id(s->next), TLS_NEXT_ID)) : e;
+	e = e == ERR_OK
+		? sealed_wrap(wrap, bytes_str(keeper_tls_name((unsigned)kind)), buf_bytes(&pem), &sealed)
+		: e;
+	e = e == ERR_OK ? tls_next_keep(s->next, bytes_from(buf_bytes(&sealed), TLS_NEXT_ID)) : e;
+	if (e == ERR_OK) {
+		s->kind = kind;
+		e = save(a, file, buf_bytes(&sealed), s);
+	}
+	if (e != ERR_OK) {
+		saving_end(&s);
+	}
+	buf_wipe(&pem);
+	buf_clear(&sealed);
+	return e;
+}
+
+static enum err
+save_owed(struct keeper_acme *a, enum tls_kind kind, enum acme_file file)
+{
+	const struct tls_next *owed = a->tls->of[kind].owed;
+	struct saving *s = calloc(1, sizeof(*s));
+	enum err e = s == NULL ? ERR_MEMORY : ERR_OK;
+	if (e == ERR_OK) {
+		s->kind = kind;
+		memcpy(s->id_saved, tls_next_id(owed), TLS_NEXT_ID);
+		e = save(a, file, tls_next_wrapped(owed), s);
+	}
+	if (e != ERR_OK) {
+		saving_end(&s);
+	}
+	return e;
+}
+
+/* In this order: while a key in use is owed its file, the next one's holds it, and is not written. True: something is on its way to the disk. */
+static bool
+see_to_keys(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], unsigned n)
+{
+	enum tls_kind kind = (enum tls_kind)n;
+	enum acme_file chain = kind == TLS_KIND_MX ? ACME_FILE_MX : ACME_FILE_MEMBER;
+	enum acme_file key = kind == TLS_KIND_MX ? ACME_FILE_MX_KEY : ACME_FILE_MEMBER_KEY;
+	enum acme_file next = kind == TLS_KIND_MX ? ACME_FILE_MX_NEXT : ACME_FILE_MEMBER_NEXT;
+	if (a->saving[key] != NULL || a->saving[next] != NULL) {
+		return true;
+	}
+	if (a->saving[chain] != NULL) {
+		return false;
+	}
+	if (a->tls->of[kind].owed != NULL) {
+		return !a->failed[key] && save_owed(a, kind, key) == ERR_OK;
+	}
+	return a->tls->of[kind].next == NULL && !a->failed[next] && make_next(a, wrap, kind, next) == ERR_OK;
+}
+
 /* ---- what there is ---- */
 
 static enum err
@@ -199,6 +305,9 @@ put_state(const struct keeper_acme *a, unsigned kind, struct wire_writer *w)
 		e = buf_printf(w->out, "%s%s", i == 0 ? "" : " ", list.names.of[i]);
 	}
 	wire_close_bytes(w, opened);
+	const struct tls_next *next = a->tls->of[kind].next;
+	static const uint8_t none[TLS_NEXT_ID];
+	wire_put_fixed(w, next != NULL ? tls_next_id(next) : none, TLS_NEXT_ID);
 	return e;
 }
 
@@ -218,6 +327,13 @@ keeper_acme_state(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], str
 		enum err made = a->saving[ACME_FILE_ACCOUNT] != NULL ? ERR_OK : make_account(a, wrap);
 		return made == ERR_OK ? ERR_AGAIN : ERR_IO;
 	}
+	bool busy = false;
+	for (unsigned kind = 0; kind < ACME_KINDS; kind++) {
+		busy = (is_managed(&a->host->config, kind) && see_to_keys(a, wrap, kind)) || busy;
+	}
+	if (busy) {
+		return ERR_AGAIN;
+	}
 	wire_writer_init(&w, &out);
 	enum err e = ERR_OK;
 	for (unsigned kind = 0; kind < ACME_KINDS && e == ERR_OK; kind++) {
@@ -233,6 +349,21 @@ keeper_acme_state(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], str
 }
 
 /* ---- requests ---- */
+
+static struct evp_pkey_st *
+key_of(const struct keeper_acme *a, enum tls_kind kind, bool next)
+{
+	const struct tls_next *n = a->tls->of[kind].next;
+	return !next ? tls_keys_private(a->tls, kind) : n == NULL ? NULL : tls_next_key(n);
+}
+
+static bool
+is_key_moving(const struct keeper_acme *a, enum tls_kind kind)
+{
+	return kind == TLS_KIND_MX
+		   ? a->saving[ACME_FILE_MX_KEY] != NULL || a->saving[ACME_FILE_MX_NEXT] != NULL
+		   : a->saving[ACME_FILE_MEMBER_KEY] != NULL || a->saving[ACME_FILE_MEMBER_NEXT] != NULL;
+}
 
 /* Whoever asks: an authority's patience, and its limits, are the house's good name. */
 static bool
@@ -264,6 +395,10 @@ keeper_acme_sign(struct keeper_acme *a, struct channel *ch, const struct channel
 	if (q.what == ACME_NEW_ORDER && is_too_often(a)) {
 		return ERR_LIMIT;
 	}
+	struct evp_pkey_st *key = key_of(a, (enum tls_kind)q.kind, q.next != 0);
+	if (key == NULL) {
+		return ERR_DENIED;
+	}
 	list_names(c, q.kind, q.without, &list);
 	struct acme_order o = {.what = (enum acme_request)q.what,
 			       .url = q.url,
@@ -271,7 +406,7 @@ keeper_acme_sign(struct keeper_acme *a, struct channel *ch, const struct channel
 			       .account = q.account,
 			       .contact = c->acme_contact,
 			       .names = &list.names,
-			       .key = tls_keys_private(a->tls, (enum tls_kind)q.kind)};
+			       .key = key};
 	enum err e = acme_write(&a->account, &o, &body);
 	if (e == ERR_OK) {
 		struct msg_acme_sign_reply r = {.body = buf_bytes(&body)};
@@ -296,15 +431,22 @@ keeper_acme_chain(struct keeper_acme *a, struct channel *ch, const struct channe
 	}
 	enum tls_kind kind = (enum tls_kind)q.kind;
 	enum acme_file file = kind == TLS_KIND_MX ? ACME_FILE_MX : ACME_FILE_MEMBER;
-	if (!is_managed(&a->host->config, q.kind) || a->saving[file] != NULL) {
-		return a->saving[file] != NULL ? ERR_AGAIN : ERR_DENIED;
+	if (!is_managed(&a->host->config, q.kind) || key_of(a, kind, q.next != 0) == NULL) {
+		return ERR_DENIED;
+	}
+	/* Nor while a key is on its way to the disk: what then stands there must fit one chain or the other. */
+	if (a->saving[file] != NULL || a->tls->of[kind].owed != NULL || is_key_moving(a, kind)) {
+		return ERR_AGAIN;
 	}
 	list_names(&a->host->config, q.kind, q.without, &list);
 	struct saving *s = calloc(1, sizeof(*s));
 	enum err e = s == NULL ? ERR_MEMORY
-			       : acme_chain_check(q.chain_pem, tls_keys_private(a->tls, kind), a->roots,
+			       : acme_chain_check(q.chain_pem, key_of(a, kind, q.next != 0), a->roots,
 						  &list.names, clock_wall(), &chain);
-	e = e == ERR_OK ? tls_keys_again(a->tls, kind, buf_bytes(&chain), &s->pair) : e;
+	if (e == ERR_OK) {
+		e = q.next != 0 ? tls_next_pair(a->tls->of[kind].next, buf_bytes(&chain), &s->pair)
+				: tls_keys_again(a->tls, kind, buf_bytes(&chain), &s->pair);
+	}
 	if (e == ERR_OK) {
 		s->serial = channel_serial(ch);
 		s->id = m->id;

@@ -16,8 +16,9 @@ struct keeper_acme {
 	struct role_host *host;
 	struct tls_keys *tls;
 	struct acme_account account;
-	struct x509_store_st *roots;                 /* that a new chain must lead to */
-	struct saving *saving[ACME_FILE_MEMBER + 1]; /* by enum acme_file: on its way to the disk */
+	struct x509_store_st *roots;       /* that a new chain must lead to */
+	struct saving *saving[ACME_FILES]; /* by enum acme_file: on its way to the disk */
+	bool failed[ACME_FILES];           /* it could not be saved: not tried again in this life */
 	unsigned orders;
 	msec orders_since;
 	/* New certificates are in force. */
@@ -25,6 +26,8 @@ struct keeper_acme {
 	void *arg;
 };
 
+/* The name under which a TLS key is wrapped. */
+const char *keeper_tls_name(unsigned kind);
 /* While there are files: with a host. ERR_MEMORY, or what OpenSSL lacks. */
 COHUE_MUST_USE enum err keeper_acme_prepare(struct keeper_acme *a);
 /* ACME_ACCOUNT. What does not open is told, and never replaced. ERR_FORMAT. */

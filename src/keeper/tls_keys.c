@@ -146,17 +146,16 @@ tls_keys_private(const struct tls_keys *k, enum tls_kind kind)
 }
 
 enum err
-tls_keys_again(const struct tls_keys *k, enum tls_kind kind, struct bytes chain_pem, struct tls_pair **ret)
+tls_pair_of(EVP_PKEY *key, const uint8_t id[32], struct bytes chain_pem, struct tls_pair **ret)
 {
 	struct tls_pair *p = calloc(1, sizeof(*p));
-	EVP_PKEY *key = tls_keys_private(k, kind);
 	enum err e = p == NULL ? ERR_MEMORY : key == NULL ? ERR_NOT_FOUND : ERR_OK;
 	if (e == ERR_OK && EVP_PKEY_up_ref(key) == 1) {
 		p->key = key;
 		buf_init(&p->chain, CHAIN_MAX);
 		e = tls_key_id(chain_pem, p->id);
 	}
-	if (e == ERR_OK && !secret_equal(p->id, k->of[kind].now->id, sizeof(p->id))) {
+	if (e == ERR_OK && !secret_equal(p->id, id, sizeof(p->id))) {
 		e = ERR_AUTH;
 	}
 	e = e == ERR_OK ? buf_append(&p->chain, chain_pem) : e;
@@ -166,6 +165,19 @@ tls_keys_again(const struct tls_keys *k, enum tls_kind kind, struct bytes chain_
 	}
 	*ret = p;
 	return ERR_OK;
+}
+
+const uint8_t *
+tls_pair_id(const struct tls_pair *pair)
+{
+	return pair->id;
+}
+
+enum err
+tls_keys_again(const struct tls_keys *k, enum tls_kind kind, struct bytes chain_pem, struct tls_pair **ret)
+{
+	const struct tls_pair *now = k->of[kind].now;
+	return now == NULL ? ERR_NOT_FOUND : tls_pair_of(now->key, now->id, chain_pem, ret);
 }
 
 static enum err

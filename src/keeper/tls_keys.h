@@ -14,11 +14,14 @@ enum tls_kind { TLS_KIND_MX, TLS_KIND_MEMBER, TLS_KINDS };
 
 struct tls_pair;
 struct evp_pkey_st;
+struct tls_next;
 
 struct tls_keys {
 	struct {
 		struct tls_pair *now;
 		struct tls_pair *before;
+		struct tls_next *next; /* tls_next.h; NULL: none */
+		struct tls_next *owed; /* in use already, and its file is still the next one's */
 	} of[TLS_KINDS];
 };
 
@@ -40,6 +43,11 @@ void tls_keys_forget(struct tls_keys *k);
 bool tls_keys_complete(const struct tls_keys *k);
 /* The key in use, borrowed: for this folder alone. NULL where there is none. */
 struct evp_pkey_st *tls_keys_private(const struct tls_keys *k, enum tls_kind kind);
+/* A key, by its id, with its chain. ERR_AUTH: it is of another key. */
+COHUE_MUST_USE enum err tls_pair_of(struct evp_pkey_st *key, const uint8_t id[32], struct bytes chain_pem,
+				    struct tls_pair **ret);
+/* Of the public key. */
+const uint8_t *tls_pair_id(const struct tls_pair *pair);
 /* The key in use under another chain. Errors as of tls_pair_create(). */
 COHUE_MUST_USE enum err tls_keys_again(const struct tls_keys *k, enum tls_kind kind, struct bytes chain_pem,
 				       struct tls_pair **ret);

@@ -60,7 +60,7 @@ make(uint8_t id[TLS_KEY_ID], EVP_PKEY **ret_public)
 static void
 a_signature_is_over_the_content_and_fits_the_certificate(void **state)
 {
-	struct tls_keys keys = {.of = {{NULL, NULL}}};
+	struct tls_keys keys = {.of = {{.now = NULL}}};
 	uint8_t id[TLS_KEY_ID];
 	uint8_t area[130];
 	EVP_PKEY *public_half = NULL;
@@ -82,7 +82,7 @@ a_signature_is_over_the_content_and_fits_the_certificate(void **state)
 static void
 what_a_captured_gate_might_ask_for_is_denied(void **state)
 {
-	struct tls_keys keys = {.of = {{NULL, NULL}}};
+	struct tls_keys keys = {.of = {{.now = NULL}}};
 	uint8_t id[TLS_KEY_ID];
 	uint8_t other[TLS_KEY_ID] = {1};
 	uint8_t area[130];
@@ -116,7 +116,7 @@ what_a_captured_gate_might_ask_for_is_denied(void **state)
 static void
 the_key_before_signs_until_it_is_forgotten(void **state)
 {
-	struct tls_keys keys = {.of = {{NULL, NULL}}};
+	struct tls_keys keys = {.of = {{.now = NULL}}};
 	uint8_t first[TLS_KEY_ID];
 	uint8_t second[TLS_KEY_ID];
 	uint8_t area[130];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /*
  * Certificates by ACME: what the keeper made or checked comes here to be put into HOME/tls, and is opened by nobody here. Each file is
- * replaced whole; the key of a certificate stays the same, so that none is ever beside another's key.
+ * replaced whole; in which order, so that each certificate is beside its key at any time, the keeper sees to (keeper/tls_next.h).
  */
 #include <stdio.h>
 #include <string.h>
@@ -64,10 +64,14 @@ save(const struct house *h, const struct msg_acme_save *m)
 		const char *name;
 		const char *own; /* set: the volunteer has files of his own */
 		mode_t mode;
-	} files[] = {[ACME_FILE_ACCOUNT] = {account_file, "", 0600},
-		     [ACME_FILE_MX] = {"mx.crt", h->config.tls_mx_certificate, 0644},
-		     [ACME_FILE_MEMBER] = {"member.crt", h->config.tls_member_certificate, 0644}};
-	if (m->what < ACME_FILE_ACCOUNT || m->what > ACME_FILE_MEMBER || h->config.acme != CONFIG_ON ||
+	} files[ACME_FILES] = {[ACME_FILE_ACCOUNT] = {account_file, "", 0600},
+			       [ACME_FILE_MX] = {"mx.crt", h->config.tls_mx_certificate, 0644},
+			       [ACME_FILE_MEMBER] = {"member.crt", h->config.tls_member_certificate, 0644},
+			       [ACME_FILE_MX_KEY] = {"mx.key.sealed", h->config.tls_mx_key, 0600},
+			       [ACME_FILE_MEMBER_KEY] = {"member.key.sealed", h->config.tls_member_key, 0600},
+			       [ACME_FILE_MX_NEXT] = {"mx.next", h->config.tls_mx_key, 0600},
+			       [ACME_FILE_MEMBER_NEXT] = {"member.next", h->config.tls_member_key, 0600}};
+	if (m->what < ACME_FILE_ACCOUNT || m->what >= ACME_FILES || h->config.acme != CONFIG_ON ||
 	    files[m->what].own[0] != '\0' || m->data.len == 0) {
 		return ERR_DENIED;
 	}

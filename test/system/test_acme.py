@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Certificates by ACME, against Pebble: both challenges, renewal with connections open, names that fail, an authority that is ill."""
+"""Certificates by ACME, against Pebble: both challenges, renewal with connections open, new keys and crashes between, names that fail, an authority that is ill."""
 
 import http.server
 import json
@@ -92,7 +92,7 @@ class Authority(unittest.TestCase):
         self.pebble.trust()
         self.c.restart()
 
-    def test_1_the_first_certificates_come_by_themselves_and_keep_the_keys(self) -> None:
+    def test_1_the_first_certificates_come_by_themselves(self) -> None:
         wait_until(lambda: self.c.log().count("is in force") == 2, 20, f"certificates; log:\n{self.c.log()}")
         for port in (25, 465, 587, 993, 443):
             with self.connect(port) as s:
@@ -110,12 +110,16 @@ class Authority(unittest.TestCase):
         account = self.c.home / "tls/acme.key.sealed"
         self.assertEqual(account.stat().st_mode & 0o777, 0o600)
         self.assertNotIn(b"PRIVATE KEY", account.read_bytes())
-        self.assertIn("acme_member_issuer       authority", self.status())
+        wait_until(lambda: "acme_member_issuer       authority" in self.status(), 10, "it says so")
         self.assertNotIn("acme_problem", self.status())
 
-    def test_2_a_renewal_keeps_keys_tlsa_and_open_connections(self) -> None:
+    def tlsa(self) -> list[str]:
+        return [r["value"] for r in self.c.cli_json("dns") if r["type"] == "TLSA"]
+
+    def test_2_a_renewal_brings_the_next_key_and_keeps_open_connections(self) -> None:
         keys = [self.key_of(w) for w in ("mx", "member")]
-        tlsa = [r for r in self.c.cli_json("dns") if r["type"] == "TLSA"]
+        tlsa = self.tlsa()
+        self.assertEqual(len(tlsa), 2)
         before = self.serial(993)
         with self.connect(993) as old:
             self.assertIn(b"OK", old.recv(1024))
@@ -123,10 +127,39 @@ class Authority(unittest.TestCase):
             wait_until(lambda: self.serial(993) != before, 10, "the new certificate is shown")
             old.sendall(b"a NOOP\r\n")
             self.assertIn(b"a OK", old.recv(1024))
-        self.assertEqual(keys, [self.key_of(w) for w in ("mx", "member")])
-        self.assertEqual(tlsa, [r for r in self.c.cli_json("dns") if r["type"] == "TLSA"])
+        # Nobody insists on a key of this host (there are no TLSA records), so both change, to those that were shown before.
+        for key, name in zip(keys, ("mx", "member")):
+            self.assertNotEqual(key, self.key_of(name))
+        after = wait_until(lambda: len(self.tlsa()) == 2 and self.tlsa()[1] != tlsa[1] and self.tlsa(), 10, "another next key")
+        self.assertEqual(after[0], tlsa[1])
+        self.assertNotIn(after[1], tlsa)
+        self.connect(25).close()
         # The share of nonces that it refuses was met, and asked again.
         self.assertEqual(self.c.log().count("warning: the certificate authority"), 0)
+
+    def test_2b_a_crash_between_certificate_and_key_leaves_them_together(self) -> None:
+        tls = self.c.home / "tls"
+        names = [f"{w}.{end}" for w in ("mx", "member") for end in ("key.sealed", "next")]
+        old = {name: (tls / name).read_bytes() for name in names}
+        self.renew()
+        wait_until(lambda: all((tls / name).read_bytes() != octets for name, octets in old.items()), 10, "keys in place")
+        new = {name: (tls / name).read_bytes() for name in names}
+        for w in ("mx", "member"):
+            self.assertEqual(new[f"{w}.key.sealed"], old[f"{w}.next"][32:])
+            self.assertEqual((tls / f"{w}.next").stat().st_mode & 0o777, 0o600)
+        serial = self.serial(993)
+        # As after the first step (the certificate alone is there), and after the second (the key, too; no other next one yet).
+        for files in (old, {**old, **{n: o for n, o in new.items() if n.endswith("key.sealed")}}):
+            self.c.stop()
+            for name, octets in files.items():
+                (tls / name).write_bytes(octets)
+            self.c.start()
+            self.assertEqual(self.serial(993), serial)
+            self.connect(25).close()
+            wait_until(lambda: all((tls / n).read_bytes() == o for n, o in new.items() if n.endswith("key.sealed")), 20,
+                       "each key in its own file")
+            wait_until(lambda: all((tls / f"{w}.next").read_bytes() != old[f"{w}.next"] for w in ("mx", "member")), 20,
+                       "other next keys")
 
     def test_3_tls_alpn_01_and_nothing_else_by_that_name(self) -> None:
         self.c.stop()
