@@ -290,6 +290,8 @@ test_a_damaged_account_is_neither_a_wrong_password_nor_a_matter_of_time(void **s
 	buf_reset(&w.heard);
 	say("AUTH PLAIN AGFsaWNlAHB3\r\n");
 	assert_true(heard("554 5.3.0 Your account is damaged here"));
+	stream_destroy(&w.client);
+	turn(10);
 	connect_to(993);
 	say("a LOGIN alice right\r\n");
 	assert_true(heard("a NO [CONTACTADMIN] Your account is damaged here"));
