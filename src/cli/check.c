@@ -10,6 +10,7 @@
 #include "base/secret.h"
 #include "cli/check.h"
 #include "sealed/directory.h"
+#include "sealed/forward_list.h"
 
 void
 check_count(struct check *k, const char *what, uint64_t n)
@@ -69,6 +70,18 @@ add_id(struct buf *ids, const uint8_t id[SEALED_ID_LEN])
 }
 
 static enum err
+check_forwards(const struct check *k, const struct directory_account *a)
+{
+	struct buf list = BUF_INIT(FORWARD_LIST_MAX);
+	enum err e = forward_list_put(a, &list);
+	e = e == ERR_OK ? forward_list_verify(k->keys[PURPOSE_PUBLIC_KEY_VERIFY], a->id, buf_bytes(&list),
+					      a->forwards_signature)
+			: e;
+	buf_wipe(&list);
+	return e;
+}
+
+static enum err
 check_account(struct check *k, struct bytes key, struct bytes plain)
 {
 	struct directory_account a;
@@ -89,6 +102,10 @@ check_account(struct check *k, struct bytes key, struct bytes plain)
 							   a.generation, a.public_key, a.signature);
 	if (e != ERR_OK) {
 		check_damage(k, "directory: the public key of account entry %s does not verify", where);
+	}
+	if (a.forward_count > 0 && check_forwards(k, &a) != ERR_OK) {
+		check_damage(k, "directory: where the mail of account entry %s is sent on is not signed",
+			     where);
 	}
 	return add_id(&k->accounts, a.id);
 }

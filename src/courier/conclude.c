@@ -147,7 +147,7 @@ add_journal(const struct work *w, struct buf *journal)
 {
 	struct wire_writer lines;
 	wire_writer_init(&lines, journal);
-	if (w->part.generation == 0) {
+	if (w->part.generation == 0 || w->unasked) {
 		return; /* the house's own mail */
 	}
 	if ((w->part.flags & COURIER_FORWARDED) != 0) {
@@ -311,8 +311,19 @@ work_conclude(struct work *w)
 {
 	struct courier *c = w->courier;
 	bool warn = !w->warned && (w->age > (uint64_t)c->host->config.retry_warn || any_unprotected(w));
-	struct verdict v = report_decide(&w->part, w->outcomes, w->last, warn);
-	count(w);
+	struct verdict v = {.again = false};
+	if (w->unasked) {
+		/* Nobody is told by mail: who it names has asked for nothing. */
+		c->seen_unasked++;
+		if (c->seen_unasked == 1) {
+			log_event(LOG_LEVEL_ERROR,
+				  "gate-mx asked to send on what no member has sent on; it is dropped. "
+				  "Remedy: restart the service; where it comes again, have gate-mx examined");
+		}
+	} else {
+		v = report_decide(&w->part, w->outcomes, w->last, warn);
+		count(w);
+	}
 	if (v.failed + v.delayed + v.relayed == 0) {
 		work_drop_message(w);
 	}

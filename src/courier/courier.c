@@ -147,7 +147,8 @@ start(struct role_host *h)
 	courier_keys_start(c);
 	enum err e = purpose_keys_fetch(h, &c->purpose);
 	if (e == ERR_OK &&
-	    (c->purpose.key[PURPOSE_BLOB_NAME] == NULL || c->purpose.key[PURPOSE_COURIER_KEEP] == NULL)) {
+	    (c->purpose.key[PURPOSE_BLOB_NAME] == NULL || c->purpose.key[PURPOSE_COURIER_KEEP] == NULL ||
+	     c->purpose.key[PURPOSE_PUBLIC_KEY_VERIFY] == NULL)) {
 		e = ERR_STATE;
 	}
 	e = e == ERR_OK ? role_wait_channel(h, ROLE_RESOLVER, 0, until, &ch) : e;
@@ -187,7 +188,7 @@ status(struct role_host *h, struct buf *out)
 	return buf_printf(
 	    out,
 	    "=connections_open %zu\n=at_hand %zu\n+delivered %llu\n+deferred %llu\n+failed %llu\n"
-	    "+reports %llu\n+reports_to_others %llu\n+no_encryption %llu\n+delivered_unpadded "
+	    "+reports %llu\n+reports_to_others %llu\n+unasked %llu\n+no_encryption %llu\n+delivered_unpadded "
 	    "%llu\n+delivered_clear %llu\n"
 	    "+delivered_dane %llu\n+delivered_mta_sts %llu\n+unprotected %llu\n+policies "
 	    "%llu\n+policies_failed %llu\n"
@@ -195,12 +196,13 @@ status(struct role_host *h, struct buf *out)
 	    pool_open_count(c->pool), c->work_count, (unsigned long long)c->seen_delivered,
 	    (unsigned long long)c->seen_deferred, (unsigned long long)c->seen_failed,
 	    (unsigned long long)c->seen_reports, (unsigned long long)c->seen_reported,
-	    (unsigned long long)c->seen_no_encryption, (unsigned long long)c->seen_unpadded,
-	    (unsigned long long)c->seen_clear, (unsigned long long)c->seen_dane,
-	    (unsigned long long)c->seen_sts, (unsigned long long)c->seen_unprotected,
-	    (unsigned long long)c->seen_policies, (unsigned long long)c->seen_policies_failed,
-	    (unsigned long long)c->seen_larger, (unsigned long long)c->seen_signed,
-	    (unsigned long long)(c->sent_payload >> 20), (unsigned long long)(c->sent_padding >> 20));
+	    (unsigned long long)c->seen_unasked, (unsigned long long)c->seen_no_encryption,
+	    (unsigned long long)c->seen_unpadded, (unsigned long long)c->seen_clear,
+	    (unsigned long long)c->seen_dane, (unsigned long long)c->seen_sts,
+	    (unsigned long long)c->seen_unprotected, (unsigned long long)c->seen_policies,
+	    (unsigned long long)c->seen_policies_failed, (unsigned long long)c->seen_larger,
+	    (unsigned long long)c->seen_signed, (unsigned long long)(c->sent_payload >> 20),
+	    (unsigned long long)(c->sent_padding >> 20));
 }
 
 static void

@@ -9,8 +9,8 @@
 #include "courier/policy.h"
 #include "courier/protect.h"
 #include "courier/reporting.h"
+#include "courier/wish.h"
 #include "law/law.h"
-#include "lookup/forward.h"
 #include "mail/write.h"
 
 enum { HEADER_ROOM = 16 * 1024 + COURIER_SIGNATURES_MAX, SMTPS_PORT = 465 };
@@ -568,26 +568,14 @@ try_target(struct work *w, const struct route_target *target, enum policy_sts st
 	}
 }
 
-/*
- * What the gate of strangers puts into the leaving room is what a member has sent on, in her name's one form or in nobody's, and nothing
- * else: one that is captured sends no letters of members.
- */
-static bool
-is_sent_on(const struct work *w)
-{
-	struct bytes sender = w->part.sender;
-	ptrdiff_t at = bytes_find_last(sender, '@');
-	bool hers = at > 0 &&
-		    bytes_is_nocase(bytes_from(sender, (size_t)at + 1), w->courier->host->config.domain) &&
-		    mail_subaddress_ends(bytes_slice(sender, 0, (size_t)at), '+', BYTES_LIT(FORWARD_WORD));
-	return (w->part.flags & COURIER_FORWARDED) != 0 && (sender.len == 0 || hers);
-}
-
 void
 work_deliver(struct work *w)
 {
-	if (w->strange && !is_sent_on(w)) {
-		fail_open(w, 550, "5.7.1", "This is no copy that a member has sent on");
+	const struct courier *c = w->courier;
+	/* A gate of strangers that is captured sends nothing to whom no member has her mail sent on. */
+	w->unasked = w->strange && !wish_covers(&w->part, c->purpose.key[PURPOSE_PUBLIC_KEY_VERIFY],
+						bytes_str(c->host->config.domain));
+	if (w->unasked) {
 		return;
 	}
 	struct smtp_result why;

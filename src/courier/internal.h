@@ -68,6 +68,7 @@ struct courier {
 	uint64_t seen_signed;   /* messages: as often as octets differ */
 	uint64_t seen_larger;   /* messages that did not go into the class that they waited in */
 	uint64_t seen_reported; /* letters to others */
+	uint64_t seen_unasked;  /* parts of gate-mx that no member has sent on: dropped */
 	uint64_t sent_payload;  /* bytes of messages and their envelopes */
 	uint64_t sent_padding;  /* bytes */
 	struct sts_cache sts;
@@ -95,6 +96,7 @@ struct work {
 	bool warned;
 	bool last;
 	bool strange;      /* a forwarded copy of what came from outside: never signed as ours */
+	bool unasked;      /* strange, and no member's wish: gone without a word */
 	bool handed_again; /* the mixer restarted, and gave it once more */
 	struct buf body;   /* as it came */
 	/* Once opened. */

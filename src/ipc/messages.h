@@ -106,6 +106,7 @@ enum ipc_stage {
 	M(ACME_SIGN,       acme_sign,       R_FETCHER,                  R_KEEPER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(ACME_CHAIN,      acme_chain,      R_FETCHER,                  R_KEEPER,   IPC_SMALL * 5, IPC_REQUEST, 0) \
 	M(SIGN_PUBLIC,     sign_public,     R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
+	M(SIGN_FORWARDS,   sign_forwards,   R_OPENER,                   R_KEEPER,   64,            IPC_REQUEST, 0) \
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_LOAD,  spool_key_load,  R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
 	M(SPOOL_KEY_DROP,  spool_key_drop,  R_MIXER,                    R_KEEPER,   16,            IPC_REQUEST, 0) \
@@ -237,6 +238,9 @@ enum ipc_stage {
 /* mac: empty, or that of an entry made before there were signatures, which is signed only where it fits: else ERR_AUTH. */
 #define MSG_SIGN_PUBLIC_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) U32(generation) FIX(public_key, 32) BYTES(mac)
 #define MSG_SIGN_PUBLIC_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(signature, 64)
+/* Where a member has her mail sent on; list: forward_list_hash. */
+#define MSG_SIGN_FORWARDS_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(account, IPC_ACCOUNT) FIX(list, 32)
+#define MSG_SIGN_FORWARDS_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(signature, 64)
 #define MSG_SPOOL_KEY_NEW_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch)
 #define MSG_SPOOL_KEY_NEW_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(public_key, 32) BYTES(wrapped)
 #define MSG_SPOOL_KEY_LOAD_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(epoch) FIX(public_key, 32) BYTES(wrapped)
@@ -557,6 +561,8 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(tls_sign_reply, MSG_TLS_SIGN_REPLY_FIELDS)                                                         \
 	P(sign_public, MSG_SIGN_PUBLIC_FIELDS)                                                               \
 	P(sign_public_reply, MSG_SIGN_PUBLIC_REPLY_FIELDS)                                                   \
+	P(sign_forwards, MSG_SIGN_FORWARDS_FIELDS)                                                           \
+	P(sign_forwards_reply, MSG_SIGN_FORWARDS_REPLY_FIELDS)                                               \
 	P(spool_key_new, MSG_SPOOL_KEY_NEW_FIELDS)                                                           \
 	P(spool_key_new_reply, MSG_SPOOL_KEY_NEW_REPLY_FIELDS)                                               \
 	P(spool_key_load, MSG_SPOOL_KEY_LOAD_FIELDS)                                                         \

@@ -21,6 +21,7 @@
 #include "keeper/wiping.h"
 #include "loop/tls.h"
 #include "process/log.h"
+#include "sealed/forward_list.h"
 #include "sealed/keys.h"
 
 enum {
@@ -39,7 +40,7 @@ static const unsigned grants[ROLE__COUNT] = {
 		     1U << PURPOSE_PUBLIC_KEY_VERIFY | 1U << PURPOSE_MESSAGE_ID | 1U << PURPOSE_BLOB_NAME |
 		     1U << PURPOSE_SESSION_KEEP,
     [ROLE_MIXER] = 1U << PURPOSE_SPOOL_STATE,
-    [ROLE_COURIER] = 1U << PURPOSE_BLOB_NAME | 1U << PURPOSE_COURIER_KEEP,
+    [ROLE_COURIER] = 1U << PURPOSE_BLOB_NAME | 1U << PURPOSE_COURIER_KEEP | 1U << PURPOSE_PUBLIC_KEY_VERIFY,
 };
 
 struct spool_key {
@@ -579,6 +580,22 @@ sign_member(struct keeper *k, struct channel *ch, const struct channel_message *
 	return e == ERR_OK ? channel_reply(ch, SIGN_PUBLIC, sign_public_reply, m->id, &r) : e;
 }
 
+/* Where a member's mail may be sent on. The opener has checked that it is she who says so. */
+static enum err
+sign_forwards(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_sign_forwards q;
+	struct msg_sign_forwards_reply r;
+	uint8_t key[SEALED_KEY_LEN];
+	if (msg_sign_forwards_decode(m->payload, &q) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	derive(k, PURPOSE_PUBLIC_KEY_SIGN, key);
+	forward_list_sign(key, q.account, q.list, r.signature);
+	secret_wipe(key, sizeof(key));
+	return channel_reply(ch, SIGN_FORWARDS, sign_forwards_reply, m->id, &r);
+}
+
 static enum err
 acme_state(struct keeper *k, struct channel *ch, const struct channel_message *m)
 {
@@ -624,6 +641,7 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	    {MSG_TLS_CHAIN, tls_chain},
 	    {MSG_TLS_SIGN, tls_sign},
 	    {MSG_SIGN_PUBLIC, sign_member},
+	    {MSG_SIGN_FORWARDS, sign_forwards},
 	    {MSG_SPOOL_KEY_NEW, spool_key_new},
 	    {MSG_SPOOL_KEY_LOAD, spool_key_load},
 	    {MSG_SPOOL_KEY_DROP, spool_key_drop},

@@ -44,6 +44,19 @@ name_her(struct forward_plan *p, const char *domain)
 	return e;
 }
 
+/* Who can write the directory, and not have the keeper sign, sends no mail anywhere. */
+static enum err
+check_wish(const struct purpose_keys *keys, struct forward_plan *p)
+{
+	const uint8_t *key = keys->key[PURPOSE_PUBLIC_KEY_VERIFY];
+	enum err e = key == NULL ? ERR_STATE : forward_list_put(&p->entry, &p->list);
+	if (e == ERR_OK && forward_list_verify(key, p->entry.id, buf_bytes(&p->list),
+					       p->entry.forwards_signature) != ERR_OK) {
+		e = ERR_DAMAGED;
+	}
+	return e;
+}
+
 enum err
 forward_plan_make(struct role_host *h, const struct purpose_keys *keys, const uint8_t account[SEALED_ID_LEN],
 		  struct bytes message, struct forward_plan *ret)
@@ -51,11 +64,13 @@ forward_plan_make(struct role_host *h, const struct purpose_keys *keys, const ui
 	struct lookup_account found;
 	memset(ret, 0, sizeof(*ret));
 	buf_init(&ret->plain, DIRECTORY_VALUE_MAX);
+	buf_init(&ret->list, FORWARD_LIST_MAX);
 	buf_init(&ret->text, 4 * DIRECTORY_ADDRESS_MAX + 2 * CONFIG_NAME_MAX);
 	enum err e = lookup_account(h, keys, account, &found, &ret->plain, &ret->entry);
 	if (e == ERR_OK && !found.forwards) {
 		e = ERR_NOT_FOUND;
 	}
+	e = e == ERR_OK ? check_wish(keys, ret) : e;
 	e = e == ERR_OK ? name_her(ret, h->config.domain) : e;
 	if (e == ERR_OK &&
 	    (mail_count_received(message) > FORWARD_HOPS_MAX || went_through(message, ret->forwarder))) {
@@ -69,6 +84,7 @@ forward_plan_clear(struct forward_plan *p)
 {
 	buf_wipe(&p->plain);
 	buf_wipe(&p->text);
+	buf_wipe(&p->list);
 }
 
 void
@@ -80,6 +96,8 @@ forward_plan_part(const struct forward_plan *p, size_t i, bool null_sender, stru
 	part->domain = bytes_from(address, (size_t)(bytes_find_last(address, '@') + 1));
 	part->sender = null_sender ? BYTES_EMPTY : p->sender;
 	part->forwarder = p->forwarder;
+	part->forwards = buf_bytes(&p->list);
+	memcpy(part->forwards_signature, p->entry.forwards_signature, sizeof(part->forwards_signature));
 	part->generation = p->entry.generation;
 	memcpy(part->account, p->entry.id, sizeof(part->account));
 	memcpy(part->public_key, p->entry.public_key, sizeof(part->public_key));

@@ -21,6 +21,7 @@ enum {
 struct forward_plan {
 	struct buf plain;
 	struct buf text;
+	struct buf list;                /* where to, as the keeper has signed it */
 	struct directory_account entry; /* views into plain */
 	struct bytes forwarder;         /* "alice@example.org" */
 	struct bytes sender;            /* "alice+forwarded@example.org" */
@@ -28,7 +29,8 @@ struct forward_plan {
 
 /*
  * Where the account's mail goes. Clear the plan in any case. ERR_NOT_FOUND: nowhere (she does not forward, is suspended, or may not
- * send), or this message must not: it was sent on by her before (Delivered-To), or went over too many hosts. Others: temporary.
+ * send), or this message must not: it was sent on by her before (Delivered-To), or went over too many hosts. ERR_DAMAGED: that it goes
+ * there is not signed by the keeper: she has not said it. Others: temporary.
  */
 COHUE_MUST_USE enum err forward_plan_make(struct role_host *h, const struct purpose_keys *keys,
 					  const uint8_t account[SEALED_ID_LEN], struct bytes message,

@@ -6,6 +6,7 @@
 #include "base/wire.h"
 #include "mail/address.h"
 #include "opener/internal.h"
+#include "sealed/forward_list.h"
 
 /*
  * Her log commits to the slot list now, and not only at her next login: from then on the store can bring no older one back. Who was
@@ -393,6 +394,30 @@ take_forwards(const struct opener *o, struct bytes addresses, struct buf *text,
 	return count > 0;
 }
 
+/* The keeper's word that it is her wish: without it nothing goes anywhere. */
+static enum err
+sign_forwards(struct opener *o, struct directory_account *entry)
+{
+	struct buf list = BUF_INIT(FORWARD_LIST_MAX);
+	struct buf reply = BUF_INIT(256);
+	struct msg_sign_forwards q;
+	struct msg_sign_forwards_reply m;
+	enum err e = forward_list_put(entry, &list);
+	if (e == ERR_OK) {
+		memcpy(q.account, entry->id, sizeof(q.account));
+		forward_list_hash(buf_bytes(&list), q.list);
+		e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), SIGN_FORWARDS, sign_forwards, &q,
+				 opener_deadline(o), &reply);
+	}
+	e = e == ERR_OK ? msg_sign_forwards_reply_decode(buf_bytes(&reply), &m) : e;
+	if (e == ERR_OK) {
+		memcpy(entry->forwards_signature, m.signature, sizeof(entry->forwards_signature));
+	}
+	buf_wipe(&list);
+	buf_clear(&reply);
+	return e;
+}
+
 void
 opener_set_forwards(struct opener *o, struct bytes name, struct bytes secret, struct bytes addresses,
 		    struct opener_answer *a)
@@ -405,8 +430,11 @@ opener_set_forwards(struct opener *o, struct bytes name, struct bytes secret, st
 	}
 	opener_changes_init(&c, o);
 	if (take_forwards(o, addresses, &text, &s.account->entry, a)) {
-		opener_put_account(&c, OPENER_PUT, &s.account->entry);
-		enum err e = opener_commit(&c);
+		enum err e = sign_forwards(o, &s.account->entry);
+		if (e == ERR_OK) {
+			opener_put_account(&c, OPENER_PUT, &s.account->entry);
+			e = opener_commit(&c);
+		}
 		if (e != ERR_OK) {
 			opener_say_error(a, e);
 		} else {

@@ -26,8 +26,9 @@ check(const struct courier_part *p)
 		   (p->sender.len == 0 || (p->flags & COURIER_NULL_SENDER) == 0);
 	bool forwarded = (p->flags & COURIER_FORWARDED) != 0;
 
-	long_text = long_text || p->forwarder.len > SPOOL_TEXT_MAX || p->results.len > SPOOL_RESULTS_MAX;
-	fit = fit && forwarded == (p->forwarder.len > 0) &&
+	long_text = long_text || p->forwarder.len > SPOOL_TEXT_MAX || p->results.len > SPOOL_RESULTS_MAX ||
+		    p->forwards.len > FORWARD_LIST_MAX;
+	fit = fit && forwarded == (p->forwarder.len > 0) && forwarded == (p->forwards.len > 0) &&
 	      (forwarded || (p->results.len == 0 && p->arc_result == 0 && p->arc_sets == 0));
 	if (p->recipient_count > SPOOL_RECIPIENTS_MAX) {
 		return ERR_LIMIT;
@@ -73,6 +74,8 @@ encode(const struct courier_part *p, struct buf *ret)
 		wire_put_bytes(&w, p->results);
 		wire_put_u8(&w, p->arc_result);
 		wire_put_u8(&w, p->arc_sets);
+		wire_put_bytes(&w, p->forwards);
+		wire_put_fixed(&w, p->forwards_signature, SIGN_LEN);
 	}
 	return wire_done(&w);
 }
@@ -173,6 +176,8 @@ courier_part_decode(struct bytes plain, struct arena *arena, struct courier_part
 		got.results = wire_get_bytes(&r, SPOOL_RESULTS_MAX);
 		got.arc_result = wire_get_u8(&r);
 		got.arc_sets = wire_get_u8(&r);
+		got.forwards = wire_get_bytes(&r, FORWARD_LIST_MAX);
+		wire_get_fixed(&r, got.forwards_signature, SIGN_LEN);
 	}
 	sealed_expect(&r, (version == PART_FORWARDED) == ((got.flags & COURIER_FORWARDED) != 0));
 	enum err e = wire_end(&r);

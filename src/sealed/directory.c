@@ -124,6 +124,9 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 		for (size_t i = 0; i < entry->forward_count; i++) {
 			wire_put_bytes(&w, entry->forwards[i]);
 		}
+		if (entry->forward_count > 0) {
+			wire_put_fixed(&w, entry->forwards_signature, SIGN_LEN);
+		}
 	}
 	return seal(&w, directory_seal, key, ret);
 }
@@ -233,6 +236,9 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 		for (size_t i = 0; i < got.forward_count && r.error == ERR_OK; i++) {
 			got.forwards[i] = wire_get_bytes(&r, DIRECTORY_ADDRESS_MAX);
 			sealed_expect(&r, got.forwards[i].len > 0);
+		}
+		if (got.forward_count > 0) {
+			wire_get_fixed(&r, got.forwards_signature, SIGN_LEN);
 		}
 	}
 	e = wire_end(&r);

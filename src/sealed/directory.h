@@ -70,6 +70,7 @@ struct directory_account {
 	/* Where a copy of what comes to her goes, elsewhere; by her own wish, and kept openly under the house's key. */
 	size_t forward_count;
 	struct bytes forwards[DIRECTORY_FORWARDS_MAX]; /* local@domain, the domain as A-labels */
+	uint8_t forwards_signature[SIGN_LEN];          /* where there are any: sealed/forward_list.h */
 };
 
 /* BLAKE2b-256(directory_hash, "address:" || normalised address); normalising is the caller's. */

@@ -131,6 +131,19 @@ sample_slots(struct member_keys *keys)
 	sealed_slots_destroy(&slots);
 }
 
+/* The keeper's word under where alice has her mail sent on; list: empty, kept. */
+static void
+sign_forwards(struct directory_account *entry, struct buf *list)
+{
+	uint8_t hash[SEALED_HASH_LEN];
+	entry->forward_count = 2;
+	entry->forwards[0] = BYTES_LIT("al@example.net");
+	entry->forwards[1] = BYTES_LIT("a@example.com");
+	must(forward_list_put(entry, list));
+	forward_list_hash(buf_bytes(list), hash);
+	forward_list_sign(purpose[PURPOSE_PUBLIC_KEY_SIGN], entry->id, hash, entry->forwards_signature);
+}
+
 static void
 sample_directory(const struct member_keys *keys)
 {
@@ -156,13 +169,14 @@ sample_directory(const struct member_keys *keys)
 				      .held = BYTES_LIT("1a2b3c4d"),
 				      .lifts = 3,
 				      .limit_times = 5,
-				      .forward_count = 2,
-				      .forwards = {BYTES_LIT("al@example.net"), BYTES_LIT("a@example.com")},
 				      .created_day = 20000};
 	memcpy(c.id, account, 16);
 	memcpy(c.public_key, k->public_key, 32);
 	sealed_public_sign(purpose[PURPOSE_PUBLIC_KEY_SIGN], account, k->generation, k->public_key,
 			   c.signature);
+	struct buf list = BUF_INIT(FORWARD_LIST_MAX);
+	sign_forwards(&c, &list);
+	buf_clear(&list);
 	directory_account_key(purpose[PURPOSE_DIRECTORY_HASH], account, key);
 	must(directory_account_seal(&c, purpose[PURPOSE_DIRECTORY_SEAL], key, &value));
 	say("account", buf_bytes(&value));
@@ -292,6 +306,13 @@ sample_spool(void)
 	arena_init(&arena, 1 << 20);
 	must(courier_part_open(sec, pub, unit, 1, buf_bytes(&value), &plain, &arena, &got));
 	seed('p', buf_bytes(&plain));
+	struct directory_account wish = {.name = BYTES_LIT("alice")};
+	struct buf list = BUF_INIT(FORWARD_LIST_MAX);
+	memcpy(wish.id, account, 16);
+	memcpy(courier.account, account, 16);
+	sign_forwards(&wish, &list);
+	courier.forwards = buf_bytes(&list);
+	memcpy(courier.forwards_signature, wish.forwards_signature, SIGN_LEN);
 	courier.flags = COURIER_FORWARDED;
 	courier.forwarder = BYTES_LIT("alice@example.org");
 	courier.results = BYTES_LIT("mx.example.org; dmarc=pass header.from=example.com");
@@ -303,6 +324,7 @@ sample_spool(void)
 	say("courier-forwarded", buf_bytes(&value));
 	must(courier_part_open(sec, pub, unit, 1, buf_bytes(&value), &plain, &arena, &got));
 	seed_as("p2", 'p', buf_bytes(&plain));
+	buf_clear(&list);
 	arena_clear(&arena);
 	buf_clear(&value);
 	buf_wipe(&plain);

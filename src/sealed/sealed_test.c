@@ -255,7 +255,8 @@ an_account_says_where_its_mail_is_sent_on(void **state)
 	struct directory_account a = {.status = ACCOUNT_ACTIVE,
 				      .name = BYTES_LIT("alice"),
 				      .generation = 2,
-				      .forward_count = DIRECTORY_FORWARDS_MAX};
+				      .forward_count = DIRECTORY_FORWARDS_MAX,
+				      .forwards_signature = {1, 2, [SIGN_LEN - 1] = 3}};
 	struct directory_account b;
 	struct buf value = BUF_INIT(1 << 16);
 	struct buf plain = BUF_INIT(1 << 16);
@@ -268,7 +269,8 @@ an_account_says_where_its_mail_is_sent_on(void **state)
 	assert_int_equal(directory_account_decode(buf_bytes(&plain), &b), ERR_OK);
 	assert_int_equal(b.forward_count, DIRECTORY_FORWARDS_MAX);
 	assert_true(bytes_is(b.forwards[0], "a@example.net") && bytes_is(b.forwards[4], "last@example.net"));
-	for (size_t cut = 1; cut < 90; cut++) {
+	assert_memory_equal(a.forwards_signature, b.forwards_signature, SIGN_LEN);
+	for (size_t cut = 1; cut < 90 + SIGN_LEN; cut++) {
 		assert_int_not_equal(
 		    directory_account_decode(bytes_slice(buf_bytes(&plain), 0, plain.len - cut), &b), ERR_OK);
 	}
@@ -281,6 +283,46 @@ an_account_says_where_its_mail_is_sent_on(void **state)
 	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_FORMAT);
 	buf_clear(&value);
 	buf_clear(&plain);
+}
+
+static void
+a_list_of_addresses_is_signed_for_one_account(void **state)
+{
+	(void)state;
+	uint8_t seed[SIGN_SEED_LEN] = {4};
+	uint8_t key[SEALED_KEY_LEN];
+	uint8_t hash[SEALED_HASH_LEN];
+	uint8_t signature[SIGN_LEN];
+	struct directory_account a = {.name = BYTES_LIT("alice"), .forward_count = DIRECTORY_FORWARDS_MAX};
+	struct forward_list list;
+	struct buf encoded = BUF_INIT(FORWARD_LIST_MAX);
+	static uint8_t longest[DIRECTORY_ADDRESS_MAX];
+	memset(longest, 'a', sizeof(longest));
+	a.name = bytes_of(longest, sizeof(longest));
+	for (size_t i = 0; i < DIRECTORY_FORWARDS_MAX; i++) {
+		a.forwards[i] = bytes_of(longest, sizeof(longest) - i);
+	}
+	sign_public(seed, key);
+	assert_int_equal(forward_list_put(&a, &encoded), ERR_OK);
+	assert_int_equal(forward_list_decode(buf_bytes(&encoded), &list), ERR_OK);
+	assert_true(list.count == DIRECTORY_FORWARDS_MAX && bytes_equal(list.name, a.name) &&
+		    bytes_equal(list.addresses[4], a.forwards[4]));
+	forward_list_hash(buf_bytes(&encoded), hash);
+	forward_list_sign(seed, account, hash, signature);
+	assert_int_equal(forward_list_verify(key, account, buf_bytes(&encoded), signature), ERR_OK);
+	assert_int_equal(forward_list_verify(key, unit, buf_bytes(&encoded), signature), ERR_AUTH);
+	encoded.ptr[encoded.len - 1] ^= 1;
+	assert_int_equal(forward_list_verify(key, account, buf_bytes(&encoded), signature), ERR_AUTH);
+	for (size_t n = 0; n < encoded.len; n++) {
+		assert_int_equal(forward_list_decode(bytes_slice(buf_bytes(&encoded), 0, n), &list),
+				 ERR_FORMAT);
+	}
+	encoded.ptr[4 + DIRECTORY_ADDRESS_MAX] = DIRECTORY_FORWARDS_MAX + 1;
+	assert_int_equal(forward_list_decode(buf_bytes(&encoded), &list), ERR_FORMAT);
+	a.forward_count = 0;
+	buf_reset(&encoded);
+	assert_int_equal(forward_list_put(&a, &encoded), ERR_FORMAT);
+	buf_clear(&encoded);
 }
 
 struct record_arg {
@@ -687,6 +729,10 @@ a_courier_part_opens_with_the_spool_secret_of_its_epoch(void **state)
 	p.results = BYTES_LIT("mx.example.org; dmarc=pass");
 	p.arc_result = 2;
 	p.arc_sets = 7;
+	/* And shows what the keeper has signed. */
+	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_FORMAT);
+	p.forwards = BYTES_LIT("list");
+	p.forwards_signature[SIGN_LEN - 1] = 9;
 	buf_reset(&sealed);
 	buf_reset(&plain);
 	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_OK);
@@ -696,9 +742,16 @@ a_courier_part_opens_with_the_spool_secret_of_its_epoch(void **state)
 	assert_true(bytes_is(q.forwarder, "carol@example.org") &&
 		    bytes_is(q.results, "mx.example.org; dmarc=pass") && q.arc_result == 2 &&
 		    q.arc_sets == 7);
+	assert_true(bytes_is(q.forwards, "list") && q.forwards_signature[SIGN_LEN - 1] == 9);
 	plain.ptr[0] = 1;
 	assert_int_equal(courier_part_decode(buf_bytes(&plain), &arena, &q), ERR_FORMAT);
+	p.flags = 0;
 	p.forwarder = BYTES_EMPTY;
+	p.results = BYTES_EMPTY;
+	p.arc_result = 0;
+	p.arc_sets = 0;
+	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_FORMAT);
+	p.flags = COURIER_FORWARDED;
 	assert_int_equal(courier_part_seal(&p, 1, a.pub, unit, 3, &sealed), ERR_FORMAT);
 	arena_clear(&arena);
 	buf_clear(&sealed);
@@ -758,6 +811,7 @@ main(void)
 	    cmocka_unit_test(wrapped_keys_open_under_their_name_only),
 	    cmocka_unit_test(directory_entries_come_back_and_stay_at_their_key),
 	    cmocka_unit_test(an_account_says_where_its_mail_is_sent_on),
+	    cmocka_unit_test(a_list_of_addresses_is_signed_for_one_account),
 	    cmocka_unit_test(a_record_opens_at_its_place_only),
 	    cmocka_unit_test(an_arrival_shows_its_size_in_steps_and_the_first_leaves_a_row_within_a_page),
 	    cmocka_unit_test(a_line_of_the_journal_comes_back_and_is_no_mail),

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "sealed/blob.h"
+#include "sealed/forward_list.h"
 
 /*
  * What waits. A unit is one message with all its recipients: its state is sealed by the mixer under `spool-state`, bound to
@@ -162,6 +163,8 @@ struct courier_part {
 	struct bytes results;   /* payload of our Authentication-Results; empty: nothing is sealed */
 	uint8_t arc_result;     /* enum authentication_result, of the chain that it came with */
 	uint8_t arc_sets;
+	struct bytes forwards; /* her wish, as the keeper signed it for this account: sealed/forward_list.h */
+	uint8_t forwards_signature[SIGN_LEN];
 };
 
 /* Appends the part sealed to the spool key of an epoch, bound to unit and number; 512-byte steps. */

@@ -347,7 +347,8 @@ def courier_open(secret, unit, number, sealed):
                           "diagnostic": r.text()} for _ in range(r.number(2))]
     need((version == 2) == (got["flags"] & 128 != 0), "a forwarded part is of version 2")
     if version == 2:
-        got |= {"forwarder": r.text(), "results": r.text(), "arc": r.number(1), "sets": r.number(1)}
+        got |= {"forwarder": r.text(), "results": r.text(), "arc": r.number(1), "sets": r.number(1),
+                "forwards": r.text(), "signature": r.fixed(64)}
     r.end()
     return got
 
@@ -403,7 +404,10 @@ def main():
     assert (r.number(8), r.number(4), r.number(1)) == (1 << 30, 20000, 0)
     held = (r.text(), r.number(4), r.number(2))
     assert held == (b"1a2b3c4d", 3, 5), held
-    assert (r.number(1), r.text(), r.text()) == (2, b"al@example.net", b"a@example.com")
+    addresses = (r.number(1), r.text(), r.text())
+    assert addresses == (2, b"al@example.net", b"a@example.com")
+    forwards = u32(5) + b"alice" + b"\2" + u32(14) + addresses[1] + u32(13) + addresses[2]
+    assert ed25519_verify(key, b"cohue forward 1" + account + digest(forwards), r.fixed(64))
     r.end()
 
     arrival = arrival_open(account, secrets, got["arrival"])
@@ -428,7 +432,9 @@ def main():
     part = courier_open(secret, unit, 1, got["courier"])
     assert part["domain"] == b"example.net" and part["recipients"][0]["orcpt"] == b"rfc822;bob@example.net"
     part = courier_open(secret, unit, 1, got["courier-forwarded"])
-    assert (part["forwarder"], part["sets"]) == (b"alice@example.org", 2)
+    assert (part["forwarder"], part["sets"], part["forwards"]) == (b"alice@example.org", 2, forwards)
+    statement = b"cohue forward 1" + part["account"] + digest(forwards)
+    assert ed25519_verify(ed25519_public(purpose["public-key-sign"]), statement, part["signature"])
     assert part["results"].startswith(b"mx.example.org; dmarc=pass")
     print("all of the sample is open")
 

@@ -165,18 +165,37 @@ without_a_tick_each_part_begins_as_it_comes(void **state)
 	close_scene(&s);
 }
 
-/* Whether the courier asks for the way of a stranger's part; if not, it is given back as finished. */
+/* Alice has hers sent on to a@example.net, and the keeper has signed it. */
+static void
+sign_wish(struct courier_part *part, struct buf *list)
+{
+	uint8_t hash[SEALED_HASH_LEN];
+	struct directory_account alice = {
+	    .name = BYTES_LIT("alice"), .forward_count = 1, .forwards = {BYTES_LIT("a@example.net")}};
+	assert_int_equal(forward_list_put(&alice, list), ERR_OK);
+	forward_list_hash(buf_bytes(list), hash);
+	forward_list_sign(rolehost_sign_seed, part->account, hash, part->forwards_signature);
+	part->forwards = buf_bytes(list);
+}
+
+/*
+ * Whether the courier asks for the way of a stranger's part; if not, it is given back as finished, and nobody is told. alter: an
+ * octet of the signature.
+ */
 static bool
-goes_on(struct scene *s, uint32_t number, const char *sender, uint32_t flags)
+goes_on(struct scene *s, uint32_t number, const char *sender, const char *recipient, uint32_t flags,
+	uint8_t alter)
 {
 	uint8_t pub[BOX_PUBLIC_LEN];
 	uint8_t sec[BOX_SECRET_LEN];
 	struct buf sealed = BUF_INIT(SPOOL_PART_MAX);
-	struct courier_recipient to = {.address = BYTES_LIT("a@example.net")};
+	struct courier_recipient to = {.address = bytes_str(recipient)};
+	struct buf list = BUF_INIT(FORWARD_LIST_MAX);
 	struct courier_part part = {
 	    .domain = BYTES_LIT("example.net"),
 	    .sender = bytes_str(sender),
 	    .flags = flags,
+	    .generation = 1,
 	    .forwarder = (flags & COURIER_FORWARDED) != 0 ? BYTES_LIT("alice@example.org") : BYTES_EMPTY,
 	    .recipient_count = 1,
 	    .recipients = &to};
@@ -184,6 +203,11 @@ goes_on(struct scene *s, uint32_t number, const char *sender, uint32_t flags)
 	bool asked = false;
 	bool given_back = false;
 	box_pair(pub, sec);
+	memcpy(part.public_key, pub, sizeof(part.public_key));
+	if ((flags & COURIER_FORWARDED) != 0) {
+		sign_wish(&part, &list);
+		part.forwards_signature[0] ^= alter;
+	}
 	blob_ref_init(&part.blob);
 	part.blob.stored = 4096 + BLOB_CHUNK_OVERHEAD;
 	part.blob.chunks = 1;
@@ -209,6 +233,7 @@ goes_on(struct scene *s, uint32_t number, const char *sender, uint32_t flags)
 				    msg_courier_verdict_decode(buf_bytes(&s->mixer->inbox[k].payload), &v),
 				    ERR_OK);
 				given_back = v.again == 0;
+				assert_true(v.notices.len == 0 && v.journal.len == 0);
 			}
 			assert_int_equal(channel_answer(s->mixer->ch, s->mixer->inbox[k].type,
 							s->mixer->inbox[k].id, ERR_OK),
@@ -218,6 +243,7 @@ goes_on(struct scene *s, uint32_t number, const char *sender, uint32_t flags)
 	}
 	fake_forget_inbox(s->resolver);
 	buf_clear(&sealed);
+	buf_clear(&list);
 	assert_true(asked != given_back);
 	return asked;
 }
@@ -228,10 +254,16 @@ the_gate_of_strangers_sends_copies_of_members_and_no_letters(void **state)
 	struct scene s;
 	(void)state;
 	open_scene(&s);
-	assert_false(goes_on(&s, 1, "alice@example.org", COURIER_FORWARDED));
-	assert_false(goes_on(&s, 2, "alice+forwarded@example.com", COURIER_FORWARDED));
-	assert_false(goes_on(&s, 3, "alice+forwarded@example.org", 0));
-	assert_true(goes_on(&s, 4, "alice+forwarded@example.org", COURIER_FORWARDED));
+	const char *she = "alice+forwarded@example.org";
+	const char *there = "a@example.net";
+	assert_false(goes_on(&s, 1, "alice@example.org", there, COURIER_FORWARDED, 0));
+	assert_false(goes_on(&s, 2, "alice+forwarded@example.com", there, COURIER_FORWARDED, 0));
+	assert_false(goes_on(&s, 3, she, there, 0, 0));
+	assert_false(goes_on(&s, 4, she, "eve@example.net", COURIER_FORWARDED, 0));
+	assert_false(goes_on(&s, 5, "", "eve@example.net", COURIER_FORWARDED, 0));
+	assert_false(goes_on(&s, 6, she, there, COURIER_FORWARDED, 1));
+	assert_true(goes_on(&s, 7, she, there, COURIER_FORWARDED, 0));
+	assert_true(goes_on(&s, 8, "", there, COURIER_FORWARDED, 0));
 	close_scene(&s);
 }
 

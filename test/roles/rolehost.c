@@ -64,12 +64,16 @@ rolehost_set_clock(struct rolehost *h, int64_t ahead_ms)
 
 /* ---- fakes ---- */
 
-/* The one purpose key that a role beside a fake keeper asks for at its start. */
+const uint8_t rolehost_sign_seed[SIGN_SEED_LEN] = {9};
+
+/* The purpose keys that a courier beside a fake keeper asks for at its start. */
 static void
 give_purpose_keys(struct channel *ch, uint32_t id)
 {
-	uint8_t key[2 * (1 + SEALED_KEY_LEN)] = {PURPOSE_BLOB_NAME, 1, 2, 3};
+	uint8_t key[3 * (1 + SEALED_KEY_LEN)] = {PURPOSE_BLOB_NAME, 1, 2, 3};
 	key[1 + SEALED_KEY_LEN] = PURPOSE_COURIER_KEEP;
+	key[2 * (1 + SEALED_KEY_LEN)] = PURPOSE_PUBLIC_KEY_VERIFY;
+	sign_public(rolehost_sign_seed, key + 2 * (1 + SEALED_KEY_LEN) + 1);
 	struct msg_purpose_keys_reply r = {.keys = bytes_of(key, sizeof(key))};
 	assert_int_equal(channel_reply(ch, PURPOSE_KEYS, purpose_keys_reply, id, &r), ERR_OK);
 }

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "config/config.h"
+#include "crypto/sign.h"
 #include "ipc/channel.h"
 
 /*
@@ -56,6 +57,9 @@ struct rolehost {
 	unsigned long kill_at;
 	bool killing; /* the moment has come; its death follows */
 };
+
+/* Of the fake keeper: what its verification key verifies. */
+extern const uint8_t rolehost_sign_seed[SIGN_SEED_LEN];
 
 /* home: an existing empty directory; its "store" is made here. */
 void rolehost_init(struct rolehost *h, const char *binary, const char *home);

@@ -3,6 +3,7 @@
 
 import base64
 import collections
+import contextlib
 import json
 import pathlib
 import random
@@ -65,7 +66,7 @@ class Forwarding(unittest.TestCase):
         cls.sink.__enter__()
         cls.open.append(cls.sink)
         cls.house = Cohue(settings={"authentication": "enforce", "smarthost": f"127.0.0.1:{cls.sink.port}",
-                                    "limits.sending_messages": "2"})
+                                    "limits.sending_messages": "2", "limits.message_size": "64 KiB"})
         cls.open.append(cls.house)
         cls.house.init()
         cls.ours = {r["name"].rstrip(".").lower(): "".join(re.findall(r'"([^"]*)"', r["value"]))
@@ -221,6 +222,28 @@ class Forwarding(unittest.TestCase):
         self.assertIn(b"Delivered-To: bob@house.test", octets)
         self.inbox(self.bob, "within")
         self.assertNotIn("peer.test", self.house.cli("journal", "dora", stdin=self.dora.password + "\n").stdout)
+
+    def test_what_finds_no_room_is_refused_to_its_sender_and_nobody_is_written_to(self) -> None:
+        erna = self.house.add_member("erna")
+        self.house.cli("member", "quota", "erna", "16 KiB")
+        with contextlib.ExitStack() as stack:
+            # All are accepted before the first is there.
+            clients = [stack.enter_context(self.house.smtp()) for _ in range(8)]
+            for client in clients:
+                client.ehlo()
+                client.mail("somebody@free.test")
+                self.assertEqual(client.rcpt(erna.address)[0], 250)
+            answers = []
+            for client in clients:
+                noise = base64.encodebytes(random.randbytes(44 << 10)).replace(b"\n", b"\r\n")
+                answers.append(client.data(message("a@free.test", "much").partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + noise)[0])
+        self.assertEqual(set(answers), {250, 452}, answers)
+        self.assertEqual(answers, sorted(answers))
+        # What follows is the first that leaves, and the only one.
+        self.send_to(self.sign(message("a@author.test", "after"), "author.test"))
+        self.sent_on("after")
+        self.assertEqual(len(self.sink.messages), self.before + 1)
+        self.assert_sent_as("alice+forwarded@house.test")
 
     def test_she_alone_turns_it_on_and_is_told(self) -> None:
         row = lambda: next(m for m in self.house.cli_json("member", "list") if m["name"] == "dora")["forwards"]

@@ -3,8 +3,10 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import pathlib
+import re
 import smtplib
 import sqlite3
 import sys
@@ -12,6 +14,7 @@ import unittest
 
 from harness import Cohue
 from harness.cohue import ROOT
+from harness.wait import wait_until
 
 sys.path.insert(0, str(ROOT / "test" / "reader"))
 import reader  # noqa: E402  (the independent reader of the formats)
@@ -67,6 +70,12 @@ class SignedKeys(unittest.TestCase):
         before = plain[:len(plain) - len(r.data) - len(proof) - 36]
         return before, account, generation, public, proof, r.data
 
+    def put(self, db: sqlite3.Connection, key: bytes, plain: bytes) -> None:
+        padded = (plain + b"\x80").ljust((len(plain) // 512 + 1) * 512, b"\0")
+        nonce = os.urandom(24)
+        value = b"\1" + nonce + aead_seal(self.seal, nonce, b"cohue directory 1\1" + key, padded)
+        db.execute("UPDATE directory SET value = ?, sum = NULL WHERE key = ?", (value, key))
+
     def make_old(self, damaged: bool = False) -> None:
         """As entries were before: version 1, with a MAC."""
         with contextlib.closing(self.database()) as db, db:
@@ -77,10 +86,7 @@ class SignedKeys(unittest.TestCase):
                     public = os.urandom(32)
                 # What came behind quota and day came later.
                 old = before[:1] + b"\1" + before[2:] + generation + public + proof + rest[:12]
-                padded = (old + b"\x80").ljust((len(old) // 512 + 1) * 512, b"\0")
-                nonce = os.urandom(24)
-                value = b"\1" + nonce + aead_seal(self.seal, nonce, b"cohue directory 1\1" + key, padded)
-                db.execute("UPDATE directory SET value = ?, sum = NULL WHERE key = ?", (value, key))
+                self.put(db, key, old)
             db.execute("DELETE FROM meta WHERE CAST(name AS TEXT) = 'directory-form'")
 
     def versions(self) -> set[int]:
@@ -120,6 +126,29 @@ class SignedKeys(unittest.TestCase):
         self.assertEqual({code // 100 for code, _ in refused.exception.recipients.values()}, {4})
         c.stop()
         self.assertEqual(self.versions(), {1})
+
+    def test_mail_is_sent_on_to_no_address_that_she_has_not_signed(self) -> None:
+        # Who has the store and a gate's keys writes another address in the place of hers.
+        c = self.c
+        c.start()
+        for name in ("alice", "bob"):
+            c.cli("member", "forward", name, f"{name}@peer.test", stdin=c.members[name].password + "\n")
+        c.stop()
+        c.cli("check")
+        with contextlib.closing(self.database()) as db, db:
+            for key, plain in self.accounts().items():
+                self.put(db, key, plain.replace(b"alice@peer.test", b"thief@peer.test"))
+        ran = c.cli("check", check=False)
+        self.assertEqual((ran.returncode, ran.stdout.count("is sent on is not signed")), (1, 1), ran.stdout)
+        c.start()
+        with c.smtp() as s:
+            s.sendmail("stranger@elsewhere.test", ["alice@house.test", "bob@house.test"], WRITE)
+
+        def counts():
+            found = [int(n) for n in re.findall(r'"(?:not_)?forwarded": "?(\d+)', json.dumps(c.cli_json("status")))]
+            return found if sum(found) == 2 else None
+        # Bob's, and not hers.
+        self.assertEqual(wait_until(counts, 20, "both decisions"), [1, 1])
 
     def test_after_that_a_mac_is_no_proof_any_more(self) -> None:
         # Who had captured a gate when gates had the MAC's key, and the store, puts in a key of his own.
