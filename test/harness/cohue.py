@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The real binary in a temporary home: init, run, members by the CLI, roles found and killed, nothing left behind."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -8,6 +9,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -190,6 +192,20 @@ class Cohue:
 
     def restart(self) -> None:
         self.stop()
+        self.start()
+
+    def pass_time(self, hours: int) -> None:
+        """As if the house had been shut for so long (the wall clock has no say in it)."""
+        self.stop()
+        (path,) = (self.home / "store").glob("*.db")
+        owner = path.stat()
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            (value,) = database.execute("SELECT value FROM meta WHERE name = CAST('mixer-age' AS BLOB)").fetchone()
+            age = int.from_bytes(value[1:9], "big") + hours * 3600 * 1000
+            database.execute("UPDATE meta SET value = ? WHERE name = CAST('mixer-age' AS BLOB)",
+                             (value[:1] + age.to_bytes(8, "big") + value[9:],))
+        for file in path.parent.glob(path.name + "*"):
+            os.chown(file, owner.st_uid, owner.st_gid)
         self.start()
 
     def destroy(self) -> None:

@@ -23,11 +23,15 @@ class Sink:
         self.starttls = starttls
         self.cut = cut          # octets of a message after which the connection is dropped
         self.refuse = refuse    # the answer to RCPT
+        self.late = ""          # the answer to a message, when it is not taken
+        self.turned_away: list[bytes] = []
         self.grey = grey        # seconds after which a sender may come again to the same recipient
         self.met: dict[tuple[str, str], float] = {}
         self.pause = pause      # seconds before each answer
         self.messages: list[bytes] = []
         self.sessions: list[list[str]] = []
+        self.open = 0           # sessions that have not ended
+        self.lock = threading.Lock()
         self.begun: list[float] = []
         self.resumed = 0
         self.context = context
@@ -37,10 +41,15 @@ class Sink:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
+                with sink.lock:
+                    sink.open += 1
                 try:
                     sink.serve(self.request)
                 except (OSError, ssl.SSLError, EOFError):
                     pass
+                finally:
+                    with sink.lock:
+                        sink.open -= 1
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
@@ -111,8 +120,9 @@ class Sink:
                         line.shutdown(socket.SHUT_RDWR)
                         raise EOFError
                     body += part[1:] if part.startswith(b".") else part
-                self.messages.append(body)
-                reply("250 taken")
+                late = self.late
+                (self.turned_away if late else self.messages).append(body)
+                reply(late or "250 taken")
             elif verb == "QUIT":
                 reply("221 bye")
                 return
