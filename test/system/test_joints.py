@@ -123,10 +123,10 @@ class Joints(unittest.TestCase):
         self.mail_comes_and_goes(1)
         # Of a role with which it has no channel it can know nothing.
         gate = c.role_pids("gate-mx")
-        courier = c.role_pids("courier")
-        accuse(gate[0], "courier")
+        opener = c.role_pids("opener")
+        accuse(gate[0], "opener")
         c.wait_role("gate-mx", gate)
-        self.assertEqual(c.role_pids("courier"), courier)
+        self.assertEqual(c.role_pids("opener"), opener)
 
 
 if __name__ == "__main__":

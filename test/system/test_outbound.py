@@ -322,9 +322,11 @@ class Waits(Outbound):
         """A server that wants each sender to come again for each recipient (RFC 6647): it is met for every one of them, and hourly."""
         with Sink(address=ADDRESSES["grey"], port=PORT, grey=0.1) as grey:
             self.send([self.alice.address], message(self.alice.address, "first"))
+            before = self.courier()["deferred"]
             for user in ("ann", "ben"):
                 self.send([f"{user}@grey.test"], message(f"{user}@grey.test", f"to-{user}"))
-            wait_until(lambda: len(grey.met) == 2, 30, "both met")
+            wait_until(lambda: self.courier()["deferred"] >= before + 2, 30, "both met, and put off")
+            self.assertEqual(len(grey.met), 2)
             self.assertEqual(grey.messages, [])
             self.house.pass_time(2)
             wait_until(lambda: len(grey.messages) == 2, 30, "both taken")
