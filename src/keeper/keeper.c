@@ -16,8 +16,8 @@
 #include "base/wire.h"
 #include "keeper/acme_requests.h"
 #include "keeper/dkim.h"
+#include "keeper/tls_files.h"
 #include "keeper/tls_keys.h"
-#include "keeper/tls_next.h"
 #include "keeper/wiping.h"
 #include "loop/tls.h"
 #include "process/log.h"
@@ -26,7 +26,6 @@
 
 enum {
 	SPOOL_KEYS_MAX = 64,
-	TLS_KEY_MAX = 16 * 1024,
 	TLS_FORGET_MS = 60 * 1000, /* above what a handshake may last */
 };
 
@@ -65,13 +64,6 @@ struct keeper {
 	char house_key_file[CONFIG_PATH_MAX]; /* for the words alone: it is never opened here */
 };
 
-/* One kind's files, read. */
-struct tls_place {
-	struct tls_pair *pair;
-	struct tls_next *next;
-	struct tls_next *owed;
-};
-
 static void
 derive(const struct keeper *k, enum sealed_purpose purpose, uint8_t ret[SEALED_KEY_LEN])
 {
@@ -96,67 +88,6 @@ take_house_key(struct keeper *k, struct bytes payload)
 		memcpy(k->house, m.key, sizeof(m.key));
 	}
 	secret_wipe(&m, sizeof(m));
-	return e;
-}
-
-static const char *
-tls_name(enum tls_kind kind)
-{
-	return kind == TLS_KIND_MX ? "mx" : "member";
-}
-
-/* One line for the volunteer. */
-static void
-tls_problem(const struct keeper *k, enum tls_kind kind, bool sealed, enum err e, struct buf *ret)
-{
-	const char *name = tls_name(kind);
-	const char *ports = kind == TLS_KIND_MX ? "port 25" : "ports 465, 587 and 993";
-	enum err said = ERR_OK;
-	if (sealed && e == ERR_DAMAGED) {
-		said = buf_printf(ret,
-				  "tls/%s.key.sealed is damaged. Remedy: bring it back from a backup, or "
-				  "name a key of your own with tls.%s_key",
-				  name, name);
-	} else if (sealed && e == ERR_DENIED) {
-		said = buf_printf(
-		    ret,
-		    "the house key in %s is of another home: tls/%s.key.sealed of this one does not open "
-		    "with it. Remedy: set house_key to the file that was made with this home",
-		    k->house_key_file, name);
-	} else {
-		said = buf_printf(
-		    ret,
-		    "the TLS key and certificate for %s cannot be used: %s. Remedy: see "
-		    "tls.%s_key and tls.%s_certificate in cohue.conf",
-		    ports,
-		    e == ERR_AUTH     ? "they do not belong together"
-		    : e == ERR_FORMAT ? "one of them is not unencrypted PEM"
-		    : e == ERR_UNSUPPORTED
-			? "the key is neither of P-256, P-384 or P-521 nor RSA of 2048 to 8192 bits"
-			: err_text(e),
-		    name, name);
-	}
-	/* Too long for a line: what failed is known all the same. */
-	(void)said;
-}
-
-static enum err
-tls_pair_read(const struct keeper *k, enum tls_kind kind, bool sealed, struct bytes key_file,
-	      struct bytes chain, struct tls_pair **ret)
-{
-	struct buf plain = BUF_INIT(TLS_KEY_MAX);
-	enum err e = ERR_OK;
-	if (sealed) {
-		uint8_t wrap[SEALED_KEY_LEN];
-		derive(k, PURPOSE_TLS_WRAP, wrap);
-		e = sealed_unwrap(wrap, bytes_str(keeper_tls_name((unsigned)kind)), key_file, &plain);
-		secret_wipe(wrap, sizeof(wrap));
-		e = e == ERR_AUTH ? ERR_DENIED : e == ERR_FORMAT || e == ERR_UNSUPPORTED ? ERR_DAMAGED : e;
-	} else {
-		e = buf_append(&plain, key_file);
-	}
-	e = e == ERR_OK ? tls_pair_create(buf_bytes(&plain), chain, ret) : e;
-	buf_wipe(&plain);
 	return e;
 }
 
@@ -185,111 +116,28 @@ tls_tell_gates(struct keeper *k)
 	return timer_start_after(k->host->loop, &k->tls_forget, TLS_FORGET_MS);
 }
 
-/* The key that comes next; NULL: none, or it is of no use, which costs nothing but time: another one is made. */
-static struct tls_next *
-tls_next_open(const struct keeper *k, enum tls_kind kind, struct bytes file)
-{
-	struct buf plain = BUF_INIT(TLS_KEY_MAX);
-	struct tls_next *n = NULL;
-	uint8_t wrap[SEALED_KEY_LEN];
-	if (file.len <= TLS_NEXT_ID) {
-		return NULL;
-	}
-	struct bytes wrapped = bytes_from(file, TLS_NEXT_ID);
-	derive(k, PURPOSE_TLS_WRAP, wrap);
-	enum err e = sealed_unwrap(wrap, bytes_str(keeper_tls_name((unsigned)kind)), wrapped, &plain);
-	secret_wipe(wrap, sizeof(wrap));
-	e = e == ERR_OK ? tls_next_read(buf_bytes(&plain), file.ptr, &n) : e;
-	e = e == ERR_OK ? tls_next_keep(n, wrapped) : e;
-	buf_wipe(&plain);
-	if (e != ERR_OK) {
-		tls_next_destroy(&n);
-		log_event(LOG_LEVEL_WARNING, "tls/%s.next cannot be used (%s): another key is made",
-			  tls_name(kind), err_text(e));
-	}
-	return n;
-}
-
-/* One pair and what belongs to it. A chain for the next key is one whose key was not put in its place any more. */
-static enum err
-tls_place_read(const struct keeper *k, enum tls_kind kind, bool sealed, struct bytes key, struct bytes chain,
-	       struct bytes next_file, struct tls_place *ret)
-{
-	struct tls_next *next = sealed ? tls_next_open(k, kind, next_file) : NULL;
-	enum err e = tls_pair_read(k, kind, sealed, key, chain, &ret->pair);
-	if (e == ERR_AUTH && next != NULL && tls_next_pair(next, chain, &ret->pair) == ERR_OK) {
-		ret->owed = next;
-		return ERR_OK;
-	}
-	if (e != ERR_OK ||
-	    (next != NULL && secret_equal(tls_next_id(next), tls_pair_id(ret->pair), TLS_NEXT_ID))) {
-		tls_next_destroy(&next);
-	}
-	ret->next = next;
-	return e;
-}
-
-static void
-tls_place_clear(struct tls_place *p)
-{
-	tls_pair_destroy(&p->pair);
-	tls_next_destroy(&p->next);
-	tls_next_destroy(&p->owed);
-}
-
-static void
-tls_place_put(struct keeper *k, enum tls_kind kind, struct tls_place *p)
-{
-	tls_keys_put(&k->tls, kind, &p->pair);
-	tls_next_destroy(&k->tls.of[kind].next);
-	tls_next_destroy(&k->tls.of[kind].owed);
-	k->tls.of[kind].next = p->next;
-	k->tls.of[kind].owed = p->owed;
-	*p = (struct tls_place){.pair = NULL};
-}
-
-/* Both pairs, or none. */
 static enum err
 take_tls_files(struct keeper *k, struct channel *ch, const struct channel_message *message)
 {
 	struct msg_tls_files m;
-	struct tls_place places[TLS_KINDS] = {{.pair = NULL}, {.pair = NULL}};
+	uint8_t wrap[SEALED_KEY_LEN];
 	struct buf problem = BUF_INIT(1024);
 	if (msg_tls_files_decode(message->payload, &m) != ERR_OK || k->house == NULL) {
 		return ERR_FORMAT;
 	}
-	const struct {
-		bool sealed;
-		struct bytes key;
-		struct bytes chain;
-		struct bytes next;
-	} files[TLS_KINDS] = {{m.mx_sealed != 0, m.mx_key, m.mx_chain, m.mx_next},
-			      {m.member_sealed != 0, m.member_key, m.member_chain, m.member_next}};
 	bool first = !tls_keys_complete(&k->tls);
-	enum err e = ERR_OK;
-	for (unsigned i = 0; i < TLS_KINDS && e == ERR_OK; i++) {
-		enum tls_kind kind = (enum tls_kind)i;
-		e = tls_place_read(k, kind, files[i].sealed, files[i].key, files[i].chain, files[i].next,
-				   &places[i]);
-		if (e != ERR_OK) {
-			tls_problem(k, kind, files[i].sealed, e, &problem);
-		}
-	}
+	derive(k, PURPOSE_TLS_WRAP, wrap);
+	enum err e = keeper_tls_take(&k->tls, wrap, k->house_key_file, &m, &problem);
+	secret_wipe(wrap, sizeof(wrap));
 	if (e != ERR_OK) {
 		log_event(LOG_LEVEL_ERROR, "%.*s", (int)problem.len, (const char *)problem.ptr);
 	} else {
-		for (unsigned i = 0; i < TLS_KINDS; i++) {
-			tls_place_put(k, (enum tls_kind)i, &places[i]);
-		}
 		e = first ? ERR_OK : tls_tell_gates(k);
 	}
 	/* At the start there is nothing to go on with: the channel ends before others wait for this role. */
 	if (!first || e == ERR_OK) {
 		struct msg_tls_files_reply r = {.problem = buf_bytes(&problem)};
 		e = channel_reply(ch, TLS_FILES, tls_files_reply, message->id, &r);
-	}
-	for (unsigned i = 0; i < TLS_KINDS; i++) {
-		tls_place_clear(&places[i]);
 	}
 	buf_clear(&problem);
 	return e;

@@ -95,7 +95,9 @@ COHUE_MUST_USE enum err opener_open_scram(struct opener *o, struct opener_accoun
 /* Sets generation, public key and signature of the entry from the slots. */
 COHUE_MUST_USE enum err opener_rekey(struct opener *o, struct opener_account *a);
 
-/* One at a time for each account (all zero: the addresses). Waits; ERR_AGAIN after 60 s. */
+/* What stands for all addresses as an account does for what is hers. */
+extern const uint8_t opener_directory_lock[SEALED_ID_LEN];
+/* One at a time for each account, and for the addresses. Waits; ERR_AGAIN after 60 s. */
 COHUE_MUST_USE enum err opener_lock_take(struct opener *o, const uint8_t account[SEALED_ID_LEN],
 					 struct opener_lock *ret);
 /* Also one that was not taken. */

@@ -7,7 +7,6 @@
 #include "base/secret.h"
 #include "crypto/crypto.h"
 #include "delivery/delivery.h"
-#include "lookup/forward.h"
 #include "mail/structure.h"
 #include "mail/write.h"
 #include "process/log.h"
@@ -18,43 +17,16 @@
 #include "session/submission_policy.h"
 #include "session/submission_report.h"
 #include "session/submission_sent.h"
+#include "session/submission_unit.h"
 
 enum {
 	HEADER_ROOM = 8192,
 	LEAVING_ROOM = 1 << 20,   /* boundaries of very many parts */
 	UNIT_AROUND = 128 * 1024, /* what the mixer adds to the parts on their way to the store */
 	REPORT_ROOM = 256 * 1024,
-	COPIES = 5,    /* of a message in memory while it is being sent, besides the one that came */
-	OWN_PARTS = 2, /* of a unit: the author's copy and her report */
+	COPIES = 5, /* of a message in memory while it is being sent, besides the one that came */
 	SENT_TRIES = 4,
 	SENT_PAUSE_MS = 500,
-};
-
-_Static_assert((int)SMTP_NOTIFY_NEVER == (int)SPOOL_NOTIFY_NEVER, "NOTIFY has one form");
-_Static_assert((int)SMTP_NOTIFY_SUCCESS == (int)SPOOL_NOTIFY_SUCCESS, "NOTIFY has one form");
-_Static_assert((int)SMTP_NOTIFY_FAILURE == (int)SPOOL_NOTIFY_FAILURE, "NOTIFY has one form");
-_Static_assert((int)SMTP_NOTIFY_DELAY == (int)SPOOL_NOTIFY_DELAY, "NOTIFY has one form");
-_Static_assert((int)SMTP_RET_FULL == (int)SPOOL_RET_FULL, "RET has one form");
-_Static_assert((int)SMTP_RET_HDRS == (int)SPOOL_RET_HEADERS, "RET has one form");
-
-static struct spool_key present_key;
-
-/* One message on its way out. */
-struct sending {
-	struct envelope *envelope;
-	struct member *member;
-	struct worker *worker;
-	char ref[LOG_REF_LEN + 1];
-	int64_t now;   /* seconds since 1970 */
-	int64_t stamp; /* the same for others' eyes */
-	struct identity identity;
-	struct buf leaving; /* the message as it leaves, without Date */
-	struct buf parts;
-	uint32_t part_count;
-	size_t deliveries; /* of the parts, those that leave the house */
-	uint8_t unit[IPC_UNIT];
-	struct upload upload;
-	enum submission_sent sent;
 };
 
 static struct submission_reply
@@ -75,153 +47,6 @@ owns(const void *arg, const struct mail_mailbox *mailbox)
 	return member_owns_address(arg, mailbox);
 }
 
-/* ---- to other providers ---- */
-
-static uint32_t
-courier_flags(const struct sending *s, struct bytes domain)
-{
-	const struct envelope *v = s->envelope;
-	bool utf8 = v->sender_utf8;
-	for (size_t i = 0; i < v->recipient_count; i++) {
-		const struct recipient *r = &v->recipients[i];
-		utf8 = utf8 || (r->utf8 && bytes_equal(envelope_view(v, r->domain), domain));
-	}
-	struct bytes message = buf_bytes(&s->leaving);
-	/* Who did not say SMTPUTF8 sends raw octets in a header as has always been done; that is passed on as such. */
-	utf8 = v->utf8 && (utf8 || mail_has_8bit_header(message));
-	return (mail_has_8bit(message) ? (uint32_t)COURIER_8BIT : 0) |
-	       (utf8 ? (uint32_t)COURIER_SMTPUTF8 : 0) |
-	       (v->require_tls                   ? (uint32_t)COURIER_REQUIRETLS
-		: submission_waives_tls(message) ? (uint32_t)COURIER_TLS_OPTIONAL
-						 : 0) |
-	       (submission_is_automatic(message) ? (uint32_t)COURIER_AUTOMATIC : 0);
-}
-
-static enum err
-add_domain(struct sending *s, struct delivery *d, const struct spool_key *key, struct bytes domain)
-{
-	const struct envelope *v = s->envelope;
-	const struct directory_account *profile = &s->member->profile;
-	struct courier_recipient *list = calloc(v->recipient_count, sizeof(*list));
-	if (list == NULL) {
-		return ERR_MEMORY;
-	}
-	struct courier_part part = {.domain = domain,
-				    .sender = envelope_view(v, v->sender),
-				    .generation = profile->generation,
-				    .ret = v->ret,
-				    .envid = envelope_view(v, v->envid),
-				    .flags = courier_flags(s, domain),
-				    .message_id = buf_bytes(&s->identity.id),
-				    .entered = (uint64_t)s->now,
-				    .recipients = list};
-	memcpy(part.account, s->member->account, sizeof(part.account));
-	memcpy(part.public_key, profile->public_key, sizeof(part.public_key));
-	for (size_t i = 0; i < v->recipient_count; i++) {
-		const struct recipient *r = &v->recipients[i];
-		if (bytes_equal(envelope_view(v, r->domain), domain)) {
-			list[part.recipient_count++] =
-			    (struct courier_recipient){.address = envelope_view(v, r->address),
-						       .notify = r->notify,
-						       .orcpt = envelope_view(v, r->orcpt)};
-		}
-	}
-	enum err e = ERR_OK;
-	size_t all = part.recipient_count;
-	for (size_t at = 0; at < all && e == ERR_OK;) {
-		part.recipients = list;
-		part.recipient_count = all;
-		size_t n = delivery_fitting(&part, at);
-		part.recipients = list + at;
-		part.recipient_count = n;
-		e = s->part_count + v->target_count < SPOOL_PARTS_MAX - OWN_PARTS
-			? delivery_add_courier(d, &part, key->epoch, key->public_key, s->unit, s->part_count,
-					       upload_chunk, &s->upload, &s->parts)
-			: ERR_LIMIT;
-		s->part_count += e == ERR_OK ? 1 : 0;
-		s->deliveries += e == ERR_OK ? 1 : 0;
-		at += n;
-	}
-	free(list);
-	return e;
-}
-
-/* What comes to the address that copies are sent from stays. */
-static bool
-is_sent_on(const struct sending *s, const struct target *t)
-{
-	struct bytes address = envelope_view(s->envelope, t->address);
-	ptrdiff_t at = bytes_find_last(address, '@');
-	struct bytes local = bytes_slice(address, 0, at < 0 ? 0 : (size_t)at);
-	return t->account.forwards && !mail_subaddress_ends(local, '+', BYTES_LIT(FORWARD_WORD));
-}
-
-static bool
-any_forwards(const struct sending *s)
-{
-	for (size_t i = 0; i < s->envelope->target_count; i++) {
-		if (is_sent_on(s, &s->envelope->targets[i])) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/*
- * Copies for where a recipient of this house has her mail sent on: they are deliveries of this letter, and wait with it, so that none leaves
- * before the crowd does. Nobody but that recipient hears of them.
- */
-static enum err
-add_forwarded(struct sending *s, struct delivery *d, const struct spool_key *key,
-	      const uint8_t account[SEALED_ID_LEN])
-{
-	struct forward_plan plan;
-	enum err e =
-	    forward_plan_make(s->worker->host, &s->worker->keys, account, buf_bytes(&s->leaving), &plan);
-	for (size_t i = 0; e == ERR_OK && i < plan.entry.forward_count; i++) {
-		struct courier_recipient to;
-		struct courier_part part = {.flags = courier_flags(s, BYTES_EMPTY),
-					    .message_id = buf_bytes(&s->identity.id),
-					    .entered = (uint64_t)s->now};
-		if (s->part_count + s->envelope->target_count >= SPOOL_PARTS_MAX - OWN_PARTS) {
-			break; /* she has her own copy */
-		}
-		forward_plan_part(&plan, i, s->envelope->sender.len == 0, &part, &to);
-		e = delivery_add_courier(d, &part, key->epoch, key->public_key, s->unit, s->part_count,
-					 upload_chunk, &s->upload, &s->parts);
-		s->part_count += e == ERR_OK ? 1 : 0;
-		s->deliveries += e == ERR_OK ? 1 : 0;
-	}
-	forward_plan_clear(&plan);
-	return e == ERR_NOT_FOUND ? ERR_OK : e;
-}
-
-static enum err
-add_remote(struct sending *s)
-{
-	struct delivery d;
-	memset(&d, 0, sizeof(d));
-	if (s->envelope->domain_count == 0 && !any_forwards(s)) {
-		return ERR_OK;
-	}
-	enum err e = spool_key_fetch(s->worker->host, &present_key);
-	/* Others of this process may ask meanwhile. */
-	const struct spool_key key = present_key;
-	if (e == ERR_OK) {
-		e = delivery_init(&d, s->worker->codec, s->worker->keys.key[PURPOSE_BLOB_NAME],
-				  buf_bytes(&s->leaving), 1);
-	}
-	for (size_t i = 0; i < s->envelope->domain_count && e == ERR_OK; i++) {
-		e = add_domain(s, &d, &key, envelope_view(s->envelope, s->envelope->domains[i]));
-	}
-	for (size_t i = 0; i < s->envelope->target_count && e == ERR_OK; i++) {
-		const struct target *t = &s->envelope->targets[i];
-		e = is_sent_on(s, t) ? add_forwarded(s, &d, &key, t->account.id) : ERR_OK;
-	}
-	delivery_clear(&d);
-	return e;
-}
-
 /* ---- to members ---- */
 
 _Static_assert((int)CONFIG_DATE_RELEASE == (int)MAIL_DATE_RELEASE, "the setting has one form");
@@ -229,7 +54,7 @@ _Static_assert((int)CONFIG_DATE_DAY == (int)MAIL_DATE_DAY, "the setting has one 
 _Static_assert((int)CONFIG_DATE_KEEP == (int)MAIL_DATE_KEEP, "the setting has one form");
 
 static enum mail_privacy_date
-date_setting(const struct sending *s)
+date_setting(const struct submission_unit *s)
 {
 	return (enum mail_privacy_date)s->worker->host->config.date;
 }
@@ -250,7 +75,7 @@ stamp_of(const struct config *config, int64_t wall_ms)
 
 /* Return-Path and one Received line (RFC 5321 section 4.4): of the house, not of the author's machine. */
 static enum err
-write_trace(const struct sending *s, struct buf *out)
+write_trace(const struct submission_unit *s, struct buf *out)
 {
 	struct bytes sender = envelope_view(s->envelope, s->envelope->sender);
 	struct buf value = BUF_INIT(HEADER_ROOM);
@@ -268,7 +93,7 @@ write_trace(const struct sending *s, struct buf *out)
 }
 
 static enum err
-add_local(struct sending *s)
+add_local(struct submission_unit *s)
 {
 	struct envelope *v = s->envelope;
 	struct delivery d;
@@ -304,7 +129,7 @@ add_local(struct sending *s)
 
 /* The report of success for members, to the author: a part of the same unit, so that it comes when they do. */
 static enum err
-add_report(struct sending *s)
+add_report(struct submission_unit *s)
 {
 	const struct directory_account *profile = &s->member->profile;
 	struct delivery d;
@@ -337,7 +162,7 @@ add_report(struct sending *s)
 /* ---- the author's copy ---- */
 
 static struct mail_privacy
-privacy_of(struct sending *s)
+privacy_of(struct submission_unit *s)
 {
 	struct mail_privacy p = {.id = buf_bytes(&s->identity.id),
 				 .map = identity_map,
@@ -349,7 +174,7 @@ privacy_of(struct sending *s)
 }
 
 static enum err
-write_sent_copy(struct sending *s, struct buf *out)
+write_sent_copy(struct submission_unit *s, struct buf *out)
 {
 	const struct envelope *v = s->envelope;
 	struct submission_address *list = calloc(v->recipient_count, sizeof(*list));
@@ -375,7 +200,7 @@ write_sent_copy(struct sending *s, struct buf *out)
 }
 
 static void
-journal_first(const struct sending *s, struct journal_line *ret)
+journal_first(const struct submission_unit *s, struct journal_line *ret)
 {
 	struct submission_lane wait = how_it_waits(s->envelope, s->member);
 	*ret = (struct journal_line){
@@ -391,7 +216,7 @@ journal_first(const struct sending *s, struct journal_line *ret)
 }
 
 static void
-add_copy(struct sending *s)
+add_copy(struct submission_unit *s)
 {
 	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
 	s->sent = SUBMISSION_SENT_AFTER;
@@ -409,7 +234,7 @@ add_copy(struct sending *s)
 /* ---- the unit ---- */
 
 static enum err
-put_unit(struct sending *s)
+put_unit(struct submission_unit *s)
 {
 	const struct directory_account *profile = &s->member->profile;
 	struct submission_lane wait = how_it_waits(s->envelope, s->member);
@@ -431,7 +256,7 @@ put_unit(struct sending *s)
 }
 
 static enum err
-make_texts(struct sending *s)
+make_texts(struct submission_unit *s)
 {
 	struct bytes message = buf_bytes(&s->envelope->message);
 	struct mail_privacy_look look;
@@ -450,12 +275,12 @@ make_texts(struct sending *s)
 }
 
 static enum err
-send_unit(struct sending *s)
+send_unit(struct submission_unit *s)
 {
 	enum err e = make_texts(s);
 	if (e == ERR_OK) {
 		upload_init(&s->upload, s->member);
-		e = add_remote(s);
+		e = submission_add_remote(s);
 		e = e == ERR_OK ? add_local(s) : e;
 		e = e == ERR_OK ? add_report(s) : e;
 		if (e == ERR_OK) {
@@ -490,7 +315,7 @@ failure(enum err e)
  * twice. What may pass is tried again.
  */
 static enum err
-file_sent(struct sending *s, const struct operation *renamed)
+file_sent(struct submission_unit *s, const struct operation *renamed)
 {
 	struct buf copy = BUF_INIT(s->envelope->message.len + SUBMISSION_TEXT_MAX + HEADER_ROOM);
 	enum err e = write_sent_copy(s, &copy);
@@ -509,7 +334,7 @@ file_sent(struct sending *s, const struct operation *renamed)
 }
 
 static enum err
-see_to_copy(struct sending *s)
+see_to_copy(struct submission_unit *s)
 {
 	struct operation op;
 	const struct operation *renamed = identity_operation(&s->identity, &op) ? &op : NULL;
@@ -537,7 +362,7 @@ see_to_copy(struct sending *s)
 }
 
 static struct submission_reply
-success(const struct sending *s, enum err filed)
+success(const struct submission_unit *s, enum err filed)
 {
 	struct submission_reply r = {.code = 250, .enhanced = "2.0.0", .text = NULL};
 	const char *note = filed == ERR_OK      ? ""
@@ -548,7 +373,7 @@ success(const struct sending *s, enum err filed)
 }
 
 static struct submission_reply
-run(struct sending *s)
+run(struct submission_unit *s)
 {
 	enum err e = send_unit(s);
 	if (e != ERR_OK) {
@@ -592,13 +417,14 @@ submission_send(struct envelope *v, struct member *m)
 		return say(452, "4.3.1", "Too much mail at once, try again later");
 	}
 	int64_t wall = clock_wall();
-	struct sending s = {.envelope = v,
-			    .member = m,
-			    .worker = v->worker,
-			    .now = wall / MSEC_SECOND,
-			    .stamp = stamp_of(&v->worker->host->config, wall + how_it_waits(v, m).hold),
-			    .leaving = BUF_INIT(v->message.len + LEAVING_ROOM),
-			    .parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND)};
+	struct submission_unit s = {.envelope = v,
+				    .member = m,
+				    .worker = v->worker,
+				    .now = wall / MSEC_SECOND,
+				    .stamp =
+					stamp_of(&v->worker->host->config, wall + how_it_waits(v, m).hold),
+				    .leaving = BUF_INIT(v->message.len + LEAVING_ROOM),
+				    .parts = BUF_INIT(IPC_UNIT_MAX - UNIT_AROUND)};
 	identity_init(&s.identity);
 	log_ref(s.ref);
 	crypto_random_bytes(s.unit, sizeof(s.unit));
