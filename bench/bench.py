@@ -247,6 +247,31 @@ def ratios() -> None:
                 print(f"{group:8} {name:46} Cohue against {other}: {', '.join(told)}")
 
 
+def peers(wanted: bool) -> tuple[list, list, list]:
+    """What Cohue is measured against: where mail arrives, where it is read, where connections are held."""
+    if not wanted:
+        return [], [], []
+    return ([lambda: Peers(True), lambda: Peers(False)],
+            [lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)],
+            [(lambda: Peers(True, "", postfix=False), "Dovecot, default", 250),
+             (lambda: Peers(True, postfix=False), "Dovecot, shared login processes", 1000),
+             (lambda: Peers(True, hibernate=True, postfix=False), "Dovecot, hibernated", 1000)])
+
+
+def parts(ours: list, relays: list, readers: list, holders: list, quick: bool) -> dict:
+    return {
+        "arrive": lambda: arrive([*relays, *ours], quick),
+        "authentication": lambda: authentication(note, quick) if ours else None,
+        "arrive-checked": lambda: arrive_checked(["crypt", "clear"] * bool(relays) + ["Cohue"] * bool(ours), quick, note, smtp_load),
+        "login": lambda: login([*readers[:1], *ours], quick),
+        "idle": lambda: idle([*holders, *((lambda: make(ROOMY_HOUSE), "", 1000) for make in ours)], quick),
+        "mailbox": lambda: mailbox([*readers, *ours], quick),
+        "search": lambda: search([*readers, *ours], quick),
+        "large": lambda: large([*readers, *ours], quick, note, arrive_at_one, imap_load),
+        "many": lambda: many(note, OUT / "imapload", quick) if ours else None,
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a fifth of everything: to see that it runs")
@@ -257,33 +282,14 @@ def main() -> int:
     build()
     os.environ.setdefault("COHUE_BIN", next((str(p) for p in (HERE.parent / "build-release").rglob("cohue")
                                              if p.is_file() and os.access(p, os.X_OK)), ""))
-    ours = [] if chosen.peers_only else [House]
-    relays, readers = [], []
-    if not chosen.cohue_only:
-        relays = [lambda: Peers(True), lambda: Peers(False)]
-        readers = [lambda: Peers(True, postfix=False), lambda: Peers(False, postfix=False)]
-    holders = [(lambda: Peers(True, "", postfix=False), "Dovecot, default", 250),
-               (lambda: Peers(True, postfix=False), "Dovecot, shared login processes", 1000),
-               (lambda: Peers(True, hibernate=True, postfix=False), "Dovecot, hibernated", 1000)] if readers else []
-    quick = chosen.quick
-    parts = {
-        "arrive": lambda: arrive([*relays, *ours], quick),
-        "authentication": lambda: authentication(note, quick) if ours else None,
-        "arrive-checked": lambda: arrive_checked(["crypt", "clear"] * (not chosen.cohue_only) + ["Cohue"] * bool(ours), quick, note, smtp_load),
-        "login": lambda: login([*readers[:1], *ours], quick),
-        "idle": lambda: idle([*holders, *((lambda: make(ROOMY_HOUSE), "", 1000) for make in ours)], quick),
-        "mailbox": lambda: mailbox([*readers, *ours], quick),
-        "search": lambda: search([*readers, *ours], quick),
-        "large": lambda: large([*readers, *ours], quick, note, arrive_at_one, imap_load),
-        "many": lambda: many(note, OUT / "imapload", quick) if ours else None,
-    }
-    unknown = set(chosen.what) - set(parts)
+    named = parts([] if chosen.peers_only else [House], *peers(not chosen.cohue_only), chosen.quick)
+    unknown = set(chosen.what) - set(named)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     try:
         machine("before")
-        for name, part in parts.items():
-            if name in (chosen.what or parts):
+        for name, part in named.items():
+            if name in (chosen.what or named):
                 start = time.monotonic()
                 part()
                 note("machine", name, f"load {os.getloadavg()[0]:.1f}", {"took_seconds": round(time.monotonic() - start)})

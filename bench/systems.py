@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT / "test"))
 from harness import Cohue, wait_until  # noqa: E402
 from harness.dialogue import imap_login  # noqa: E402
 from peers import Dovecot, Postfix  # noqa: E402
-from peers.rspamd import Rspamd  # noqa: E402
+from milter import RspamdMilter  # noqa: E402
 
 USERS = 25
 DOMAIN = "house.test"
@@ -72,7 +72,7 @@ class Peers:
         self.postfix = self.rspamd = None
         try:
             if resolver:
-                self.rspamd = Rspamd(resolver)
+                self.rspamd = RspamdMilter(resolver)
             if postfix:
                 self.postfix = Postfix(DOMAIN, lmtp=("127.0.0.1", self.dovecot.lmtp), extra=MILTER % self.rspamd.port if self.rspamd else "",
                                        users=tuple(f"user{i}" for i in range(USERS)))
