@@ -375,6 +375,19 @@ buf_append_u64(struct buf *b, uint64_t value)
 }
 
 enum err
+buf_append_xml(struct buf *b, struct bytes a)
+{
+	static const char special[] = "&<>\"'";
+	static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#39;"};
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < a.len && e == ERR_OK; i++) {
+		ptrdiff_t which = bytes_find(BYTES_LIT(special), a.ptr[i]);
+		e = which < 0 ? buf_append_byte(b, a.ptr[i]) : buf_append_str(b, names[which]);
+	}
+	return e;
+}
+
+enum err
 buf_append_hex(struct buf *b, struct bytes a)
 {
 	static const char digits[] = "0123456789abcdef";

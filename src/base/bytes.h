@@ -81,6 +81,7 @@ COHUE_MUST_USE enum err buf_append_byte(struct buf *b, uint8_t c);
 COHUE_MUST_USE enum err buf_append_u64(struct buf *b, uint64_t value);    /* decimal */
 COHUE_MUST_USE enum err buf_append_hex(struct buf *b, struct bytes a);    /* lower-case */
 COHUE_MUST_USE enum err buf_append_base64(struct buf *b, struct bytes a); /* RFC 4648, padded, one line */
+COHUE_MUST_USE enum err buf_append_xml(struct buf *b, struct bytes a);    /* as text, or within quotes */
 COHUE_MUST_USE enum err buf_printf(struct buf *b, const char *format, ...) COHUE_PRINTF(2, 3);
 /* Drops n bytes at the front (n <= len). */
 void buf_consume(struct buf *b, size_t n);

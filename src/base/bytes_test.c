@@ -88,6 +88,19 @@ views_are_found_sliced_and_compared(void **state)
 	assert_true(bytes_compare(bytes_str("a"), bytes_str("ab")) < 0);
 }
 
+static void
+xml_text_ends_nowhere(void **state)
+{
+	struct buf b = BUF_INIT(64);
+	(void)state;
+	assert_int_equal(buf_append_xml(&b, BYTES_LIT("a<b>&\"'\xc3\xa9\0;")), ERR_OK);
+	assert_true(bytes_equal(buf_bytes(&b), BYTES_LIT("a&lt;b&gt;&amp;&quot;&#39;\xc3\xa9\0;")));
+	buf_clear(&b);
+	struct buf small = BUF_INIT(4);
+	assert_int_equal(buf_append_xml(&small, BYTES_LIT("&")), ERR_LIMIT);
+	buf_clear(&small);
+}
+
 int
 main(void)
 {
@@ -97,6 +110,7 @@ main(void)
 	    cmocka_unit_test(utf8_is_told_from_what_is_not),
 	    cmocka_unit_test(numbers_are_read_strictly),
 	    cmocka_unit_test(views_are_found_sliced_and_compared),
+	    cmocka_unit_test(xml_text_ends_nowhere),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,14 +106,11 @@ scalar_end(struct bytes t, size_t at)
 }
 
 enum err
-json_check(struct bytes t)
+json_check_octets(struct bytes t)
 {
 	uint64_t objects = 0; /* a bit for each open container: is it an object? */
 	unsigned depth = 0;
 	size_t at = skip_blanks(t, 0);
-	if (!bytes_is_utf8(t)) {
-		return ERR_FORMAT;
-	}
 	for (;;) {
 		bool opened = false;
 		/* A value begins here. */
@@ -157,6 +154,12 @@ json_check(struct bytes t)
 			at = skip_blanks(t, at + 1);
 		}
 	}
+}
+
+enum err
+json_check(struct bytes t)
+{
+	return bytes_is_utf8(t) ? json_check_octets(t) : ERR_FORMAT;
 }
 
 enum json_kind
@@ -347,6 +350,13 @@ json_string(struct bytes value, struct buf *out)
 		buf_truncate(out, before);
 	}
 	return e;
+}
+
+struct bytes
+json_written(struct bytes value)
+{
+	struct bytes t;
+	return inside(value, &t) ? t : bytes_trim(value);
 }
 
 bool

@@ -124,6 +124,19 @@ strings_say_what_their_escapes_mean(void **state)
 	buf_clear(&out);
 }
 
+static void
+octets_of_no_charset_pass_where_they_are_asked_for(void **state)
+{
+	struct bytes t = BYTES_LIT("{\"a\\\"\xff\":[\"\xc3\"],\"b\": 1.50 ,\"c\":\"\\u0041\"}");
+	(void)state;
+	assert_int_equal(json_check(t), ERR_FORMAT);
+	assert_int_equal(json_check_octets(t), ERR_OK);
+	assert_int_equal(json_check_octets(BYTES_LIT("\"\xff")), ERR_FORMAT);
+	assert_true(bytes_is(json_written(json_member(t, "b")), "1.50"));
+	assert_true(bytes_is(json_written(json_member(t, "c")), "\\u0041"));
+	assert_int_equal(json_written(json_member(t, "d")).len, 0);
+}
+
 int
 main(void)
 {
@@ -134,6 +147,7 @@ main(void)
 	    cmocka_unit_test(members_are_found_by_name_at_their_own_level_alone),
 	    cmocka_unit_test(arrays_are_walked_in_order),
 	    cmocka_unit_test(strings_say_what_their_escapes_mean),
+	    cmocka_unit_test(octets_of_no_charset_pass_where_they_are_asked_for),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

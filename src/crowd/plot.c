@@ -84,32 +84,10 @@ ticks_of(const struct axis *a, double ret[TICKS_MAX])
 }
 
 static enum err
-text(struct buf *out, const char *s)
-{
-	enum err e = ERR_OK;
-	for (; e == ERR_OK && *s != '\0'; s++) {
-		switch (*s) {
-		case '<':
-			e = buf_append_str(out, "&lt;");
-			break;
-		case '>':
-			e = buf_append_str(out, "&gt;");
-			break;
-		case '&':
-			e = buf_append_str(out, "&amp;");
-			break;
-		default:
-			e = buf_append_byte(out, (uint8_t)*s);
-		}
-	}
-	return e;
-}
-
-static enum err
 label(struct buf *out, double x, double y, const char *attributes, const char *s)
 {
 	enum err e = buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, attributes);
-	e = e == ERR_OK ? text(out, s) : e;
+	e = e == ERR_OK ? buf_append_xml(out, bytes_str(s)) : e;
 	return e == ERR_OK ? buf_append_str(out, "</text>\n") : e;
 }
 

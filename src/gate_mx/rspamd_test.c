@@ -30,6 +30,8 @@ its_scale_becomes_ours(void **state)
 	    {"{\"s\":\"\\\"score\\\":99,{\",\"score\":1.5,\"required_score\":15.0,\"action\":\"no action\","
 	     "\"symbols\":{\"X\":{\"score\":90.0,\"action\":\"reject\"}},\"list\":[\"action\",\"reject\"]}",
 	     8},
+	    /* Nor does it matter in which charset somebody's words are. */
+	    {"{\"score\":15,\"action\":\"reject\",\"message-id\":\"\xff\xc3\"}", 80},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -53,6 +55,8 @@ what_is_no_answer_is_refused(void **state)
 	    "{\"score\":1.0,\"required_score\":15.0}",
 	    "{\"score\":1.0,\"action\":reject}",
 	    "{\"score\":1.0,\"action\":\"rej",
+	    "{\"score\":1.0,\"action\":\"no action\"},",
+	    "[{\"score\":1.0,\"action\":\"no action\"}]",
 	    "{\"score\":11111111111111111111111111111111111111111111,\"action\":\"no action\"}",
 	};
 	uint32_t tenths = 7;

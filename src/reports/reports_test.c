@@ -114,13 +114,25 @@ test_tls_reports_become_sums_by_reason(void **state)
 	assert_int_equal(sums.tls_results[REPORT_TLS_EXPIRED], 100);
 	assert_int_equal(sums.tls_results[REPORT_TLS_STARTTLS], 200);
 	assert_int_equal(sums.tls_results[REPORT_TLS_OTHER], 3);
+	/* Some write numbers as strings. */
+	assert_int_equal(
+	    report_add_tls(&sums, "house.test",
+			   BYTES_LIT("{\"policies\":[{\"policy\":{\"policy-domain\":\"HOUSE.test\"},"
+				     "\"summary\":{\"total-successful-session-count\":\"7\"}}]}")),
+	    ERR_OK);
+	assert_int_equal(sums.tls_good, 5333);
+	assert_int_equal(
+	    report_add_tls(&sums, "house.test",
+			   BYTES_LIT("{\"policies\":[{\"policy\":{\"policy-domain\":\"house.test\"},"
+				     "\"summary\":{\"total-successful-session-count\":-7}}]}")),
+	    ERR_FORMAT);
 	char deep[64];
 	memset(deep, '[', sizeof(deep));
 	assert_int_equal(report_add_tls(&sums, "house.test", bytes_of((uint8_t *)deep, sizeof(deep))),
 			 ERR_LIMIT);
 	assert_int_equal(report_add_tls(&sums, "house.test", BYTES_LIT("{\"a\":1,}")), ERR_FORMAT);
 	assert_int_equal(report_add_tls(&sums, "house.test", BYTES_LIT("{\"a\":1}}")), ERR_FORMAT);
-	assert_int_equal(sums.tls_reports, 1);
+	assert_int_equal(sums.tls_reports, 2);
 }
 
 /* bits: as for inflateInit2. */

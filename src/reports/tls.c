@@ -1,149 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* TLS reports: RFC 8460 section 4, by a small reader of JSON that keeps no tree. */
-#include <string.h>
-
+/* TLS reports: RFC 8460 section 4. */
+#include "base/json.h"
 #include "reports/report.h"
-
-/* ---- JSON (RFC 8259): every value is told with the keys that lead to it; those of arrays are empty. ---- */
-
-struct json {
-	struct bytes rest;
-	size_t depth;
-	struct bytes keys[REPORT_DEPTH_MAX];
-	bool is_object[REPORT_DEPTH_MAX];
-};
-
-struct json_value {
-	struct bytes text; /* of a string: between the quotes, escapes as they stand */
-	bool ends;         /* an object, or array, ends; it has no text */
-};
-
-static void
-skip_space(struct json *j)
-{
-	while (j->rest.len > 0 && memchr(" \t\r\n", j->rest.ptr[0], 4) != NULL) {
-		j->rest = bytes_from(j->rest, 1);
-	}
-}
-
-static bool
-take(struct json *j, char c)
-{
-	skip_space(j);
-	if (j->rest.len == 0 || j->rest.ptr[0] != (uint8_t)c) {
-		return false;
-	}
-	j->rest = bytes_from(j->rest, 1);
-	return true;
-}
-
-/* Behind the opening quote. */
-static bool
-take_string(struct json *j, struct bytes *ret)
-{
-	for (size_t i = 0; i < j->rest.len; i++) {
-		uint8_t c = j->rest.ptr[i];
-		if (c == '"') {
-			*ret = bytes_slice(j->rest, 0, i);
-			j->rest = bytes_from(j->rest, i + 1);
-			return true;
-		}
-		if (c < ' ') {
-			return false;
-		}
-		i += c == '\\' ? 1 : 0;
-	}
-	return false;
-}
-
-static bool
-take_word(struct json *j, struct bytes *ret)
-{
-	size_t n = 0;
-	while (n < j->rest.len && (ascii_is_alpha(j->rest.ptr[n]) || ascii_is_digit(j->rest.ptr[n]) ||
-				   memchr("+-.", j->rest.ptr[n], 3) != NULL)) {
-		n++;
-	}
-	*ret = bytes_slice(j->rest, 0, n);
-	j->rest = bytes_from(j->rest, n);
-	return n > 0 && (ascii_is_digit(ret->ptr[0]) || ret->ptr[0] == '-' || bytes_is(*ret, "true") ||
-			 bytes_is(*ret, "false") || bytes_is(*ret, "null"));
-}
-
-/* The key of the next member of the object that we are in. */
-static bool
-take_key(struct json *j)
-{
-	return take(j, '"') && take_string(j, &j->keys[j->depth - 1]) && take(j, ':');
-}
-
-typedef enum err json_fn(void *arg, const struct json *j, const struct json_value *v);
-
-static enum err
-json_read(struct json *j, json_fn *fn, void *arg)
-{
-	enum err e = ERR_OK;
-	do {
-		struct json_value v = {.ends = false};
-		bool opened = false;
-		if (take(j, '{') || take(j, '[')) {
-			bool object = j->rest.ptr[-1] == '{';
-			if (j->depth == REPORT_DEPTH_MAX) {
-				return ERR_LIMIT;
-			}
-			j->is_object[j->depth] = object;
-			j->keys[j->depth++] = BYTES_EMPTY;
-			skip_space(j);
-			opened = j->rest.len > 0 && j->rest.ptr[0] != (object ? '}' : ']');
-			if (opened && object && !take_key(j)) {
-				return ERR_FORMAT;
-			}
-		} else if (take(j, '"') ? take_string(j, &v.text) : take_word(j, &v.text)) {
-			e = fn(arg, j, &v);
-		} else {
-			return ERR_FORMAT;
-		}
-		/* What ends behind the value, and what follows. */
-		while (e == ERR_OK && !opened && j->depth > 0) {
-			if (take(j, ',')) {
-				if (j->is_object[j->depth - 1] && !take_key(j)) {
-					return ERR_FORMAT;
-				}
-				break;
-			}
-			if (!take(j, j->is_object[j->depth - 1] ? '}' : ']')) {
-				return ERR_FORMAT;
-			}
-			j->depth--;
-			v = (struct json_value){.ends = true};
-			e = fn(arg, j, &v);
-		}
-	} while (e == ERR_OK && j->depth > 0);
-	skip_space(j);
-	return e == ERR_OK && j->rest.len > 0 ? ERR_FORMAT : e;
-}
-
-/* ---- the report ---- */
-
-struct failure {
-	enum report_tls_result result;
-	uint64_t count;
-};
 
 struct tls_sums {
 	uint64_t good;
 	uint64_t bad;
 	uint64_t results[REPORT_TLS__COUNT];
-};
-
-struct reading {
-	const char *domain;
-	struct tls_sums sums; /* of the whole report */
-	struct tls_sums one;  /* of the policy at hand */
-	bool ours;
-	bool any;
-	struct failure failure;
-	size_t values;
 };
 
 static enum report_tls_result
@@ -172,73 +35,70 @@ result_of(struct bytes name)
 	return REPORT_TLS_OTHER;
 }
 
-/* policies[] . a . b, or policies[] . a[] . b. */
-static bool
-is_at(const struct json *j, size_t depth, const char *a, const char *b)
-{
-	return j->depth == depth && bytes_is(j->keys[0], "policies") && bytes_is(j->keys[2], a) &&
-	       (b == NULL || bytes_is(j->keys[depth - 1], b));
-}
-
-static void
-end_policy(struct reading *r)
-{
-	if (r->ours) {
-		r->any = true;
-		r->sums.good += r->one.good;
-		r->sums.bad += r->one.bad;
-		for (size_t i = 0; i < REPORT_TLS__COUNT; i++) {
-			r->sums.results[i] += r->one.results[i];
-		}
-	}
-	memset(&r->one, 0, sizeof(r->one));
-	r->ours = false;
-}
-
+/* Of a member that is missing: 0. */
 static enum err
-on_value(void *arg, const struct json *j, const struct json_value *v)
+read_count(struct bytes object, const char *name, uint64_t *ret)
 {
-	struct reading *r = arg;
-	if (++r->values > REPORT_ROWS_MAX) {
-		return ERR_LIMIT;
+	struct bytes value = json_member(object, name);
+	return value.len == 0 ? ERR_OK : bytes_to_u64(json_written(value), REPORT_COUNT_MAX, ret);
+}
+
+/* *rows: how many more may come. */
+static enum err
+read_policy(struct bytes policy, size_t *rows, struct tls_sums *ret)
+{
+	struct bytes summary = json_member(policy, "summary");
+	struct bytes failures = json_member(policy, "failure-details");
+	struct bytes failure;
+	size_t at = 0;
+	enum err e = read_count(summary, "total-successful-session-count", &ret->good);
+	e = e == ERR_OK ? read_count(summary, "total-failure-session-count", &ret->bad) : e;
+	while (e == ERR_OK && (failure = json_next(failures, &at)).len > 0) {
+		uint64_t count = 0;
+		e = (*rows)-- == 0 ? ERR_LIMIT : read_count(failure, "failed-session-count", &count);
+		ret->results[result_of(json_written(json_member(failure, "result-type")))] += count;
 	}
-	if (v->ends) {
-		/* The keys of what has ended stand until others come. */
-		if (j->depth == 2 && bytes_is(j->keys[0], "policies")) {
-			end_policy(r);
-		} else if (is_at(j, 4, "failure-details", NULL)) {
-			r->one.results[r->failure.result] += r->failure.count;
-			r->failure = (struct failure){.result = REPORT_TLS_OTHER};
+	return e;
+}
+
+/* Of the policies for this domain. ERR_FORMAT: there is none. */
+static enum err
+read_report(struct bytes text, const char *domain, struct tls_sums *ret)
+{
+	struct bytes policies = json_member(text, "policies");
+	struct bytes policy;
+	size_t rows = REPORT_ROWS_MAX;
+	size_t at = 0;
+	bool any = false;
+	enum err e = ERR_OK;
+	while (e == ERR_OK && (policy = json_next(policies, &at)).len > 0) {
+		struct tls_sums one = {.good = 0};
+		struct bytes name = json_member(json_member(policy, "policy"), "policy-domain");
+		e = rows-- == 0 ? ERR_LIMIT : read_policy(policy, &rows, &one);
+		if (e == ERR_OK && bytes_is_nocase(json_written(name), domain)) {
+			any = true;
+			ret->good += one.good;
+			ret->bad += one.bad;
+			for (size_t i = 0; i < REPORT_TLS__COUNT; i++) {
+				ret->results[i] += one.results[i];
+			}
 		}
-	} else if (is_at(j, 4, "policy", "policy-domain")) {
-		r->ours = bytes_is_nocase(v->text, r->domain);
-	} else if (is_at(j, 4, "summary", "total-successful-session-count")) {
-		return bytes_to_u64(v->text, REPORT_COUNT_MAX, &r->one.good);
-	} else if (is_at(j, 4, "summary", "total-failure-session-count")) {
-		return bytes_to_u64(v->text, REPORT_COUNT_MAX, &r->one.bad);
-	} else if (is_at(j, 5, "failure-details", "result-type")) {
-		r->failure.result = result_of(v->text);
-	} else if (is_at(j, 5, "failure-details", "failed-session-count")) {
-		return bytes_to_u64(v->text, REPORT_COUNT_MAX, &r->failure.count);
 	}
-	return ERR_OK;
+	return e == ERR_OK && !any ? ERR_FORMAT : e;
 }
 
 enum err
 report_add_tls(struct report_sums *sums, const char *domain, struct bytes text)
 {
-	struct json j = {.rest = text};
-	struct reading r = {.domain = domain, .failure = {.result = REPORT_TLS_OTHER}};
-	enum err e = json_read(&j, on_value, &r);
-	if (e == ERR_OK && !r.any) {
-		e = ERR_FORMAT;
-	}
+	struct tls_sums s = {.good = 0};
+	enum err e = json_check_octets(text);
+	e = e == ERR_OK ? read_report(text, domain, &s) : e;
 	if (e == ERR_OK) {
 		sums->tls_reports++;
-		sums->tls_good += r.sums.good;
-		sums->tls_bad += r.sums.bad;
+		sums->tls_good += s.good;
+		sums->tls_bad += s.bad;
 		for (size_t i = 0; i < REPORT_TLS__COUNT; i++) {
-			sums->tls_results[i] += r.sums.results[i];
+			sums->tls_results[i] += s.results[i];
 		}
 	}
 	return e;

@@ -6,34 +6,6 @@
 #include "crypto/crypto.h"
 #include "web/web_internal.h"
 
-static enum err
-append_xml(struct buf *out, struct bytes text)
-{
-	enum err e = ERR_OK;
-	for (size_t i = 0; i < text.len && e == ERR_OK; i++) {
-		switch (text.ptr[i]) {
-		case '&':
-			e = buf_append_str(out, "&amp;");
-			break;
-		case '<':
-			e = buf_append_str(out, "&lt;");
-			break;
-		case '>':
-			e = buf_append_str(out, "&gt;");
-			break;
-		case '"':
-			e = buf_append_str(out, "&quot;");
-			break;
-		case '\'':
-			e = buf_append_str(out, "&#39;");
-			break;
-		default:
-			e = buf_append_byte(out, text.ptr[i]);
-		}
-	}
-	return e;
-}
-
 /* https://HOST, with the port of a trial run. */
 static enum err
 append_web(const struct config *c, struct buf *out)
@@ -64,7 +36,7 @@ append_value(const struct config *c, struct bytes name, struct bytes address, st
 	if (bytes_is(name, "web")) {
 		return append_web(c, out);
 	}
-	return bytes_is(name, "address") ? append_xml(out, address) : ERR_FORMAT;
+	return bytes_is(name, "address") ? buf_append_xml(out, address) : ERR_FORMAT;
 }
 
 enum err
