@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "gate/smtp_connection.h"
 
-#include <unistd.h>
+#include "gate/gate_stream.h"
 
 static const struct stream_settings settings = {
     .read_max = SMTP_UNREAD_MAX,
@@ -77,12 +77,10 @@ smtp_connection_start(struct smtp_connection *c, struct loop *loop, int fd, enum
 {
 	*c = (struct smtp_connection){.loop = loop, .tls = tls, .events = events};
 	timer_init(&c->timer, on_timer, c);
-	enum err e = stream_create(loop, fd, &settings, &stream_callbacks, c, &c->stream);
+	enum err e = gate_stream_open(loop, fd, &settings, &stream_callbacks, c, pad, &c->stream);
 	if (e != ERR_OK) {
-		(void)close(fd);
 		return e;
 	}
-	stream_set_ladder(c->stream, pad == CONFIG_PAD_NONE ? STREAM_LADDER_OFF : STREAM_LADDER_TURN);
 	smtp_server_init(&c->smtp, mode, implicit, config, host, ctx);
 	if (implicit) {
 		e = stream_start_tls_server(c->stream, tls, true, NULL);
@@ -144,19 +142,8 @@ smtp_connection_pump(struct smtp_connection *c)
 		c->events->logged_in(c);
 		return;
 	}
-	bool paused = stream_is_paused(c->stream);
-	bool wants = smtp_server_wants(&c->smtp) > 0 && !stream_is_congested(c->stream);
-	if (wants && paused) {
-		stream_resume(c->stream);
-	} else if (!wants && !paused) {
-		stream_pause(c->stream);
-	}
-	msec deadline = smtp_server_deadline(&c->smtp);
-	if (deadline == SMTP_NEVER) {
-		timer_stop(&c->timer);
-	} else if (timer_start(c->loop, &c->timer, deadline) != ERR_OK) {
-		stream_close(c->stream);
-	}
+	gate_stream_await(c->stream, smtp_server_wants(&c->smtp) > 0, c->loop, &c->timer,
+			  smtp_server_deadline(&c->smtp));
 }
 
 struct stream *

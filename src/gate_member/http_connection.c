@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "gate_member/http_connection.h"
 
-#include <unistd.h>
+#include "gate/gate_stream.h"
 
 static const struct stream_settings settings = {
     .read_max = HTTP_UNREAD_MAX,
@@ -68,19 +68,8 @@ pump(struct http_connection *c)
 		stream_close(c->stream);
 		return;
 	}
-	bool paused = stream_is_paused(c->stream);
-	bool wants = http_server_wants(&c->http) > 0 && !stream_is_congested(c->stream);
-	if (wants && paused) {
-		stream_resume(c->stream);
-	} else if (!wants && !paused) {
-		stream_pause(c->stream);
-	}
-	msec deadline = http_server_deadline(&c->http);
-	if (deadline == HTTP_NEVER) {
-		timer_stop(&c->timer);
-	} else if (timer_start(c->loop, &c->timer, deadline) != ERR_OK) {
-		stream_close(c->stream);
-	}
+	gate_stream_await(c->stream, http_server_wants(&c->http) > 0, c->loop, &c->timer,
+			  http_server_deadline(&c->http));
 }
 
 static void
@@ -147,15 +136,13 @@ http_connection_start(struct http_connection *c, struct loop *loop, int fd, stru
 	*c = (struct http_connection){
 	    .loop = loop, .web = web, .events = events, .arg = arg, .secure = tls != NULL};
 	timer_init(&c->timer, on_timer, c);
-	enum err e = stream_create(loop, fd, &settings, &stream_callbacks, c, &c->stream);
+	/* Which of the documents it was, its size does not tell. */
+	enum err e = gate_stream_open(loop, fd, &settings, &stream_callbacks, c, pad, &c->stream);
 	if (e != ERR_OK) {
-		(void)close(fd);
 		return e;
 	}
 	http_server_init(&c->http, c->secure ? &secure_config : &clear_config, &host, c, loop_now(loop));
 	if (c->secure) {
-		/* Which of the documents it was, its size does not tell. */
-		stream_set_ladder(c->stream, pad == CONFIG_PAD_NONE ? STREAM_LADDER_OFF : STREAM_LADDER_TURN);
 		stream_set_alpn(c->stream, "http/1.1");
 		e = stream_start_tls_server(c->stream, tls, true, NULL);
 	}

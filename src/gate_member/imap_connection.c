@@ -1,24 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "gate_member/imap_connection.h"
 
-#include <unistd.h>
+#include "gate/gate_stream.h"
 
 static const struct stream_settings settings = {
     .read_max = IMAP_GATE_UNREAD_MAX,
     .handshake_ms = 30 * MSEC_SECOND,
     .close_ms = 10 * MSEC_SECOND,
 };
-
-static void
-set_timer(struct imap_connection *c)
-{
-	msec deadline = imap_gate_deadline(&c->imap);
-	if (deadline == INT64_MAX) {
-		timer_stop(&c->timer);
-	} else if (timer_start(c->loop, &c->timer, deadline) != ERR_OK) {
-		stream_close(c->stream);
-	}
-}
 
 static bool
 is_question(enum imap_gate_event event)
@@ -76,14 +65,8 @@ pump(struct imap_connection *c)
 		c->events->logged_in(c);
 		return;
 	}
-	bool paused = stream_is_paused(c->stream);
-	bool wants = imap_gate_wants_input(&c->imap) && !stream_is_congested(c->stream);
-	if (wants && paused) {
-		stream_resume(c->stream);
-	} else if (!wants && !paused) {
-		stream_pause(c->stream);
-	}
-	set_timer(c);
+	gate_stream_await(c->stream, imap_gate_wants_input(&c->imap), c->loop, &c->timer,
+			  imap_gate_deadline(&c->imap));
 }
 
 static void
@@ -136,12 +119,10 @@ imap_connection_start(struct imap_connection *c, struct loop *loop, int fd, stru
 {
 	*c = (struct imap_connection){.loop = loop, .events = events, .arg = arg};
 	timer_init(&c->timer, on_timer, c);
-	enum err e = stream_create(loop, fd, &settings, &stream_callbacks, c, &c->stream);
+	enum err e = gate_stream_open(loop, fd, &settings, &stream_callbacks, c, pad, &c->stream);
 	if (e != ERR_OK) {
-		(void)close(fd);
 		return e;
 	}
-	stream_set_ladder(c->stream, pad == CONFIG_PAD_NONE ? STREAM_LADDER_OFF : STREAM_LADDER_TURN);
 	e = imap_gate_init(&c->imap, config, loop_now(loop));
 	if (e == ERR_OK) {
 		e = stream_start_tls_server(c->stream, tls, true, NULL);

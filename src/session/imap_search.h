@@ -2,6 +2,7 @@
 #ifndef COHUE_SESSION_IMAP_SEARCH_H
 #define COHUE_SESSION_IMAP_SEARCH_H
 
+#include "mail/envelope.h"
 #include "session/imap_search_stream.h"
 
 /* What SEARCH, SORT and THREAD share. All memory is the command's. */
@@ -23,6 +24,14 @@ bool imap_search_run(struct imap *im, struct imap_search_stream *stream, struct 
  */
 void imap_search_answer(struct imap *im, struct imap_search_stream *stream, const struct imap_found *found,
 			const char *name);
+/*
+ * Tells the envelope of each message found, in order; NULL: it cannot be read, and has its place all the same. arena: for the call. Says "still
+ * here" meanwhile. Ends at the first error of fn's.
+ */
+typedef enum err imap_envelope_fn(void *arg, struct arena *arena, size_t i,
+				  const struct mail_envelope *envelope);
+COHUE_MUST_USE enum err imap_each_envelope(struct imap *im, const struct imap_found *found,
+					   imap_envelope_fn *fn, void *arg);
 /* The tagged answer alone, and what else there is to tell. */
 void imap_search_end(struct imap *im, const struct imap_found *found);
 /* "$" is empty from now on, where this command was to save something (RFC 5182 section 2.1). */

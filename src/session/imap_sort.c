@@ -2,7 +2,6 @@
 /* SORT: what SEARCH finds, in an order that comes from the fold and from cards (RFC 5256, RFC 5267, RFC 5957). */
 #include "protocol/imap_sort.h"
 
-#include "mail/summary.h"
 #include "session/imap_search.h"
 
 struct sorting {
@@ -26,8 +25,10 @@ needs_cards(const struct sorting *s)
 }
 
 static enum err
-value_message(struct sorting *s, size_t i, const struct mail_envelope *envelope)
+value_message(void *arg, struct arena *arena, size_t i, const struct mail_envelope *envelope)
 {
+	struct sorting *s = arg;
+	(void)arena;
 	const struct fold_mailbox *box = imap_selected(s->im);
 	const struct fold_message *m = box == NULL ? NULL : fold_message_by_uid(box, s->found->items[i].uid);
 	struct imap_sort_source source = {
@@ -37,37 +38,6 @@ value_message(struct sorting *s, size_t i, const struct mail_envelope *envelope)
 		e = imap_sort_value_of(s->im->arena, s->order[k].by, &source,
 				       &s->values[i * s->order_count + k]);
 	}
-	return e;
-}
-
-static enum err
-value_from_cards(struct sorting *s)
-{
-	struct message_reader *reader = NULL;
-	struct message m;
-	struct arena arena;
-	arena_init(&arena, IMAP_ARENA_MAX);
-	enum err e =
-	    message_reader_create(s->im->member, MESSAGE_CARD, s->found->items, s->found->count, &reader);
-	for (size_t i = 0; e == ERR_OK && message_reader_next(reader, &m); i++) {
-		struct mail_envelope envelope;
-		bool readable = m.error == ERR_OK;
-		e = m.error == ERR_DAMAGED ? ERR_OK : m.error;
-		if (readable) {
-			enum err decoded = mail_summary_decode_envelope(&arena, m.card.summary, &envelope);
-			readable = decoded == ERR_OK;
-			e = decoded == ERR_MEMORY ? decoded : ERR_OK;
-		}
-		/* One that cannot be read has its place, as if it had no header. */
-		if (e == ERR_OK) {
-			e = value_message(s, i, readable ? &envelope : NULL);
-		}
-		arena_clear(&arena);
-		arena_init(&arena, IMAP_ARENA_MAX);
-		e = e == ERR_OK ? imap_progress(s->im, i, s->found->count) : e;
-	}
-	message_reader_destroy(&reader);
-	arena_clear(&arena);
 	return e;
 }
 
@@ -83,10 +53,10 @@ sort(struct sorting *s, struct imap_found *ret)
 	}
 	enum err e = ERR_OK;
 	if (needs_cards(s)) {
-		e = value_from_cards(s);
+		e = imap_each_envelope(s->im, s->found, value_message, s);
 	} else {
 		for (size_t i = 0; i < count && e == ERR_OK; i++) {
-			e = value_message(s, i, NULL);
+			e = value_message(s, NULL, i, NULL);
 		}
 	}
 	if (e == ERR_OK) {

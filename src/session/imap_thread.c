@@ -3,7 +3,6 @@
 #include "protocol/imap_thread.h"
 
 #include "base/secret.h"
-#include "mail/summary.h"
 #include "protocol/imap_sort.h"
 #include "session/imap_search.h"
 #include "session/submission_identity.h"
@@ -74,8 +73,9 @@ take_references(struct threading *t, struct arena *arena, const struct mail_enve
 }
 
 static enum err
-take_message(struct threading *t, struct arena *arena, const struct mail_envelope *envelope, size_t i)
+take_message(void *arg, struct arena *arena, size_t i, const struct mail_envelope *envelope)
 {
+	struct threading *t = arg;
 	const struct message_item *item = &t->found->items[i];
 	const struct fold_mailbox *box = imap_selected(t->im);
 	const struct fold_message *folded = box == NULL ? NULL : fold_message_by_uid(box, item->uid);
@@ -96,36 +96,6 @@ take_message(struct threading *t, struct arena *arena, const struct mail_envelop
 		}
 		e = e == ERR_OK ? take_references(t, arena, envelope, m) : e;
 	}
-	return e;
-}
-
-static enum err
-take_messages(struct threading *t)
-{
-	struct message_reader *reader = NULL;
-	struct message m;
-	struct arena arena;
-	arena_init(&arena, IMAP_ARENA_MAX);
-	enum err e =
-	    message_reader_create(t->im->member, MESSAGE_CARD, t->found->items, t->found->count, &reader);
-	for (size_t i = 0; e == ERR_OK && message_reader_next(reader, &m); i++) {
-		struct mail_envelope envelope;
-		bool readable = m.error == ERR_OK;
-		e = m.error == ERR_DAMAGED ? ERR_OK : m.error;
-		if (readable) {
-			enum err decoded = mail_summary_decode_envelope(&arena, m.card.summary, &envelope);
-			readable = decoded == ERR_OK;
-			e = decoded == ERR_MEMORY ? decoded : ERR_OK;
-		}
-		if (e == ERR_OK) {
-			e = take_message(t, &arena, readable ? &envelope : NULL, i);
-		}
-		arena_clear(&arena);
-		arena_init(&arena, IMAP_ARENA_MAX);
-		e = e == ERR_OK ? imap_progress(t->im, i, t->found->count) : e;
-	}
-	message_reader_destroy(&reader);
-	arena_clear(&arena);
 	return e;
 }
 
@@ -158,7 +128,7 @@ imap_do_thread(struct imap *im)
 	enum err e =
 	    t.messages == NULL || stack == NULL ? ERR_MEMORY : identity_keys_init(&t.keys, im->member);
 	if (e == ERR_OK) {
-		e = take_messages(&t);
+		e = imap_each_envelope(im, &found, take_message, &t);
 	}
 	secret_wipe(&t.keys, sizeof(t.keys));
 	if (e == ERR_OK) {
