@@ -82,27 +82,10 @@ static enum err
 put_note(struct member *m, uint32_t mailbox, struct member_change *c)
 {
 	struct buf text = BUF_INIT(NOTE_MAX);
-	struct buf card = BUF_INIT(OPERATION_CARD_MAX);
-	struct blob_ref ref = {.size = 0};
 	uint32_t now = member_save_time();
 	enum err e = write_note(m, now, &text);
-	e = e == ERR_OK ? member_store_own(m, buf_bytes(&text), now, &ref, &card) : e;
-	if (e == ERR_OK) {
-		struct operation op = {.kind = OPERATION_APPEND,
-				       .append = {.message = {.mailbox = mailbox,
-							      .date = now,
-							      .size = ref.size,
-							      .saved = now,
-							      .card = buf_bytes(&card)}}};
-		e = operations_add(c->record, &op);
-	}
-	if (e == ERR_OK) {
-		e = buf_append(&c->claims, bytes_of(ref.name, sizeof(ref.name)));
-		c->used_delta += (int64_t)ref.stored;
-	}
+	e = e == ERR_OK ? member_put_own(m, buf_bytes(&text), mailbox, now, c) : e;
 	buf_wipe(&text);
-	buf_wipe(&card);
-	explicit_bzero(&ref, sizeof(ref));
 	return e;
 }
 

@@ -46,9 +46,9 @@ COHUE_MUST_USE enum err member_file_pending(struct member *m);
 COHUE_MUST_USE enum err member_journal_put(struct member *m, const struct journal_line *line,
 					   uint64_t arrival, const uint8_t *delivery, struct member_change *c,
 					   uint32_t *journal);
-/* From a member_build_fn: stores a message of ours; its blob is to be claimed, its octets counted. */
-COHUE_MUST_USE enum err member_store_own(struct member *m, struct bytes text, uint64_t time,
-					 struct blob_ref *ret_ref, struct buf *ret_card);
+/* From a member_build_fn: a message of ours into that mailbox: stored, claimed, counted, and appended. now: member_save_time() */
+COHUE_MUST_USE enum err member_put_own(struct member *m, struct bytes text, uint32_t mailbox, uint32_t now,
+				       struct member_change *c);
 /* Under the lock, after what may have taken or given room: tells her where it runs out. */
 void member_quota_consider(struct member *m);
 /* Under the lock, once loaded: tells her where her mail is sent on, if that is news to her log. */

@@ -86,9 +86,9 @@ write_message(const struct member *m, const struct journal_line *line, struct bu
 	return e;
 }
 
-enum err
-member_store_own(struct member *m, struct bytes text, uint64_t time, struct blob_ref *ret_ref,
-		 struct buf *ret_card)
+/* A message of ours; its blob is to be claimed, its octets counted. */
+static enum err
+store_own(struct member *m, struct bytes text, uint64_t time, struct blob_ref *ret_ref, struct buf *ret_card)
 {
 	struct delivery d;
 	struct upload u;
@@ -110,6 +110,30 @@ member_store_own(struct member *m, struct bytes text, uint64_t time, struct blob
 }
 
 enum err
+member_put_own(struct member *m, struct bytes text, uint32_t mailbox, uint32_t now, struct member_change *c)
+{
+	struct buf card = BUF_INIT(OPERATION_CARD_MAX);
+	struct blob_ref ref = {.size = 0};
+	enum err e = store_own(m, text, now, &ref, &card);
+	if (e == ERR_OK) {
+		struct operation op = {.kind = OPERATION_APPEND,
+				       .append = {.message = {.mailbox = mailbox,
+							      .date = now,
+							      .size = ref.size,
+							      .saved = now,
+							      .card = buf_bytes(&card)}}};
+		e = operations_add(c->record, &op);
+	}
+	if (e == ERR_OK) {
+		e = buf_append(&c->claims, bytes_of(ref.name, sizeof(ref.name)));
+		c->used_delta += (int64_t)ref.stored;
+	}
+	buf_wipe(&card);
+	explicit_bzero(&ref, sizeof(ref));
+	return e;
+}
+
+enum err
 member_journal_put(struct member *m, const struct journal_line *line, uint64_t arrival,
 		   const uint8_t *delivery, struct member_change *c, uint32_t *journal)
 {
@@ -119,7 +143,7 @@ member_journal_put(struct member *m, const struct journal_line *line, uint64_t a
 	memset(&ref, 0, sizeof(ref));
 	enum err e = find_or_create(m, c, journal);
 	e = e == ERR_OK ? write_message(m, line, &text) : e;
-	e = e == ERR_OK ? member_store_own(m, buf_bytes(&text), line->time, &ref, &card) : e;
+	e = e == ERR_OK ? store_own(m, buf_bytes(&text), line->time, &ref, &card) : e;
 	if (e == ERR_OK) {
 		struct operation_message message = {.mailbox = *journal,
 						    .flags = FOLD_SEEN,

@@ -45,8 +45,6 @@ notice_put(struct member *m, const struct notice *n, struct member_change *c)
 	uint32_t mailbox = inbox->id;
 	struct buf text = BUF_INIT(NOTICE_MAX);
 	struct buf address = BUF_INIT(CONFIG_NAME_MAX + DIRECTORY_ADDRESS_MAX);
-	struct buf card = BUF_INIT(OPERATION_CARD_MAX);
-	struct blob_ref ref = {.size = 0};
 	const char *domain = m->worker->host->config.domain;
 	uint32_t now = member_save_time();
 	uint8_t random[16];
@@ -54,23 +52,8 @@ notice_put(struct member *m, const struct notice *n, struct member_change *c)
 	enum err e = buf_append(&address, m->profile.name);
 	e = e == ERR_OK ? buf_printf(&address, "@%s", domain) : e;
 	e = e == ERR_OK ? notice_text(n, domain, buf_bytes(&address), now, random, &text) : e;
-	e = e == ERR_OK ? member_store_own(m, buf_bytes(&text), now, &ref, &card) : e;
-	if (e == ERR_OK) {
-		struct operation op = {.kind = OPERATION_APPEND,
-				       .append = {.message = {.mailbox = mailbox,
-							      .date = now,
-							      .size = ref.size,
-							      .saved = now,
-							      .card = buf_bytes(&card)}}};
-		e = operations_add(c->record, &op);
-	}
-	if (e == ERR_OK) {
-		e = buf_append(&c->claims, bytes_of(ref.name, sizeof(ref.name)));
-		c->used_delta += (int64_t)ref.stored;
-	}
+	e = e == ERR_OK ? member_put_own(m, buf_bytes(&text), mailbox, now, c) : e;
 	buf_wipe(&text);
 	buf_wipe(&address);
-	buf_wipe(&card);
-	explicit_bzero(&ref, sizeof(ref));
 	return e;
 }

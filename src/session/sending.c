@@ -269,29 +269,12 @@ build_note(void *arg, struct member *m, struct member_change *c)
 {
 	const struct note *note = arg;
 	struct buf text = BUF_INIT(NOTE_MAX);
-	struct buf card = BUF_INIT(OPERATION_CARD_MAX);
-	struct blob_ref ref = {.size = 0};
 	uint32_t now = member_save_time();
 	const struct fold_mailbox *inbox = fold_mailbox_by_name(m->fold, BYTES_LIT("INBOX"));
 	uint32_t mailbox = inbox == NULL ? 0 : inbox->id;
 	enum err e = inbox == NULL ? ERR_NOT_FOUND : write_note(m, note->ref, now, &text);
-	e = e == ERR_OK ? member_store_own(m, buf_bytes(&text), now, &ref, &card) : e;
-	if (e == ERR_OK) {
-		struct operation op = {.kind = OPERATION_APPEND,
-				       .append = {.message = {.mailbox = mailbox,
-							      .date = now,
-							      .size = ref.size,
-							      .saved = now,
-							      .card = buf_bytes(&card)}}};
-		e = operations_add(c->record, &op);
-	}
-	if (e == ERR_OK) {
-		e = buf_append(&c->claims, bytes_of(ref.name, sizeof(ref.name)));
-		c->used_delta += (int64_t)ref.stored;
-	}
+	e = e == ERR_OK ? member_put_own(m, buf_bytes(&text), mailbox, now, c) : e;
 	buf_wipe(&text);
-	buf_wipe(&card);
-	explicit_bzero(&ref, sizeof(ref));
 	return e;
 }
 
