@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "protocol/imap_command.h"
@@ -47,6 +48,73 @@ parse_more(struct bytes text)
 		}
 	}
 	arena_clear(&arena);
+}
+
+/* Any octets as a literal at a command's end and in its midst are what they are as a quoted string, and the reader stays in step. */
+static void
+literal_is_quoted(struct bytes value, size_t piece)
+{
+	struct buf text = BUF_INIT(4096);
+	struct arena arena;
+	struct imap_reader r;
+	struct imap_event e[4];
+	char head[40];
+	size_t count = 0;
+	value = bytes_slice(value, 0, 200);
+	arena_init(&arena, ARENA_MAX);
+	imap_reader_init(&r, imap_reader_limits_session(100000));
+	(void)snprintf(head, sizeof(head), "{%zu+}\r\n", value.len);
+	enum err bad = buf_append_str(&text, "a LOGIN ");
+	for (int i = 0; i < 2; i++) {
+		bad = bad == ERR_OK ? buf_append_str(&text, i == 0 ? head : " ") : bad;
+		bad = bad == ERR_OK ? buf_append_str(&text, i == 0 ? "" : head) : bad;
+		bad = bad == ERR_OK ? buf_append(&text, value) : bad;
+	}
+	bad = bad == ERR_OK ? buf_append_str(&text, "\r\nb LOGIN ") : bad;
+	for (int i = 0; i < 2; i++) {
+		bad = bad == ERR_OK ? buf_append_str(&text, i == 0 ? "\"" : " \"") : bad;
+		for (size_t k = 0; k < value.len && bad == ERR_OK; k++) {
+			bad =
+			    value.ptr[k] == '"' || value.ptr[k] == '\\' ? buf_append_byte(&text, '\\') : bad;
+			bad = bad == ERR_OK ? buf_append_byte(&text, value.ptr[k]) : bad;
+		}
+		bad = bad == ERR_OK ? buf_append_byte(&text, '"') : bad;
+	}
+	bad = bad == ERR_OK ? buf_append_str(&text, "\r\nc NOOP\r\n") : bad;
+	struct bytes all = bad == ERR_OK ? buf_bytes(&text) : BYTES_EMPTY;
+	bool plain = true; /* what a quoted string may hold */
+	for (size_t k = 0; k < value.len; k++) {
+		plain = plain && value.ptr[k] >= 0x20 && value.ptr[k] < 0x7f;
+	}
+	for (size_t at = 0; at < all.len && plain; at += piece) {
+		struct bytes input = bytes_slice(all, at, piece);
+		while ((e[count] = imap_reader_next(&r, &input)).kind != IMAP_EVENT_NONE) {
+			struct imap_event *now = &e[count];
+			if (now->kind != IMAP_EVENT_COMMAND || count == 3) {
+				abort();
+			}
+			now->text = arena_copy(&arena, now->text);
+			count++;
+		}
+	}
+	if (count == 3) {
+		struct imap_command c[3];
+		enum err first = imap_command_parse(&arena, e[0].text, IMAP_MODE_ALL, &c[0], NULL);
+		enum err second = imap_command_parse(&arena, e[1].text, IMAP_MODE_ALL, &c[1], NULL);
+		if (first != second || imap_command_parse(&arena, e[2].text, 0, &c[2], NULL) != ERR_OK ||
+		    c[2].verb != IMAP_NOOP || !bytes_is(c[2].tag, "c")) {
+			abort();
+		}
+		if (first == ERR_OK && (!bytes_equal(c[0].login.name, c[1].login.name) ||
+					!bytes_equal(c[0].login.password, c[1].login.password))) {
+			abort();
+		}
+	} else if (plain && all.len > 0) {
+		abort();
+	}
+	imap_reader_clear(&r);
+	arena_clear(&arena);
+	buf_clear(&text);
 }
 
 int
@@ -104,5 +172,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	imap_reader_clear(&r);
 	parse(all, (mode >> 2) & IMAP_MODE_ALL);
+	literal_is_quoted(all, (mode & 2) != 0 ? 1 + (size_t)(mode >> 4) : all.len + 1000);
 	return 0;
 }

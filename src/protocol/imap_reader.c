@@ -113,6 +113,7 @@ start_over(struct imap_reader *r)
 	r->literal = 0;
 	r->discarded = 0;
 	r->tail_len = 0;
+	r->behind = 0;
 	r->tag_len = 0;
 	r->why = NULL;
 	r->code = NULL;
@@ -171,6 +172,13 @@ imap_reader_count_error(struct imap_reader *r)
 	return r->errors >= r->limits.errors_max;
 }
 
+/* The line that is being read, as far as it is held: what stands behind the last literal, whose octets are no syntax. */
+static struct bytes
+present_line(const struct imap_reader *r)
+{
+	return bytes_from(buf_bytes(&r->text), r->behind);
+}
+
 static void
 push_tail(struct imap_reader *r, struct bytes a)
 {
@@ -197,8 +205,9 @@ drop_line(struct imap_reader *r, const char *why)
 {
 	keep_tag(r);
 	r->tail_len = 0;
-	push_tail(r, buf_bytes(&r->text));
+	push_tail(r, present_line(r));
 	buf_wipe(&r->text);
+	r->behind = 0;
 	r->why = why;
 	r->discarded = 0;
 	r->state = AT_DROP_LINE;
@@ -299,7 +308,7 @@ end_of_line(struct imap_reader *r, struct imap_event *ret_event)
 	}
 	uint64_t size = 0;
 	bool binary = false;
-	enum literal_kind kind = r->quoted ? LITERAL_NONE : literal_at_end(text, &size, &binary);
+	enum literal_kind kind = r->quoted ? LITERAL_NONE : literal_at_end(present_line(r), &size, &binary);
 	keep_tag(r);
 	if (r->quoted || kind == LITERAL_MALFORMED || r->tag_len == 0) {
 		r->why = r->quoted         ? "Quoted string without its end"
@@ -367,6 +376,7 @@ end_of_line(struct imap_reader *r, struct imap_event *ret_event)
 		return true;
 	}
 	r->literal = size;
+	r->behind = r->text.len;
 	r->state = AT_LITERAL;
 	if (kind == LITERAL_WAIT) {
 		*ret_event = event(r, IMAP_EVENT_CONTINUE, BYTES_EMPTY);
@@ -454,6 +464,7 @@ read_literal(struct imap_reader *r, struct bytes *input, struct imap_event *ret_
 	}
 	advance(input, n);
 	r->literal -= n;
+	r->behind = r->text.len;
 	if (r->literal == 0) {
 		r->state = AT_LINE;
 	}
@@ -520,7 +531,7 @@ end_of_tail(struct imap_reader *r, struct imap_event *ret_event)
 	struct bytes text = buf_bytes(&r->text);
 	uint64_t size = 0;
 	bool binary = false;
-	enum literal_kind kind = r->quoted ? LITERAL_NONE : literal_at_end(text, &size, &binary);
+	enum literal_kind kind = r->quoted ? LITERAL_NONE : literal_at_end(present_line(r), &size, &binary);
 	if (r->quoted || kind == LITERAL_MALFORMED) {
 		r->why = r->quoted ? "Quoted string without its end" : "Malformed literal";
 		*ret_event = say_bad(r);
@@ -624,6 +635,7 @@ imap_reader_next(struct imap_reader *r, struct bytes *input)
 		if (r->state == AT_STREAM && r->literal == 0) {
 			r->state = AT_TAIL;
 			buf_reset(&r->text);
+			r->behind = 0;
 		} else if (r->state == AT_LITERAL && r->literal == 0) {
 			r->state = AT_LINE;
 		} else if (r->state == AT_DROP_LITERAL && r->literal == 0) {

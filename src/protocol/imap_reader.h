@@ -90,6 +90,7 @@ struct imap_reader {
 	bool wait;          /* ... its literal is a synchronizing one */
 	size_t line_max;    /* of an expected line */
 	uint64_t literal;   /* octets still to come */
+	size_t behind;      /* octets of the text up to the end of its last literal */
 	uint64_t discarded; /* of the command that is thrown away */
 	uint8_t tail[32];   /* end of a line that is not held */
 	size_t tail_len;

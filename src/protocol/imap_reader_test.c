@@ -254,6 +254,52 @@ an_expected_line_is_no_command(void **state)
 }
 
 static void
+octets_of_a_literal_are_no_literal_marker(void **state)
+{
+	(void)state;
+	struct imap_reader_limits gate = imap_reader_limits_gate();
+	struct imap_reader_limits session = imap_reader_limits_session(100);
+	/* At a command's end, the octets of each kind. */
+	EXPECT(
+	    gate, true,
+	    "a LOGIN x {3+}\r\nab}\r\nb LOGIN x {3}\r\n{5}\r\nc LOGIN {4+}\r\n{5+} {2}\r\n{}\r\nd NOOP\r\n",
+	    "COMMAND a LOGIN x {3+}\r\nab}\nCONTINUE \nCOMMAND b LOGIN x {3}\r\n{5}\n"
+	    "CONTINUE \nCOMMAND c LOGIN {4+}\r\n{5+} {2}\r\n{}\nCOMMAND d NOOP\n");
+	EXPECT(session, true, "a SEARCH SUBJECT {3+}\r\n{5}\r\ny NOOP\r\nb SELECT {2+}\r\nx}\r\n",
+	       "COMMAND a SEARCH SUBJECT {3+}\r\n{5}\nCOMMAND y NOOP\nCOMMAND b SELECT {2+}\r\nx}\n");
+	EXPECT(session, true, "a SETMETADATA x (/y ~{4+}\r\n~{2} /z {1+}\r\n}\r\nb NOOP\r\n",
+	       "COMMAND a SETMETADATA x (/y ~{4+}\r\n~{2} /z {1+}\r\n}\nCOMMAND b NOOP\n");
+	/* What stands partly in the literal, partly behind, is none either; what stands behind it is one. */
+	EXPECT(gate, true, "a LOGIN {1+}\r\n{3}\r\nb LOGIN {2+}\r\n{33+}\r\nc LOGIN {3+}\r\n{9}{1+}\r\nx\r\n",
+	       "COMMAND a LOGIN {1+}\r\n{3}\nCOMMAND b LOGIN {2+}\r\n{33+}\n"
+	       "COMMAND c LOGIN {3+}\r\n{9}{1+}\r\nx\n");
+	EXPECT(gate, true,
+	       "a LOGIN {0+}\r\n\r\nb LOGIN {3+}\r\n~{1{0+}\r\n}\r\nc LOGIN x {2+}\r\n\r\n\r\nd LOGIN "
+	       "{1+}\r\n~{1+}\r\nx\r\n",
+	       "COMMAND a LOGIN {0+}\r\n\nCOMMAND b LOGIN {3+}\r\n~{1{0+}\r\n}\n"
+	       "COMMAND c LOGIN x {2+}\r\n\r\n\nCOMMAND d LOGIN {1+}\r\n~{1+}\r\nx\n");
+	/* An APPEND's name, its messages and what stands behind them. */
+	EXPECT(session, true,
+	       "a APPEND {4+}\r\n{5}} {3+}\r\n{2} {4}\r\n{2+}\r\nb APPEND x {3}\r\n{9}\r\nc NOOP\r\n",
+	       "APPEND a APPEND {4+}\r\n{5}} {3+}\nDATA {2}\nMORE  {4} wait\nDATA {2+}\nEND \n"
+	       "APPEND b APPEND x {3} wait\nDATA {9}\nEND \nCOMMAND c NOOP\n");
+	EXPECT(session, false, "a APPEND {2+}\r\nx} {4+}\r\n{99} {4+}\r\n{88}\r\nb NOOP\r\n",
+	       "APPEND a APPEND {2+}\r\nx} {4+}\nCOMMAND b NOOP\n");
+	/* What is thrown away: a NUL or too much behind a literal, a literal too large behind another. */
+	EXPECT(gate, true, "a LOGIN {5+}\r\n{999+\0}\r\nb NOOP\r\n", "BAD a\nCOMMAND b NOOP\n");
+	EXPECT(gate, true, "a LOGIN {5+}\r\nx{30+\r}\r\nb NOOP\r\nc LOGIN {5+}\r\n{900+\r\rb}\r\nd NOOP\r\n",
+	       "BAD a\nCOMMAND b NOOP\nBAD c\nCOMMAND d NOOP\n");
+	struct imap_reader_limits small = {
+	    .command_max = 40, .literal_max = 6, .message_max = 0, .discard_max = 90, .errors_max = 9};
+	EXPECT(small, true, "a LOGIN {6+}\r\n{333+} {8+}\r\n {777+} x\r\nb NOOP\r\n",
+	       "BAD a\nCOMMAND b NOOP\n");
+	EXPECT(
+	    small, true,
+	    "a LOGIN {8+}\r\n {777+} \r\nb LOGIN {8+}\r\n1234{20+\r\nc LOGIN {7+}\r\n{88888+}\r\nd NOOP\r\n",
+	    "BAD a\nBAD b\nBAD c\nCOMMAND d NOOP\n");
+}
+
+static void
 nothing_is_held_between_commands(void **state)
 {
 	(void)state;
@@ -293,6 +339,7 @@ main(void)
 	    cmocka_unit_test(several_messages_are_streamed_one_after_the_other),
 	    cmocka_unit_test(a_refused_message_is_not_taken_for_commands),
 	    cmocka_unit_test(an_expected_line_is_no_command),
+	    cmocka_unit_test(octets_of_a_literal_are_no_literal_marker),
 	    cmocka_unit_test(nothing_is_held_between_commands),
 	    cmocka_unit_test(tags_follow_the_grammar),
 	};

@@ -75,6 +75,10 @@ static const struct corner corners[] = {
     /* Literals: NUL, literal8 where none is taken, what comes behind. */
     ROW("a SELECT {6+}\r\nINBOX\0\r\n", "a BAD NUL in a literal\r\n"),
     ROW("a SEARCH SUBJECT ~{3+}\r\nabc\r\n", "a BAD Binary literals are not supported here\r\n"),
+    ROW("a SEARCH SUBJECT {3+}\r\n{5}\r\nb NOOP\r\n", "* SEARCH\r\na OK Done\r\nb OK Done\r\n"),
+    ROW("a SEARCH SUBJECT {4}\r\n{5+}\r\nb NOOP\r\n", "+ OK\r\n* SEARCH\r\na OK Done\r\nb OK Done\r\n"),
+    ROW("a STATUS {2+}\r\nx} {1+}\r\n}\r\n", "a BAD ~"),
+    ROW("a DELETE {2+}\r\nx}\r\n", "a NO [NONEXISTENT] ~"),
     ROW("a CREATE {2+}\r\na\xe9\r\n", "a NO [CANNOT] ~"),
     ROW("a STATUS {5}\r\nINBOX (MESSAGES)\r\n", "+ OK\r\n* STATUS INBOX (MESSAGES 3)\r\na OK Done\r\n"),
     ROW("a STATUS {005+}\r\nINBOX (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 3)\r\na OK Done\r\n"),

@@ -765,6 +765,18 @@ class Imap(unittest.TestCase):
             d.close()
         c.command("NOOP")
 
+    def test_octets_of_a_literal_are_no_literal(self) -> None:
+        with Dialogue(self.cohue.port(993), tls=True) as d:
+            d.response()
+            d.send(b"x LOGIN nobody {3+}\r\n{5}\r\nz NOOP\r\n")
+            self.assertRegex(d.response(), rb"^x NO ")
+            self.assertRegex(d.response(), rb"^z OK ")
+        c = self.client("INBOX")
+        c.send(b"y SEARCH SUBJECT {3+}\r\n{5}\r\nz NOOP\r\n")
+        self.assertEqual(c.response(), b"* SEARCH")
+        self.assertRegex(c.response(), rb"^y OK ")
+        self.assertRegex(c.response(), rb"^z OK ")
+
     def test_a_slow_client_is_served_and_bounds_others_not(self) -> None:
         slow = self.client()
         for octet in b"s1 APPEND INBOX {30+}\r\n":
