@@ -2,12 +2,13 @@
 #include "cli/doctor.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SENTENCE_MAX = 1024 };
+enum { SENTENCE_MAX = 1024, CONNECTIONS_MS = 60 * 1000 };
 
 static const char *
 level_name(enum doctor_level level)
@@ -57,11 +58,12 @@ doctor_tell(struct doctor *d, enum doctor_level level, const char *check, const 
 		*c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
 	}
 	enum err e = ERR_OK;
+	remedy = level == DOCTOR_GOOD ? NULL : remedy;
 	if (d->cli->json) {
 		e = tell_json(d, level, check, remedy, what);
 	} else {
 		e = buf_printf(&d->out, "%-8s%-14s%s\n", level_name(level), check, what);
-		if (e == ERR_OK && remedy != NULL && level != DOCTOR_GOOD) {
+		if (e == ERR_OK && remedy != NULL) {
 			e = buf_printf(&d->out, "%22sRemedy: %s\n", "", remedy);
 		}
 	}
@@ -89,14 +91,21 @@ cli_doctor(struct cli *c)
 		return cli_fail("out of memory");
 	}
 	d->cli = c;
+	(void)signal(SIGPIPE, SIG_IGN); /* of whoever hangs up under TLS */
 	buf_init(&d->out, CLI_OUTPUT_MAX);
 	if (!cli_config(c, &d->config)) {
 		free(d);
 		return CLI_FAILED;
 	}
 	doctor_dns(d);
+	d->until = clock_monotonic() + CONNECTIONS_MS;
 	doctor_ports(d);
 	doctor_web(d);
+	if (clock_monotonic() >= d->until) {
+		doctor_tell(d, DOCTOR_BAD, "time", "see what is said of the ports above",
+			    "the ports took all of their %d s: those that came last could not be looked at",
+			    CONNECTIONS_MS / 1000);
+	}
 	doctor_machine(d);
 	doctor_names(d);
 	enum err e =

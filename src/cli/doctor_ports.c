@@ -3,21 +3,24 @@
 #include "base/openssl.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "cli/doctor.h"
 
-enum { WAIT_MS = 5000, LINE_MAX_OCTETS = 2048, LINES_MAX = 64, EXPIRES_SOON = 14, EXPIRES_NOW = 3 };
+enum {
+	SMTP_PORT = 25,
+	PORT_MS = 6000,
+	LINE_MAX_OCTETS = 2048,
+	LINES_MAX = 64,
+	EXPIRES_SOON = 14,
+	EXPIRES_NOW = 3
+};
 
 enum talk { TALK_TLS, TALK_SMTP, TALK_PLAIN };
 
@@ -26,55 +29,24 @@ static const struct port {
 	enum talk talk;
 	const char *check;
 } ports[] = {
-    {25, TALK_SMTP, "port-25"},
+    {SMTP_PORT, TALK_SMTP, "port-25"},
     {465, TALK_TLS, "port-465"},
     {587, TALK_SMTP, "port-587"},
     {993, TALK_TLS, "port-993"},
 };
 
-int
-doctor_connect(const uint8_t address[16], unsigned port)
-{
-	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-	bool v4 = memcmp(address, mapped, sizeof(mapped)) == 0;
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-	memcpy(&in.sin_addr, address + 12, 4);
-	memcpy(&in6.sin6_addr, address, 16);
-	int fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		return -1;
-	}
-	int r = v4 ? connect(fd, (const struct sockaddr *)&in, sizeof(in))
-		   : connect(fd, (const struct sockaddr *)&in6, sizeof(in6));
-	int problem = 0;
-	socklen_t n = sizeof(problem);
-	struct pollfd p = {.fd = fd, .events = POLLOUT};
-	bool good = r == 0 || (errno == EINPROGRESS && poll(&p, 1, WAIT_MS) == 1 &&
-			       getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &n) == 0 && problem == 0);
-	const struct timeval limit = {.tv_sec = WAIT_MS / 1000};
-	int flags = good ? fcntl(fd, F_GETFL) : -1;
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0) {
-		(void)close(fd);
-		return -1;
-	}
-	return fd;
-}
-
 /* Reads one reply of several lines; its code, 0 where there is none. found: whether a line has that word. */
 static unsigned
-read_reply(int fd, const char *word, bool *ret_found)
+read_reply(struct doctor_line *l, const char *word, bool *ret_found)
 {
 	char line[LINE_MAX_OCTETS];
 	size_t len = 0;
 	for (unsigned lines = 0; lines < LINES_MAX;) {
-		char c;
-		if (recv(fd, &c, 1, 0) != 1 || len == sizeof(line) - 1) {
+		uint8_t c;
+		if (len == sizeof(line) - 1 || doctor_line_read(l, &c, 1) != 1) {
 			return 0;
 		}
-		line[len++] = c;
+		line[len++] = (char)c;
 		if (c == '\n') {
 			line[len] = '\0';
 			if (word != NULL && strstr(line, word) != NULL) {
@@ -94,27 +66,44 @@ read_reply(int fd, const char *word, bool *ret_found)
 	return 0;
 }
 
-static bool
-say(int fd, const char *text)
-{
-	return send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text);
-}
-
 /* Up to the point where TLS begins; NULL, or what is wrong. */
 static const char *
-start_tls(int fd)
+start_tls(struct doctor_line *l)
 {
 	bool offered = false;
-	if (read_reply(fd, NULL, NULL) != 220) {
+	if (read_reply(l, NULL, NULL) != 220) {
 		return "gives no SMTP greeting";
 	}
-	if (!say(fd, "EHLO doctor.invalid\r\n") || read_reply(fd, "STARTTLS", &offered) != 250) {
+	if (!doctor_line_write(l, BYTES_LIT("EHLO doctor.invalid\r\n")) ||
+	    read_reply(l, "STARTTLS", &offered) != 250) {
 		return "does not answer EHLO";
 	}
 	if (!offered) {
 		return "offers no STARTTLS";
 	}
-	return say(fd, "STARTTLS\r\n") && read_reply(fd, NULL, NULL) == 220 ? NULL : "refuses STARTTLS";
+	return doctor_line_write(l, BYTES_LIT("STARTTLS\r\n")) && read_reply(l, NULL, NULL) == 220
+		   ? NULL
+		   : "refuses STARTTLS";
+}
+
+/* Members' programs ask their users. Others deliver to port 25 under any certificate, unless a policy says that they must not. */
+static void
+tell_unproven(struct doctor *d, const struct port *port, bool self)
+{
+	bool enforced = port->number == SMTP_PORT && d->config.mta_sts == CONFIG_STS_ENFORCE;
+	const char *then = enforced ? "servers that go by this house's policy (mta_sts = enforce) do not "
+				      "deliver"
+			   : port->number == SMTP_PORT
+			       ? "others deliver all the same, but cannot tell who answers"
+			       : "mail programs will ask their users";
+	doctor_tell(d, enforced ? DOCTOR_BAD : DOCTOR_HINT, "certificate",
+		    enforced ? "a certificate of a public authority (acme = on, or tls.mx_certificate, in "
+			       "cohue.conf), or mta_sts = testing until there is one"
+			     : "a certificate of a public authority: acme = on, or tls.*_certificate, in "
+			       "cohue.conf",
+		    self ? "the certificate of port %u is signed by itself: %s"
+			 : "the certificate of port %u is not of an authority that this machine knows: %s",
+		    port->number, then);
 }
 
 static void
@@ -142,48 +131,70 @@ check_certificate(struct doctor *d, const struct port *port, SSL *ssl)
 			    port->number);
 	}
 	if (self || verified != X509_V_OK) {
-		/* Others deliver to port 25 under any certificate; members' programs ask. */
-		doctor_tell(
-		    d, DOCTOR_HINT, "certificate",
-		    "a certificate of a public authority: acme = on, or tls.*_certificate, in cohue.conf",
-		    self
-			? "the certificate of port %u is signed by itself: mail programs will ask their users"
-			: "the certificate of port %u is not of an authority that this machine knows",
-		    port->number);
+		tell_unproven(d, port, self);
 	} else if (named && days >= EXPIRES_SOON) {
 		doctor_tell(d, DOCTOR_GOOD, "certificate", NULL,
 			    "the certificate of port %u is good for %d days", port->number, days);
 	}
 }
 
-static void
-check_tls(struct doctor *d, const struct port *port, const char *address, int fd, SSL_CTX *ctx)
+/* Whether a record is of this certificate (RFC 6698 section 2.1). */
+static bool
+fits(const struct doctor_tlsa *t, X509 *x)
 {
-	SSL *ssl = SSL_new(ctx);
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 ||
-	    SSL_set_tlsext_host_name(ssl, d->config.hostname) != 1) {
-		doctor_tell(d, DOCTOR_UNKNOWN, port->check, NULL, "TLS cannot be tried: out of memory");
-	} else if (SSL_connect(ssl) != 1) {
-		doctor_tell(d, DOCTOR_BAD, port->check,
-			    "see the service's log; `cohue status` shows what runs",
-			    "port %u at %s makes no TLS connection", port->number, address);
-	} else {
-		doctor_tell(d, DOCTOR_GOOD, port->check, NULL, "port %u at %s answers under %s", port->number,
-			    address, SSL_get_version(ssl));
-		check_certificate(d, port, ssl);
-		(void)SSL_shutdown(ssl);
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned char *der = NULL;
+	unsigned digest_len = 0;
+	int len = t->rdata[1] == 1 ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der) : i2d_X509(x, &der);
+	struct bytes is = bytes_of(der, len > 0 ? (size_t)len : 0);
+	bool good = len > 0;
+	if (good && t->rdata[2] != 0) {
+		good = EVP_Digest(der, (size_t)len, digest, &digest_len,
+				  t->rdata[2] == 1 ? EVP_sha256() : EVP_sha512(), NULL) == 1;
+		is = bytes_of(digest, digest_len);
 	}
-	SSL_free(ssl);
-	ERR_clear_error();
+	good = good && bytes_equal(is, bytes_of(t->rdata + 3, t->len - 3));
+	OPENSSL_free(der);
+	return good;
+}
+
+/* What servers with DANE do when they see this certificate (RFC 7672): usage 3 is of itself, usage 2 of one it leads to. */
+static void
+check_dane(struct doctor *d, const struct port *port, SSL *ssl)
+{
+	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+	bool found = false;
+	for (size_t i = 0; i < d->tlsa_count; i++) {
+		int last = d->tlsa[i].rdata[0] == 2 ? sk_X509_num(chain) : 1;
+		for (int j = 0; j < last && j < sk_X509_num(chain) && !found; j++) {
+			found = fits(&d->tlsa[i], sk_X509_value(chain, j));
+		}
+	}
+	if (!found && !d->tlsa_wrong) {
+		doctor_tell(d, DOCTOR_BAD, "tlsa",
+			    d->tlsa_right ? "cohue tls reload, or a restart: the certificate on disk is "
+					    "another one"
+					  : "publish the TLSA line of `cohue dns`",
+			    "the certificate of port %u fits no TLSA record: servers with DANE refuse to "
+			    "deliver here",
+			    port->number);
+	} else if (found && !d->tlsa_right) {
+		doctor_tell(d, DOCTOR_GOOD, "tlsa", NULL,
+			    "the certificate of port %u fits a TLSA record, if not the one `cohue dns` says",
+			    port->number);
+	}
 }
 
 static void
 check_port(struct doctor *d, const struct port *port, const uint8_t address[16], SSL_CTX *ctx)
 {
 	char text[INET6_ADDRSTRLEN];
+	struct doctor_line l;
 	doctor_address_text(address, text, sizeof(text));
-	int fd = doctor_connect(address, port->number + d->config.port_offset);
-	if (fd < 0) {
+	if (clock_monotonic() >= d->until) {
+		return;
+	}
+	if (!doctor_line_open(d, address, port->number + d->config.port_offset, PORT_MS, &l)) {
 		doctor_tell(d, DOCTOR_BAD, port->check,
 			    "open it in the firewall and at the provider; a router that sends nothing back "
 			    "to its own outer "
@@ -191,14 +202,24 @@ check_port(struct doctor *d, const struct port *port, const uint8_t address[16],
 			    "port %u at %s does not answer", port->number + d->config.port_offset, text);
 		return;
 	}
-	const char *wrong = port->talk == TALK_SMTP ? start_tls(fd) : NULL;
+	const char *wrong = port->talk == TALK_SMTP ? start_tls(&l) : NULL;
 	if (wrong != NULL) {
 		doctor_tell(d, DOCTOR_BAD, port->check, "see that it is this service that answers there",
 			    "port %u at %s %s", port->number, text, wrong);
+	} else if (!doctor_line_tls(&l, ctx, d->config.hostname)) {
+		doctor_tell(d, DOCTOR_BAD, port->check,
+			    "see the service's log; `cohue status` shows what runs",
+			    "port %u at %s makes no TLS connection", port->number, text);
 	} else {
-		check_tls(d, port, text, fd, ctx);
+		doctor_tell(d, DOCTOR_GOOD, port->check, NULL, "port %u at %s answers under %s", port->number,
+			    text, SSL_get_version(l.ssl));
+		check_certificate(d, port, l.ssl);
+		if (port->number == SMTP_PORT && d->tlsa_secure && d->tlsa_count > 0) {
+			check_dane(d, port, l.ssl);
+		}
+		(void)SSL_shutdown(l.ssl);
 	}
-	(void)close(fd);
+	doctor_line_close(&l);
 }
 
 static const uint8_t here[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};

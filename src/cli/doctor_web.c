@@ -6,14 +6,11 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "cli/doctor.h"
 #include "web/web.h"
 
-enum { ANSWER_MAX = 80 * 1024, PIECE = 4096, LIMIT_MS = 20 * 1000, HTTP = 80, HTTPS = 443 };
+enum { ANSWER_MAX = 80 * 1024, PIECE = 4096, LIMIT_MS = 10 * 1000, HTTP = 80, HTTPS = 443 };
 
 struct answer {
 	bool connected;
@@ -24,15 +21,12 @@ struct answer {
 
 /* The whole answer of a connection that the other side closes. */
 static void
-read_all(int fd, SSL *ssl, struct buf *out)
+read_all(struct doctor_line *l, struct buf *out)
 {
 	uint8_t piece[PIECE];
-	msec until = clock_monotonic() + LIMIT_MS;
 	for (;;) {
-		ssize_t n =
-		    ssl != NULL ? SSL_read(ssl, piece, sizeof(piece)) : recv(fd, piece, sizeof(piece), 0);
-		if (n <= 0 || clock_monotonic() > until ||
-		    buf_append(out, bytes_of(piece, (size_t)n)) != ERR_OK) {
+		size_t n = doctor_line_read(l, piece, sizeof(piece));
+		if (n == 0 || buf_append(out, bytes_of(piece, n)) != ERR_OK) {
 			return;
 		}
 	}
@@ -45,41 +39,28 @@ put_request(const char *name, const char *path, struct buf *out)
 	       ERR_OK;
 }
 
-static void
-ask_tls(SSL_CTX *ctx, int fd, const char *name, struct bytes request, struct answer *ret)
-{
-	SSL *ssl = SSL_new(ctx);
-	if (ssl != NULL && SSL_set_fd(ssl, fd) == 1 &&
-	    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name) ==
-		1 &&
-	    SSL_set1_host(ssl, name) == 1 && SSL_connect(ssl) == 1) {
-		ret->tls = true;
-		ret->verified = SSL_get_verify_result(ssl) == X509_V_OK;
-		if (SSL_write(ssl, request.ptr, (int)request.len) == (int)request.len) {
-			read_all(fd, ssl, &ret->text);
-		}
-	}
-	SSL_free(ssl);
-	ERR_clear_error();
-}
-
 /* ctx: NULL: in clear. */
 static void
 get(const struct doctor *d, const uint8_t address[16], SSL_CTX *ctx, const char *name, const char *path,
     struct answer *ret)
 {
 	struct buf request = BUF_INIT(1024);
-	int fd = put_request(name, path, &request)
-		     ? doctor_connect(address, (ctx != NULL ? HTTPS : HTTP) + d->config.port_offset)
-		     : -1;
-	*ret = (struct answer){.connected = fd >= 0, .text = BUF_INIT(ANSWER_MAX)};
-	if (fd >= 0 && ctx != NULL) {
-		ask_tls(ctx, fd, name, buf_bytes(&request), ret);
-	} else if (fd >= 0 && send(fd, request.ptr, request.len, MSG_NOSIGNAL) == (ssize_t)request.len) {
-		read_all(fd, NULL, &ret->text);
+	struct doctor_line l;
+	*ret = (struct answer){.text = BUF_INIT(ANSWER_MAX)};
+	ret->connected =
+	    put_request(name, path, &request) &&
+	    doctor_line_open(d, address, (ctx != NULL ? HTTPS : HTTP) + d->config.port_offset, LIMIT_MS, &l);
+	ret->tls = ret->connected && ctx != NULL && doctor_line_tls(&l, ctx, name);
+	if (ret->tls) {
+		X509 *x = SSL_get0_peer_certificate(l.ssl);
+		ret->verified = SSL_get_verify_result(l.ssl) == X509_V_OK && x != NULL &&
+				X509_check_host(x, name, 0, 0, NULL) == 1;
 	}
-	if (fd >= 0) {
-		(void)close(fd);
+	if (ret->connected && (ctx == NULL || ret->tls) && doctor_line_write(&l, buf_bytes(&request))) {
+		read_all(&l, &ret->text);
+	}
+	if (ret->connected) {
+		doctor_line_close(&l);
 	}
 	buf_clear(&request);
 }
@@ -154,7 +135,7 @@ check_site(struct doctor *d, const struct doctor_site *site, SSL_CTX *ctx)
 		/* That it is not in the DNS, or that this gives no answer, is said there. */
 		return;
 	}
-	for (size_t i = 0; i < site->count; i++) {
+	for (size_t i = 0; i < site->count && clock_monotonic() < d->until; i++) {
 		struct answer a;
 		bool policy = site->of == DOCTOR_SITE_POLICY;
 		doctor_address_text(site->addresses[i], text, sizeof(text));
@@ -182,7 +163,7 @@ check_challenges(struct doctor *d)
 {
 	bool needed = d->config.acme == CONFIG_ON && d->config.acme_challenge != CONFIG_ACME_TLS;
 	char text[DOCTOR_ADDRESS_TEXT];
-	for (size_t i = 0; i < d->address_count; i++) {
+	for (size_t i = 0; i < d->address_count && clock_monotonic() < d->until; i++) {
 		struct answer a;
 		doctor_address_text(d->addresses[i], text, sizeof(text));
 		get(d, d->addresses[i], NULL, d->config.hostname, "/.well-known/acme-challenge/doctor", &a);
