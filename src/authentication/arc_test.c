@@ -121,6 +121,32 @@ a_chain_that_was_touched_fails(void **state)
 	}
 }
 
+/* The newest signature over the message is under the same rule as DKIM's. */
+static void
+a_field_doubled_on_top_of_a_seal_is_seen(void **state)
+{
+	(void)state;
+	static const char *const added[] = {"Subject: EVIL\r\n", "To: evil@example.org\r\n",
+					    "Content-MD5: a\r\nContent-MD5: b\r\n"};
+	for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++) {
+		struct play p;
+		struct buf m;
+		struct arena a;
+		begin(&p, &m);
+		/* Ours names the first two once more than they are there; the last one it does not name. */
+		pass_on(&m, &p, "one.example");
+		struct buf out = BUF_INIT(1 << 20);
+		assert_int_equal(buf_append_str(&out, added[i]), ERR_OK);
+		assert_int_equal(buf_append(&out, buf_bytes(&m)), ERR_OK);
+		struct arc_verdict v = judge(&a, &p, buf_bytes(&out));
+		assert_int_equal(v.result, AUTHENTICATION_FAIL);
+		arena_clear(&a);
+		buf_clear(&out);
+		buf_clear(&m);
+		play_clear(&p);
+	}
+}
+
 static void
 a_failed_chain_stays_failed(void **state)
 {
@@ -146,6 +172,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_chain_of_two_is_proved),
 	    cmocka_unit_test(a_chain_that_was_touched_fails),
+	    cmocka_unit_test(a_field_doubled_on_top_of_a_seal_is_seen),
 	    cmocka_unit_test(a_failed_chain_stays_failed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "authentication/play.h"
+#include "authentication/signature.h"
 
 #define FIELDS                                                                                               \
 	"From: Joe SixPack <joe@football.example.com>\r\n"                                                   \
@@ -129,6 +130,112 @@ a_field_that_is_added_breaks_it(void **state)
 		}
 	}
 	buf_clear(&out);
+	play_clear(&p);
+}
+
+/* `names` is the h=; the message is signed as it stands in `fields`, and `added` put on top of it. */
+static struct buf
+signed_with(const char *names, const char *fields, const char *added)
+{
+	struct buf out = BUF_INIT(1 << 20);
+	struct buf tags = BUF_INIT(4096);
+	struct bytes list = bytes_str(names);
+	struct bytes name;
+	struct canon c;
+	uint8_t digest[CANON_DIGEST_LEN];
+	struct dkim_signer signer = play_signer(DKIM_ED25519_SHA256, "example.org", "s1");
+	assert_int_equal(canon_begin(&c, CANON_NO_LIMIT), ERR_OK);
+	canon_body(&c, BYTES_LIT(BODY), true);
+	assert_int_equal(canon_end(&c, digest), ERR_OK);
+	assert_int_equal(canon_begin(&c, CANON_NO_LIMIT), ERR_OK);
+	while (tags_item(&list, ':', &name)) {
+		struct mail_fields it;
+		struct mail_field f;
+		struct mail_field found = {.offset = 0};
+		size_t skip = 0;
+		struct bytes before =
+		    bytes_slice(bytes_str(names), 0, (size_t)(name.ptr - (const uint8_t *)names));
+		struct bytes other;
+		while (tags_item(&before, ':', &other)) {
+			skip += bytes_equal_nocase(other, name) ? 1 : 0;
+		}
+		size_t count = 0;
+		for (mail_fields_init(&it, bytes_str(fields)); mail_fields_next(&it, &f);) {
+			count += bytes_equal_nocase(f.name, name) ? 1 : 0;
+		}
+		for (mail_fields_init(&it, bytes_str(fields)); mail_fields_next(&it, &f);) {
+			if (bytes_equal_nocase(f.name, name) && count-- == skip + 1) {
+				found = f;
+			}
+		}
+		if (found.whole.len > 0) {
+			canon_field(&c, found.whole, true, true);
+		}
+	}
+	assert_int_equal(
+	    buf_printf(&tags,
+		       "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=example.org; s=s1; h=%s; bh=", names),
+	    ERR_OK);
+	assert_int_equal(buf_append_base64(&tags, bytes_of(digest, sizeof(digest))), ERR_OK);
+	assert_int_equal(buf_append_str(&tags, ";"), ERR_OK);
+	assert_int_equal(buf_append_str(&out, added), ERR_OK);
+	assert_int_equal(signature_write("DKIM-Signature", buf_bytes(&tags), &c, &signer, &out), ERR_OK);
+	assert_int_equal(buf_append_str(&out, fields), ERR_OK);
+	assert_int_equal(buf_append_str(&out, "\r\n" BODY), ERR_OK);
+	buf_clear(&tags);
+	return out;
+}
+
+/* RFC 6376 section 8.15: the signature over the first Subject holds, and the reader is shown the second one. */
+static void
+what_may_stand_once_does_not_stand_beside_a_signed_one(void **state)
+{
+	(void)state;
+	static const char one[] = "From: a@example.org\r\nTo: b@example.net\r\nSubject: x\r\nDate: now\r\n"
+				  "Content-Type: text/plain\r\nReceived: x\r\nComments: x\r\n";
+	static const char two[] = "From: a@example.org\r\nTo: b@example.net\r\nTo: c@example.net\r\n";
+	static const struct {
+		const char *names, *fields, *added;
+		enum authentication_result result;
+	} rows[] = {
+	    {"from:to:subject:date:content-type", one, "", AUTHENTICATION_PASS},
+	    {"from:to:subject:date:content-type", one, "Subject: EVIL\r\n", AUTHENTICATION_PERMERROR},
+	    {"from:to:subject:date:content-type", one, "sUBJECT : EVIL\r\n", AUTHENTICATION_PERMERROR},
+	    {"from:to:subject:date:content-type", one, "Content-Type: text/html\r\n",
+	     AUTHENTICATION_PERMERROR},
+	    {"from:to:subject:date:content-type", one, "To: c@example.net\r\n", AUTHENTICATION_PERMERROR},
+	    {"from:to:subject:date:content-type", one, "Date: then\r\n", AUTHENTICATION_PERMERROR},
+	    {"from:to:subject:date:content-type", one, "From: c@example.net\r\n", AUTHENTICATION_PERMERROR},
+	    /* Two that are both new, and one that is. */
+	    {"from:to:subject:date:content-type", one, "Sender: a@a\r\nSender: b@b\r\n",
+	     AUTHENTICATION_PERMERROR},
+	    {"from:to:subject:date:content-type", one, "Cc: c@example.net\r\n", AUTHENTICATION_PASS},
+	    {"from:to:subject:date:content-type", one,
+	     "Content-Disposition: inline\r\nContent-Disposition: attachment\r\n", AUTHENTICATION_PERMERROR},
+	    /* What may stand often. */
+	    {"from:to:subject:date:content-type:received:comments", one,
+	     "Received: y\r\nComments: y\r\nX-A: b\r\nX-A: c\r\n", AUTHENTICATION_PASS},
+	    /* Not signed at all: its signer's choice, once. */
+	    {"from:to", one, "", AUTHENTICATION_PASS},
+	    {"from:to", one, "Subject: EVIL\r\n", AUTHENTICATION_PERMERROR},
+	    /* Named more often than it is there: it breaks in any case. */
+	    {"from:from:to:subject:subject:date", one, "", AUTHENTICATION_PASS},
+	    {"from:from:to:subject:subject:date", one, "Subject: EVIL\r\n", AUTHENTICATION_FAIL},
+	    /* Whoever signed knew both. */
+	    {"from:to:to", two, "", AUTHENTICATION_PASS},
+	    {"from:to", two, "", AUTHENTICATION_PERMERROR},
+	};
+	struct play p;
+	play_init(&p);
+	play_add(&p, "s1._domainkey.example.org", play_record(DKIM_ED25519_SHA256));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf m = signed_with(rows[i].names, rows[i].fields, rows[i].added);
+		enum authentication_result r = result_of(&p, buf_bytes(&m));
+		if (r != rows[i].result) {
+			fail_msg("row %zu: %s", i, authentication_result_name(r));
+		}
+		buf_clear(&m);
+	}
 	play_clear(&p);
 }
 
@@ -337,6 +444,7 @@ main(void)
 	    cmocka_unit_test(the_published_example_verifies),
 	    cmocka_unit_test(our_signatures_verify_and_break),
 	    cmocka_unit_test(a_field_that_is_added_breaks_it),
+	    cmocka_unit_test(what_may_stand_once_does_not_stand_beside_a_signed_one),
 	    cmocka_unit_test(what_is_wrong_with_a_signature_is_said),
 	    cmocka_unit_test(an_oversized_key_is_not_used),
 	    cmocka_unit_test(key_records_are_judged),

@@ -271,7 +271,9 @@ is_record(struct bytes text)
 {
 	struct bytes first;
 	struct bytes value;
-	return tags_item(&text, ';', &first) && find_tag(first, "v", &value) && bytes_is(value, "DMARC1");
+	/* Not behind a blank: it begins with the version (RFC 7489 section 6.6.3). */
+	return text.len > 0 && ascii_lower(text.ptr[0]) == 'v' && tags_item(&text, ';', &first) &&
+	       find_tag(first, "v", &value) && bytes_is(value, "DMARC1");
 }
 
 static bool

@@ -62,6 +62,8 @@ alignment_decides(void **state)
 	     AUTHENTICATION_FAIL},
 	    {"v = DMARC1 ; p = reject", "other.example", NULL, AUTHENTICATION_FAIL},
 	    {"v=DMARC1x; p=reject", "other.example", NULL, AUTHENTICATION_NONE},
+	    {" v=DMARC1; p=reject", "other.example", NULL, AUTHENTICATION_NONE},
+	    {"\tv=DMARC1; p=reject", "other.example", NULL, AUTHENTICATION_NONE},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct dmarc_verdict v =
@@ -192,7 +194,8 @@ results_are_written_and_forged_ones_go(void **state)
 				      "Authentication-Results: (x mx.example; dmarc=pass\r\n"
 				      "Authentication-Results: smtp.mx.example; x=y\r\n"
 				      "Authentication-Results: mx.example.org; x=y\r\n\r\nHi\r\n";
-	assert_int_equal(authentication_results_strip(BYTES_LIT(message), "mx.example", &out), ERR_OK);
+	assert_int_equal(
+	    authentication_results_strip(BYTES_LIT(message), "mx.example", "house.example", &out), ERR_OK);
 	assert_true(bytes_is(buf_bytes(&out), "Authentication-Results: other.example; spf=pass\r\n"
 					      "Authentication-Results: smtp.mx.example; x=y\r\n"
 					      "Authentication-Results: mx.example.org; x=y\r\n\r\nHi\r\n"));

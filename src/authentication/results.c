@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "authentication/results.h"
 
+#include <string.h>
+
+#include "authentication/text.h"
 #include "mail/header.h"
 
-enum { VALUE_MAX = 320, FIELD_OCTETS_MAX = 16 * 1024 };
+enum { VALUE_MAX = 320, ID_OCTETS_MAX = 512, FIELD_OCTETS_MAX = 16 * 1024 };
 
 /* A pvalue (RFC 8601 section 2.2): as it is where it is plain, or quoted; control octets become '?'. */
 static enum err
@@ -149,39 +152,116 @@ is_name_octet(uint8_t c)
 	return ascii_is_alnum(c) || c == '.' || c == '-' || c == '_';
 }
 
+/* Of a token (RFC 2045 section 5.1). */
+static bool
+is_token_octet(uint8_t c)
+{
+	return c > ' ' && c < 127 && strchr("()<>@,;:\\\"/[]?=", c) == NULL;
+}
+
+/* Behind blanks, folds and comments. False: a comment without an end, or with octets that no comment has. */
+static bool
+skip_strictly(struct bytes text, size_t *at)
+{
+	size_t depth = 0;
+	for (; *at < text.len; (*at)++) {
+		uint8_t c = text.ptr[*at];
+		bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+		if (!blank && (c < ' ' || c == 127)) {
+			return false;
+		}
+		if (c == '(') {
+			depth++;
+		} else if (depth == 0 && !blank) {
+			return true;
+		} else if (c == ')') {
+			depth--;
+		} else if (c == '\\') {
+			(*at)++;
+		}
+	}
+	*at = text.len;
+	return depth == 0;
+}
+
+/* The authserv-id by the letter (RFC 8601 section 2.2), its quotes undone; *ret_end: of all that stands before the first ';'. */
+static enum err
+read_id(struct bytes value, struct buf *out, size_t *ret_end)
+{
+	size_t at = 0;
+	enum err e = ERR_OK;
+	if (!skip_strictly(value, &at)) {
+		return ERR_FORMAT;
+	}
+	bool quoted = at < value.len && value.ptr[at] == '"';
+	for (at += quoted ? 1 : 0; e == ERR_OK && at < value.len; at++) {
+		if (quoted && value.ptr[at] == '\\' && at + 1 < value.len) {
+			at++;
+		} else if (quoted && value.ptr[at] == '"') {
+			break;
+		}
+		if (!is_token_octet(value.ptr[at])) {
+			break;
+		}
+		e = buf_append_byte(out, ascii_lower(value.ptr[at]));
+	}
+	if (quoted && (at == value.len || value.ptr[at++] != '"')) {
+		return ERR_FORMAT;
+	}
+	if (e != ERR_OK || out->len == 0 || !skip_strictly(value, &at)) {
+		return e == ERR_OK ? ERR_FORMAT : e;
+	}
+	while (at < value.len && ascii_is_digit(value.ptr[at])) {
+		at++; /* the version */
+	}
+	if (!skip_strictly(value, &at) || at == value.len || value.ptr[at] != ';') {
+		return ERR_FORMAT;
+	}
+	*ret_end = at;
+	return ERR_OK;
+}
+
+/* The name anywhere in it, in a comment, too: who reads comments badly may take it for the id. */
+static bool
+mentions(struct bytes id, const char *host)
+{
+	struct bytes name = bytes_str(host);
+	for (size_t i = 0; i + name.len <= id.len; i++) {
+		size_t behind = i + name.len;
+		if (bytes_equal_nocase(bytes_slice(id, i, name.len), name) &&
+		    (i == 0 || !is_name_octet(id.ptr[i - 1])) &&
+		    (behind == id.len || !is_name_octet(id.ptr[behind]))) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /*
- * Our name anywhere before the first ';', however it is dressed up: quoted, escaped, behind a comment or what looks like one. What
- * is not ours by the letter may be taken for it by a reader.
+ * Whether a reader could take it for a field of this house (RFC 8601 section 5). What cannot be read by the letter may be, whatever it says:
+ * nobody here needs it.
  */
 static bool
-claims_to_be(struct bytes value, const char *host)
+claims_to_be(struct bytes value, const char *host, const char *domain)
 {
-	struct buf plain = BUF_INIT(FIELD_OCTETS_MAX);
-	ptrdiff_t end = bytes_find(value, ';');
-	struct bytes id = bytes_slice(value, 0, end < 0 ? value.len : (size_t)end);
-	struct bytes name = bytes_str(host);
-	enum err e = ERR_OK;
-	bool claims = false;
-	for (size_t i = 0; i < id.len && e == ERR_OK; i++) {
-		if (id.ptr[i] != '"' && id.ptr[i] != '\\') {
-			e = buf_append_byte(&plain, ascii_lower(id.ptr[i]));
+	struct buf id = BUF_INIT(ID_OCTETS_MAX);
+	size_t end;
+	bool claims = true;
+	if (read_id(value, &id, &end) == ERR_OK) {
+		struct bytes name = buf_bytes(&id);
+		while (name.len > 0 && name.ptr[name.len - 1] == '.') {
+			name.len--;
 		}
+		claims = name.len == 0 || bytes_is_nocase(name, host) ||
+			 text_is_within(name, bytes_str(domain)) ||
+			 mentions(bytes_slice(value, 0, end), host);
 	}
-	for (size_t i = 0; e == ERR_OK && i + name.len <= plain.len && !claims; i++) {
-		size_t behind = i + name.len;
-		while (behind < plain.len && plain.ptr[behind] == '.') {
-			behind++;
-		}
-		claims = bytes_equal_nocase(bytes_slice(buf_bytes(&plain), i, name.len), name) &&
-			 (i == 0 || !is_name_octet(plain.ptr[i - 1])) &&
-			 (behind == plain.len || !is_name_octet(plain.ptr[behind]));
-	}
-	buf_clear(&plain);
-	return claims || e != ERR_OK;
+	buf_clear(&id);
+	return claims;
 }
 
 enum err
-authentication_results_strip(struct bytes message, const char *host, struct buf *out)
+authentication_results_strip(struct bytes message, const char *host, const char *domain, struct buf *out)
 {
 	struct mail_fields it;
 	struct mail_field field;
@@ -190,7 +270,7 @@ authentication_results_strip(struct bytes message, const char *host, struct buf 
 	mail_fields_init(&it, message);
 	while (e == ERR_OK && mail_fields_next(&it, &field)) {
 		if (bytes_is_nocase(field.name, "Authentication-Results") &&
-		    claims_to_be(field.value, host)) {
+		    claims_to_be(field.value, host, domain)) {
 			e = buf_append(out, bytes_slice(message, from, field.offset - from));
 			from = field.offset + field.whole.len;
 		}

@@ -18,8 +18,12 @@ struct authentication_results {
 /* Appends the field, folded, for authserv-id `host`. */
 COHUE_MUST_USE enum err authentication_results_write(const char *host, const struct authentication_results *r,
 						     struct buf *out);
-/* Appends the message without the Authentication-Results fields that claim to be ours (section 5). ERR_MEMORY, ERR_LIMIT. */
-COHUE_MUST_USE enum err authentication_results_strip(struct bytes message, const char *host, struct buf *out);
+/*
+ * Appends the message without the Authentication-Results fields that claim to be ours (section 5): of the host, of the domain and what is below it,
+ * and those whose authserv-id is none by the letter. ERR_MEMORY, ERR_LIMIT.
+ */
+COHUE_MUST_USE enum err authentication_results_strip(struct bytes message, const char *host,
+						     const char *domain, struct buf *out);
 /* Reads what a field or an ARC-Authentication-Results says of a method ("dkim", "spf", "dmarc"). ERR_NOT_FOUND, ERR_FORMAT. */
 COHUE_MUST_USE enum err authentication_results_read(struct bytes value, const char *method,
 						    enum authentication_result *ret);

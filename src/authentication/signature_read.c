@@ -261,6 +261,60 @@ take_field(const struct header_index *h, uint8_t *taken, struct bytes name)
 	return NULL;
 }
 
+/* Fields of which a message has one at most (RFC 5322 section 3.6, RFC 2045 section 3, RFC 2183, 3282, 2557, 1864). */
+static bool
+stands_once(struct bytes name)
+{
+	static const char *const once[] = {"From",
+					   "Sender",
+					   "Reply-To",
+					   "To",
+					   "Cc",
+					   "Bcc",
+					   "Message-ID",
+					   "In-Reply-To",
+					   "References",
+					   "Subject",
+					   "Date",
+					   "MIME-Version",
+					   "Content-Type",
+					   "Content-Transfer-Encoding",
+					   "Content-Disposition",
+					   "Content-ID",
+					   "Content-Description",
+					   "Content-Language",
+					   "Content-Location",
+					   "Content-MD5"};
+	for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
+		if (bytes_is_nocase(name, once[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A second Subject on top leaves the signature over the first one whole, and is what readers show (RFC 6376 section 8.15). One such field
+ * that is not signed at all is the signer's own choice, and no sign of a change.
+ */
+static bool
+has_unsigned_double(const struct header_index *h, const uint8_t *taken)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		if (taken[i] != 0 || !stands_once(h->fields[i].name)) {
+			continue;
+		}
+		/* Comes here once for each name at most, unless there is another one. */
+		for (size_t k = 0; k < h->count; k++) {
+			if (k != i && h->hashes[k] == h->hashes[i] &&
+			    bytes_equal_nocase(h->fields[k].name, h->fields[i].name)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 enum err
 signature_digest(struct arena *a, const struct signature *s, const struct header_index *h,
 		 uint8_t ret_digest[CANON_DIGEST_LEN], struct finding *ret)
@@ -285,6 +339,9 @@ signature_digest(struct arena *a, const struct signature *s, const struct header
 			}
 		}
 		signature_own_field(&c, s->field, &s->tags, s->relaxed_header);
+		if (ret->why == NULL && has_unsigned_double(h, taken)) {
+			*ret = wrong("a field that may stand once stands again, not signed");
+		}
 	}
 	return canon_end(&c, ret_digest);
 }

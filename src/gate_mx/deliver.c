@@ -208,7 +208,8 @@ mx_deliver(struct mx_connection *c)
 	}
 	if (e == ERR_OK) {
 		/* Whoever claims to have been judged by us, was not (RFC 8601 section 5). */
-		e = authentication_results_strip(buf_bytes(&c->message), mx->host->config.hostname, &whole);
+		e = authentication_results_strip(buf_bytes(&c->message), mx->host->config.hostname,
+						 mx->host->config.domain, &whole);
 	}
 	if (e == ERR_OK) {
 		e = write_judgement(c, &j, &extra);

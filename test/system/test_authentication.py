@@ -135,6 +135,13 @@ class Judged(unittest.TestCase):
         # Everybody may append behind a length.
         self.refused(self.sign(message("a@author.test", "length"), "author.test", "length") + b"Buy this.\r\n")
 
+    def test_a_signed_field_has_no_second_one_beside_it(self) -> None:
+        # The signature and the seal over the first one hold; readers are shown what stands on top.
+        for evil in (b"Subject: EVIL\r\n", b"To: evil@spf.test\r\n", b"Content-Type: text/html\r\n" * 2):
+            with self.subTest(evil):
+                self.assertIn("DMARC", self.refused(evil + self.sign(message("a@author.test", "doubled"), "author.test")))
+                self.assertIn("DMARC", self.refused(evil + self.listed("list.test", "doubled", "pass")))
+
     def test_what_is_to_be_set_apart_goes_to_junk(self) -> None:
         self.send(message("a@apart.test", "apart"))
         said = self.results(self.arrived("apart", "Junk"))
@@ -147,6 +154,11 @@ class Judged(unittest.TestCase):
     def test_results_that_claim_to_be_ours_are_removed(self) -> None:
         forged = ("Authentication-Results: mail.house.test; dmarc=pass header.from=bank.test\r\n"
                   "Authentication-Results: (a) MAIL.HOUSE.TEST 1; spf=pass\r\n"
+                  "Authentication-Results: (;) mail.house.test; dmarc=pass header.from=bank.test\r\n"
+                  "Authentication-Results: (a(b;)c) mail.house.test 1; dmarc=pass header.from=bank.test\r\n"
+                  "Authentication-Results: (\\;) \"mail.house.test\"; dmarc=pass header.from=bank.test\r\n"
+                  "Authentication-Results: mail(x).house.test; dmarc=pass header.from=bank.test\r\n"
+                  "Authentication-Results: mail\u3002house.test; dmarc=pass header.from=bank.test\r\n"
                   "Authentication-Results: elsewhere.test; spf=pass\r\n")
         self.send(message("a@free.test", "claims", fields=forged))
         octets = self.arrived("claims")
