@@ -276,14 +276,18 @@ handle(struct imap *im, const struct imap_event *ev)
 	}
 }
 
-/* A command that has begun has PACE_MS to be whole, and each octet buys some of it back: 100 a second are enough. */
-enum { PACE_MS = 5 * 60 * 1000, OCTET_MS = 10 };
+/*
+ * A command that has begun has PACE_MS to be whole, and each octet buys some of it back: 100 a second are enough. Who has announced a
+ * message and sends nothing has PACE_MESSAGE_MS.
+ */
+enum { PACE_MS = 5 * 60 * 1000, PACE_MESSAGE_MS = 60 * 1000, OCTET_MS = 10 };
 
 static msec
 pace_window(const struct imap *im)
 {
 	msec idle = im->conn->worker->host->config.imap_idle;
-	return idle < PACE_MS ? idle : PACE_MS;
+	msec pace = im->appending != NULL ? PACE_MESSAGE_MS : PACE_MS;
+	return idle < pace ? idle : pace;
 }
 
 /* These octets have come, and what was whole of them has been done. */

@@ -29,7 +29,7 @@ enum {
 struct imap_appended {
 	struct imap_append_part part; /* flags in the arena */
 	struct buf octets;
-	size_t taken; /* of the worker's room */
+	size_t taken; /* of the worker's room: what the octets that are there hold */
 	bool has_nul;
 };
 
@@ -43,7 +43,7 @@ struct imap_appending {
 	size_t octets;     /* of all */
 	uint32_t from;     /* REPLACE: the mailbox and UID of what goes */
 	uint32_t replaced; /* 0: APPEND */
-	bool failed;       /* ERR_MEMORY while it came */
+	enum err error;    /* while it came: ERR_MEMORY, ERR_AGAIN */
 };
 
 struct imap_notify;

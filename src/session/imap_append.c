@@ -7,6 +7,14 @@
 
 enum { SENT_KEPT_FLAGS = FOLD_SEEN };
 
+static void
+release(struct imap *im, struct imap_appended *m)
+{
+	buf_wipe(&m->octets);
+	worker_give_bytes(im->conn->worker, im->member, m->taken);
+	m->taken = 0;
+}
+
 void
 imap_append_drop(struct imap *im)
 {
@@ -16,8 +24,7 @@ imap_append_drop(struct imap *im)
 	}
 	im->appending = NULL;
 	for (size_t i = 0; i < a->count; i++) {
-		worker_give_bytes(im->conn->worker, a->messages[i].taken);
-		buf_wipe(&a->messages[i].octets);
+		release(im, &a->messages[i]);
 	}
 	free(a->messages);
 	buf_wipe(&a->mailbox);
@@ -39,19 +46,18 @@ take_message(struct imap *im, struct imap_appending *a, const struct imap_append
 		imap_no(im, "LIMIT", "Too many messages in one command");
 	} else if (!imap_keywords_fit(im, &part->flags)) {
 		imap_no(im, "LIMIT", "A keyword is too long, or there are too many of them");
-	} else if (worker_take_bytes(im->conn->worker, (size_t)part->size) != ERR_OK) {
+	} else if (!worker_has_bytes(im->conn->worker, im->member, (size_t)part->size)) {
 		imap_fail(im, ERR_AGAIN);
 	} else {
 		size_t size = (size_t)part->size;
 		struct imap_appended *more = realloc(a->messages, (a->count + 1) * sizeof(*more));
 		if (more == NULL) {
-			worker_give_bytes(im->conn->worker, size);
 			imap_fail(im, ERR_MEMORY);
 			return false;
 		}
 		a->messages = more;
 		struct imap_appended *m = &a->messages[a->count++];
-		*m = (struct imap_appended){.part = *part, .taken = size};
+		*m = (struct imap_appended){.part = *part};
 		buf_init(&m->octets, size);
 		a->octets += size;
 		return true;
@@ -198,14 +204,34 @@ imap_append_more(struct imap *im, struct bytes text)
 	return comes;
 }
 
+/* Room is taken for what has come, not for what was announced. */
+static enum err
+take_octets(struct imap *im, struct imap_appended *m, struct bytes data)
+{
+	size_t before = m->octets.cap;
+	enum err e = buf_append(&m->octets, data);
+	size_t grown = m->octets.cap - before;
+	if (e == ERR_OK && grown > 0) {
+		e = worker_take_bytes(im->conn->worker, im->member, grown);
+		m->taken += e == ERR_OK ? grown : 0;
+	}
+	return e;
+}
+
 void
 imap_append_data(struct imap *im, struct bytes data)
 {
 	struct imap_appending *a = im->appending;
-	if (a != NULL && !a->failed) {
+	if (a != NULL && a->error == ERR_OK) {
 		struct imap_appended *m = &a->messages[a->count - 1];
 		m->has_nul = m->has_nul || (data.len > 0 && memchr(data.ptr, 0, data.len) != NULL);
-		a->failed = buf_append(&m->octets, data) != ERR_OK;
+		a->error = take_octets(im, m, data);
+		if (a->error != ERR_OK) {
+			/* What comes yet is read over, and then answered. */
+			for (size_t i = 0; i < a->count; i++) {
+				release(im, &a->messages[i]);
+			}
+		}
 	}
 }
 
@@ -323,7 +349,7 @@ append_whole(struct imap *im, struct imap_appending *a, struct bytes rest)
 				"A message cannot hold NUL octets");
 			return;
 		}
-		e = a->failed || m->octets.len != m->part.size ? ERR_MEMORY : e;
+		e = a->error != ERR_OK ? a->error : m->octets.len != m->part.size ? ERR_MEMORY : e;
 	}
 	e = e == ERR_OK ? member_ready(im->member) : e;
 	if (e != ERR_OK) {

@@ -183,7 +183,7 @@ match_large(struct searching *s, size_t i, struct message *m)
 	if (e == ERR_OK && !structure.truncated) {
 		size = imap_search_body_end(&structure);
 	}
-	e = worker_take_bytes(w, size);
+	e = worker_take_work(w, s->im->member, size);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -195,7 +195,7 @@ match_large(struct searching *s, size_t i, struct message *m)
 		e = match_message(s, i, m, MESSAGE_BODY);
 	}
 	buf_wipe(&kept);
-	worker_give_bytes(w, size);
+	worker_give_work(w, s->im->member, size);
 	return e;
 }
 

@@ -43,6 +43,8 @@ struct member {
 	uint8_t account[SEALED_ID_LEN];
 	unsigned refs;
 	unsigned conn_count;
+	size_t message_bytes; /* worker_take_bytes */
+	size_t work_bytes;    /* worker_take_work */
 	struct conn *conns;
 	msec idle_since;
 

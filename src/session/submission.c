@@ -100,7 +100,7 @@ on_mail(void *ctx, const struct smtp_mail *mail)
 	}
 	r = (struct submission_reply){
 	    .code = 452, .enhanced = "4.3.1", .text = "Out of memory, try again later"};
-	s->envelope = envelope_create(s->conn->worker);
+	s->envelope = envelope_create(s->conn->worker, s->conn->member);
 	if (s->envelope != NULL) {
 		r = envelope_mail(s->envelope, s->conn->member, mail);
 	}

@@ -30,11 +30,12 @@ envelope_view(const struct envelope *v, struct span s)
 }
 
 struct envelope *
-envelope_create(struct worker *w)
+envelope_create(struct worker *w, struct member *m)
 {
 	struct envelope *v = calloc(1, sizeof(*v));
 	if (v != NULL) {
 		v->worker = w;
+		v->member = m;
 		buf_init(&v->text, SUBMISSION_TEXT_MAX);
 		buf_init(&v->message, worker_message_max(w) + 4096);
 	}
@@ -49,7 +50,7 @@ envelope_destroy(struct envelope **ret)
 		return;
 	}
 	*ret = NULL;
-	worker_give_bytes(v->worker, v->charged);
+	worker_give_bytes(v->worker, v->member, v->charged);
 	buf_wipe(&v->text);
 	buf_wipe(&v->message);
 	free(v->recipients);
@@ -295,11 +296,13 @@ envelope_data(struct envelope *v, struct bytes chunk)
 	}
 	enum err e = buf_append(&v->message, chunk);
 	if (e == ERR_OK) {
-		e = worker_take_bytes(v->worker, v->message.cap - before);
+		e = worker_take_bytes(v->worker, v->member, v->message.cap - before);
 		v->charged += e == ERR_OK ? v->message.cap - before : 0;
 	}
 	if (e != ERR_OK) {
 		v->too_much = true;
 		buf_wipe(&v->message);
+		worker_give_bytes(v->worker, v->member, v->charged);
+		v->charged = 0;
 	}
 }

@@ -37,6 +37,7 @@ struct target {
 
 struct envelope {
 	struct worker *worker;
+	struct member *member;
 	struct buf text;
 	struct span sender;
 	struct span envid;
@@ -68,7 +69,7 @@ struct submission_reply {
 
 struct bytes envelope_view(const struct envelope *v, struct span s);
 /* NULL without memory. */
-struct envelope *envelope_create(struct worker *w);
+struct envelope *envelope_create(struct worker *w, struct member *m);
 /* Wipes. Accepts NULL. */
 void envelope_destroy(struct envelope **v);
 

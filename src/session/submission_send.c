@@ -413,7 +413,7 @@ submission_send(struct envelope *v, struct member *m)
 		return r;
 	}
 	size_t room = v->message.len * COPIES;
-	if (worker_take_bytes(v->worker, room) != ERR_OK) {
+	if (worker_take_work(v->worker, m, room) != ERR_OK) {
 		return say(452, "4.3.1", "Too much mail at once, try again later");
 	}
 	int64_t wall = clock_wall();
@@ -432,6 +432,6 @@ submission_send(struct envelope *v, struct member *m)
 	identity_clear(&s.identity);
 	buf_wipe(&s.leaving);
 	buf_wipe(&s.parts);
-	worker_give_bytes(v->worker, room);
+	worker_give_work(v->worker, m, room);
 	return r;
 }

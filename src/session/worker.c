@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "loop/task.h"
+#include "session/member.h"
 
-enum { WAIT_STORE_MS = 20 * 1000 };
+enum { WAIT_STORE_MS = 20 * 1000, MESSAGE_ROOM = 4096 };
 
 struct channel *
 worker_store(const struct worker *w)
@@ -33,20 +34,68 @@ worker_message_max(const struct worker *w)
 	return w->host->config.message_size;
 }
 
-enum err
-worker_take_bytes(struct worker *w, size_t n)
+static size_t
+share_of_member(const struct worker *w)
 {
-	if (n > (size_t)WORKER_MESSAGES_BYTES_MAX - w->message_bytes) {
+	uint64_t one = worker_message_max(w) + MESSAGE_ROOM;
+	return one < WORKER_MEMBER_BYTES         ? (size_t)WORKER_MEMBER_BYTES
+	       : one < WORKER_MESSAGES_BYTES_MAX ? (size_t)one
+						 : (size_t)WORKER_MESSAGES_BYTES_MAX;
+}
+
+static bool
+is_left(size_t n, size_t max, size_t used)
+{
+	return used <= max && n <= max - used;
+}
+
+static void
+give(struct worker *w, size_t *mine, size_t n)
+{
+	*mine = n > *mine ? 0 : *mine - n;
+	w->message_bytes = n > w->message_bytes ? 0 : w->message_bytes - n;
+}
+
+bool
+worker_has_bytes(const struct worker *w, const struct member *m, size_t n)
+{
+	return is_left(n, WORKER_MESSAGES_BYTES_MAX, w->message_bytes) &&
+	       is_left(n, share_of_member(w), m->message_bytes);
+}
+
+enum err
+worker_take_bytes(struct worker *w, struct member *m, size_t n)
+{
+	if (!worker_has_bytes(w, m, n)) {
 		return ERR_AGAIN;
 	}
 	w->message_bytes += n;
+	m->message_bytes += n;
 	return ERR_OK;
 }
 
 void
-worker_give_bytes(struct worker *w, size_t n)
+worker_give_bytes(struct worker *w, struct member *m, size_t n)
 {
-	w->message_bytes = n > w->message_bytes ? 0 : w->message_bytes - n;
+	give(w, &m->message_bytes, n);
+}
+
+enum err
+worker_take_work(struct worker *w, struct member *m, size_t n)
+{
+	if (!is_left(n, WORKER_MESSAGES_BYTES_MAX, w->message_bytes) ||
+	    (m->work_bytes > 0 && !is_left(n, WORKER_MEMBER_BYTES, m->work_bytes))) {
+		return ERR_AGAIN;
+	}
+	w->message_bytes += n;
+	m->work_bytes += n;
+	return ERR_OK;
+}
+
+void
+worker_give_work(struct worker *w, struct member *m, size_t n)
+{
+	give(w, &m->work_bytes, n);
 }
 
 /* Account ids are random, so their first bytes spread them. */

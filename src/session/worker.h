@@ -20,6 +20,7 @@ enum {
 	WORKER_CONNECTIONS_PER_MEMBER = 50,
 	WORKER_DOUBT_MS = 10 * 1000,           /* as MEMBER_RETRY_MS */
 	WORKER_MESSAGES_BYTES_MAX = 512 << 20, /* messages being taken in, all connections together */
+	WORKER_MEMBER_BYTES = WORKER_MESSAGES_BYTES_MAX / 4, /* ... of one member */
 };
 
 struct token {
@@ -85,9 +86,17 @@ enum { WORKER_CALL_MS = 30 * 1000 };
 /* The longest message that members may hand in, in bytes. */
 uint64_t worker_message_max(const struct worker *w);
 
-/* Takes or gives back room for a message in memory. ERR_AGAIN: too many at once. */
-COHUE_MUST_USE enum err worker_take_bytes(struct worker *w, size_t n);
-void worker_give_bytes(struct worker *w, size_t n);
+/*
+ * Takes or gives back room for messages in memory, for octets that are there: not for what a client has only announced. ERR_AGAIN: too
+ * many at once, of all members or of this one, who has WORKER_MEMBER_BYTES, or a message of the largest size if that is more.
+ */
+COHUE_MUST_USE enum err worker_take_bytes(struct worker *w, struct member *m, size_t n);
+void worker_give_bytes(struct worker *w, struct member *m, size_t n);
+/* The same for the work on a message that has come whole. However large it is, a member who has none under way may have one. */
+COHUE_MUST_USE enum err worker_take_work(struct worker *w, struct member *m, size_t n);
+void worker_give_work(struct worker *w, struct member *m, size_t n);
+/* Whether worker_take_bytes would give so many at this moment. */
+bool worker_has_bytes(const struct worker *w, const struct member *m, size_t n);
 
 /*
  * Remembers the head of an account. ERR_DAMAGED: it is older than one seen before, or another one at the

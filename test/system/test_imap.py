@@ -89,7 +89,7 @@ class Imap(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.cohue = Cohue(settings={"limits.message_size": "2 MiB"})
+        cls.cohue = Cohue(settings={"limits.message_size": "35 MiB"})
         cls.number = 0
         try:
             cls.cohue.init()
@@ -675,7 +675,7 @@ class Imap(unittest.TestCase):
     def test_append_is_refused_early_and_clearly(self) -> None:
         c = self.client()
         # A synchronising literal is refused before it is sent.
-        for command, code in ((f"APPEND INBOX {{{3 << 20}}}", b"TOOBIG"), ("APPEND Nowhere {10}", b"TRYCREATE"),
+        for command, code in ((f"APPEND INBOX {{{36 << 20}}}", b"TOOBIG"), ("APPEND Nowhere {10}", b"TRYCREATE"),
                               ("APPEND INBOX {0}", b"")):
             _, status = c.command(command, None)
             self.assertRegex(status, rb"^(NO|BAD) ")
@@ -727,6 +727,17 @@ class Imap(unittest.TestCase):
         self.assertFalse([r for r in untagged if b"EXISTS" in r], untagged)
         self.assertEqual(c.search("ALL"), [])
         self.assertIn(b"MESSAGES 0 UIDNEXT 1", c.command("STATUS INBOX (MESSAGES UIDNEXT)")[0][0])
+
+    def test_an_announced_message_takes_no_room_from_others(self) -> None:
+        for n in range(20):  # 700 MiB, of which nothing comes
+            c = self.client()
+            c.send(f"x APPEND INBOX {{{35 << 20}}}\r\n".encode())
+            self.assertTrue(c.response().startswith(b"+"), n)
+        other = Client(self.cohue, self.cohue.add_member("other"))
+        self.clients.append(other)
+        message = simple("short")
+        other.append("INBOX", message)
+        self.client().append("INBOX", message)
 
     # Bad input
 
