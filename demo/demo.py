@@ -4,7 +4,8 @@
 
 Cohue serves cohue.test for alice and bert; Postfix and Dovecot serve other.test for bob. Real clients send;
 the table shows how long each letter waited, and the headers that the other side gets to see. Then alice writes to
-providers of all kinds, and her journal tells what became of each letter, and how it was protected.
+providers of all kinds (Exim and OpenSMTPD, and played ones), and her journal tells what became of each letter, and how it was
+protected. Whatever is not as it must be is named in the end, and the exit status is 1.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ sys.path.insert(0, str(ROOT / "demo"))
 from harness import tls_context, wait_until  # noqa: E402
 from harness.dialogue import imap_login  # noqa: E402
 from harness.world import World  # noqa: E402
-from providers import DOMAINS, Providers, outcomes  # noqa: E402
+from providers import DOMAINS, EXCEPTIONS, EXPECTED, GREY, STRIPPED, Providers, outcomes, second_time  # noqa: E402
 
 # Short waits, so that a spectator does not have to: each letter waits some seconds, drawn anew.
 SETTINGS = {"leave.law": "exponential", "leave.mean": "4 s", "arrive.law": "exponential", "arrive.mean": "2 s"}
@@ -81,6 +82,31 @@ def show(title: str, delay: float, message: bytes) -> None:
             say(f"    {name}: " + " ".join(value.split()))
 
 
+def providers_of_all_kinds(world: World, providers: Providers) -> list[str]:
+    """Shows what became of the letters; what is not as it must be."""
+    say("\nalice -> anna, at providers of all kinds. Her journal says:")
+    told = outcomes(world, "alice")
+    for domain, kind in DOMAINS.items():
+        say(f"    {domain:15} {kind:56} {told[domain]}")
+    wrong = [f"{domain}: expected '{EXPECTED[domain]}', came '{told[domain]}'" for domain in DOMAINS if told[domain] != EXPECTED[domain]]
+    for domain in DOMAINS:
+        there, expected = providers.took(domain), int(EXPECTED[domain].startswith("delivered"))
+        if there != expected:
+            wrong.append(f"{domain}: expected {expected} letters there, found {there}")
+    if not providers.stripping or not providers.stripping.stripped:
+        wrong.append(f"{STRIPPED}: expected an offer of STARTTLS that the relay takes away, came none")
+
+    say("\nTwo hours later, by the clock put on:")
+    later, expected = second_time(world, "alice"), "delivered, encrypted, not verified"
+    say(f"    {GREY:15} {'met the same sender again':56} {later}")
+    if (later, providers.took(GREY)) != (expected, 1):
+        wrong.append(f"{GREY}, the second time: expected '{expected}' and 1 letter there, came '{later}' and {providers.took(GREY)}")
+    for domain in DOMAINS:
+        if not EXPECTED[domain].startswith("delivered") and domain != GREY and providers.took(domain):
+            wrong.append(f"{domain}: expected no letter there, ever; found {providers.took(domain)}")
+    return wrong
+
+
 def main() -> int:
     try:
         say("Building a small world: a signed DNS, other.test (Postfix + Dovecot), cohue.test ...")
@@ -90,7 +116,7 @@ def main() -> int:
             world = ends.enter_context(World(records=providers.records))
             providers.start(world)
             say("DNS: " + world.knot_says("cohue.test", "MX"))
-            world.start_house(("alice", "bert"), {**SETTINGS, "tls.authorities": str(providers.authority.certificate)})
+            world.start_house(("alice", "bert"), {**SETTINGS, "tls.exceptions": EXCEPTIONS, "tls.authorities": str(providers.authority.certificate)})
             say("Cohue runs for cohue.test with the members alice and bert.")
             for domain in DOMAINS:
                 submit(world, "alice", f"anna@{domain}", letter("alice@cohue.test", f"anna@{domain}", "Hello", "Does it come?"))
@@ -112,13 +138,17 @@ def main() -> int:
             delay, seen = arrives(lambda: house_inbox(world, "bert"), "It never leaves the house.", start)
             show("alice -> bert, inside the house", delay, seen)
 
-            say("\nalice -> anna, at providers of all kinds. Her journal says:")
-            told = outcomes(world, "alice")
-            for domain, kind in DOMAINS.items():
-                say(f"    {domain:15} {kind:46} {told[domain]}")
+            wrong = providers_of_all_kinds(world, providers)
             world.house.stop()
     except unittest.SkipTest as reason:
         print(f"demo: {reason}", file=sys.stderr)
+        return 1
+    except AssertionError as problem:
+        print(f"demo: {problem}", file=sys.stderr)
+        return 1
+    for line in wrong:
+        print(f"demo: {line}", file=sys.stderr)
+    if wrong:
         return 1
     say("\nAll of it is gone again: no process, no namespace, no file is left.")
     return 0

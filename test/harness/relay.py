@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Somebody on the line: passes bytes on, and sees of TLS what anybody sees: the headers of its records."""
+"""Somebody on the line: passes bytes on, and sees of TLS what anybody sees: the headers of its records. One who strips makes servers' offer of
+STARTTLS unreadable, as some routers do."""
 
 import dataclasses
 import socket
@@ -7,6 +8,7 @@ import threading
 import time
 
 APPLICATION_DATA = 23
+OFFER = b"STARTTLS"
 TAG = 16  # of each cipher of TLS 1.3 that we offer
 
 
@@ -22,8 +24,10 @@ class Record:
 class Relay:
     """`with Relay(port) as r: connect to r.port`. r.records holds what crossed, once TLS began."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", listen: str = "127.0.0.1", listen_port: int = 0) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", listen: str = "127.0.0.1", listen_port: int = 0, strip: bool = False) -> None:
         self.target = (host, port)
+        self.strip = strip
+        self.stripped = 0  # offers that were there, and did not arrive
         self.records: list[Record] = []
         self.connections = 0
         self.listener = socket.create_server((listen, listen_port))
@@ -63,6 +67,9 @@ class Relay:
         tls = False
         try:
             while data := source.recv(65536):
+                if self.strip and not outgoing and not tls:
+                    self.stripped += data.count(OFFER)
+                    data = data.replace(OFFER, b"X" * len(OFFER))
                 seen += data
                 # SMTP speaks in clear first; a handshake begins with 22, 3.
                 if not tls:
