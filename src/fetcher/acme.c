@@ -155,12 +155,12 @@ is_next_ready(struct acme *a, const struct kept *k)
 }
 
 static bool
-get_all(struct acme *a, struct acme_session *s, const struct kept *kept, size_t count)
+get_all(struct acme *a, struct acme_session *s, const struct kept *kept, size_t count, bool forced)
 {
 	bool open = false;
 	for (size_t i = 0; i < count; i++) {
 		unsigned without = 0;
-		if (!a->forced && !is_due(&kept[i])) {
+		if (!forced && !is_due(&kept[i])) {
 			continue;
 		}
 		open = open || acme_session_open(s);
@@ -211,17 +211,50 @@ remember(struct acme *a, const struct acme_session *s, bool good)
 }
 
 static void
-answer_waiting(struct acme *a)
+answer_waiting(struct acme *a, size_t count)
 {
 	struct msg_acme_renew_reply r = {.problem = bytes_str(a->problem)};
-	for (size_t i = 0; i < a->waiting_count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		if (channel_reply(a->host->supervisor, ACME_RENEW, acme_renew_reply, a->waiting[i], &r) !=
 		    ERR_OK) {
 			channel_end(a->host->supervisor);
 			break;
 		}
 	}
-	a->waiting_count = 0;
+	a->waiting_count -= count;
+	memmove(a->waiting, a->waiting + count, a->waiting_count * sizeof(a->waiting[0]));
+}
+
+static void
+say_why(struct acme_session *s, enum err e)
+{
+	if (e == ERR_IO) {
+		(void)snprintf(s->problem, sizeof(s->problem),
+			       "a key cannot be saved in the folder tls of the home, and no certificate is "
+			       "asked for before it is. Remedy: see to the space and the rights there (the "
+			       "log names the file above); it is tried again");
+		return;
+	}
+	(void)snprintf(s->problem, sizeof(s->problem),
+		       "the keeper cannot begin with certificates: %s. Remedy: the log says why above",
+		       err_text(e));
+}
+
+/* Keys go to the disk after a certificate, too: the one that is in use now, and another next one. */
+static void
+see_what_came(struct acme *a, struct acme_session *s, struct buf *reply, bool good)
+{
+	struct kept kept[ACME_KINDS];
+	struct bytes list = BYTES_EMPTY;
+	enum err e = ask_state(a, reply, &list);
+	if (e == ERR_OK) {
+		(void)read_state(a, list, kept);
+	} else if (good) {
+		say_why(s, e);
+		remember(a, s, false);
+		return;
+	}
+	remember(a, s, good);
 }
 
 static void
@@ -232,9 +265,13 @@ look(struct acme *a, struct acme_session *s)
 	struct bytes list = BYTES_EMPTY;
 	*s = (struct acme_session){
 	    .host = a->host, .engine = a->engine, .other_challenge = a->failures % 2 == 1};
+	/* Who asks from now on has the next look. */
+	bool forced = a->forced;
+	size_t asked = a->waiting_count;
+	a->forced = false;
 	enum err e = ask_state(a, &reply, &list);
 	size_t count = e == ERR_OK ? read_state(a, list, kept) : 0;
-	bool due = a->forced;
+	bool due = forced;
 	for (size_t i = 0; i < count; i++) {
 		due = due || is_due(&kept[i]);
 		/* From when on it stands in the DNS is known only by looking. */
@@ -243,23 +280,16 @@ look(struct acme *a, struct acme_session *s)
 		}
 	}
 	if (e != ERR_OK) {
-		(void)snprintf(
-		    s->problem, sizeof(s->problem),
-		    "the keeper cannot begin with certificates: %s. Remedy: the log says why above",
-		    err_text(e));
+		say_why(s, e);
 		remember(a, s, false);
 	} else if (count == 0) {
 		(void)snprintf(a->problem, sizeof(a->problem),
 			       "acme is on, and all certificates are of the tls. keys of cohue.conf");
-	} else if (due && (a->forced || loop_now(a->host->loop) >= a->next_try)) {
-		remember(a, s, get_all(a, s, kept, count));
-		if (ask_state(a, &reply, &list) == ERR_OK) {
-			(void)read_state(a, list, kept);
-		}
+	} else if (due && (forced || loop_now(a->host->loop) >= a->next_try)) {
+		see_what_came(a, s, &reply, get_all(a, s, kept, count, forced));
 	}
-	a->forced = false;
 	buf_clear(&reply);
-	answer_waiting(a);
+	answer_waiting(a, asked);
 }
 
 static void
@@ -293,7 +323,7 @@ acme_renew(struct acme *a, const struct channel_message *m)
 	if (a == NULL) {
 		return ERR_DENIED;
 	}
-	if (a->task == NULL || a->waiting_count == WAITING_MAX) {
+	if (a->waiting_count == WAITING_MAX) {
 		return ERR_AGAIN;
 	}
 	a->waiting[a->waiting_count++] = m->id;

@@ -201,9 +201,6 @@ write_request(struct acme_session *s, enum acme_request what, unsigned kind, uns
 	s->nonce[0] = '\0';
 	e = e == ERR_OK ? msg_acme_sign_reply_decode(buf_bytes(&reply), &r) : e;
 	e = e == ERR_OK ? buf_append(ret, r.body) : e;
-	if (e == ERR_OK) {
-		memcpy(s->thumbprint, r.thumbprint, sizeof(s->thumbprint));
-	}
 	buf_clear(&reply);
 	return e == ERR_OK ||
 	       (e == ERR_LIMIT && fail(s, "a day's certificates were asked for already. Remedy: wait"
@@ -291,23 +288,6 @@ acme_session_open(struct acme_session *s)
 
 /* ---- challenges ---- */
 
-/* RFC 8555 section 8.1. */
-static enum err
-key_authorisation(const struct acme_session *s, struct bytes token, struct buf *out)
-{
-	enum err e = buf_append(out, token);
-	e = e == ERR_OK ? buf_append_byte(out, '.') : e;
-	e = e == ERR_OK ? buf_append_base64(out, bytes_of(s->thumbprint, sizeof(s->thumbprint))) : e;
-	for (size_t i = token.len; e == ERR_OK && i < out->len; i++) {
-		uint8_t *c = &out->ptr[i];
-		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
-	}
-	while (e == ERR_OK && out->ptr[out->len - 1] == '=') {
-		buf_truncate(out, out->len - 1);
-	}
-	return e;
-}
-
 /* To every gate: any of them may be the one that is asked. */
 static bool
 tell_gates(struct acme_session *s, const struct msg_acme_challenge *m)
@@ -368,7 +348,6 @@ prove(struct acme_session *s, struct bytes url, bool *refused, struct answer *a)
 		enum acme_challenge kind;
 	} types[] = {{"http-01", ACME_HTTP_01}, {"tls-alpn-01", ACME_TLS_ALPN_01}};
 	char error[ACME_ERROR_MAX];
-	struct buf answer = BUF_INIT(256);
 	char target[ACME_URL_MAX];
 	struct bytes found = BYTES_EMPTY;
 	struct bytes authorisation = buf_bytes(&a->body);
@@ -387,9 +366,7 @@ prove(struct acme_session *s, struct bytes url, bool *refused, struct answer *a)
 	struct bytes token = acme_text(json_member(found, "token"), 16, TOKEN_MAX);
 	struct bytes name = acme_text(json_member(json_member(authorisation, "identifier"), "value"), 1, 253);
 	if (token.len == 0 || name.len == 0 ||
-	    !keep_url(s, acme_text(json_member(found, "url"), 1, ACME_URL_MAX), target) ||
-	    key_authorisation(s, token, &answer) != ERR_OK) {
-		buf_clear(&answer);
+	    !keep_url(s, acme_text(json_member(found, "url"), 1, ACME_URL_MAX), target)) {
 		return fail(
 		    s, "a challenge of the certificate authority is malformed. Remedy: see acme.directory");
 	}
@@ -398,9 +375,9 @@ prove(struct acme_session *s, struct bytes url, bool *refused, struct answer *a)
 	memcpy(name_text, name.ptr, name.len);
 	memcpy(token_text, token.ptr, token.len);
 	struct msg_acme_challenge m = {.kind = (uint8_t)types[which].kind,
+				       .on = 1,
 				       .name = bytes_of(name_text, name.len),
-				       .token = bytes_of(token_text, token.len),
-				       .answer = buf_bytes(&answer)};
+				       .token = bytes_of(token_text, token.len)};
 	bool good = tell_gates(s, &m) && post(s, ACME_TRY, 0, 0, bytes_str(target), true, a);
 	if (good && a->status != 200) {
 		good = fail_authority(s, "challenge", a);
@@ -414,9 +391,8 @@ prove(struct acme_session *s, struct bytes url, bool *refused, struct answer *a)
 			    acme_remedy(error));
 	}
 	/* Whatever came of it, no longer. */
-	m.answer = BYTES_EMPTY;
+	m.on = 0;
 	(void)tell_gates(s, &m);
-	buf_clear(&answer);
 	return good;
 }
 
@@ -512,6 +488,9 @@ hand_over(struct acme_session *s, unsigned kind, unsigned without, struct bytes 
 		     "the certificate that came leads to no authority that this machine trusts, and is not "
 		     "taken. Remedy: bring ca-certificates up to date; of an authority of your own, add "
 		     "its root to acme.ca")) ||
+	       (e == ERR_STATE && fail(s, "the certificate that came is expired, or not yet valid, by this "
+					  "machine's clock. Remedy: "
+					  "see that the clock is right (`cohue doctor`)")) ||
 	       fail(s,
 		    "the certificate that came is not the one that was asked for: %s. Remedy: see "
 		    "acme.directory",

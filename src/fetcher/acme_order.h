@@ -17,7 +17,6 @@ struct acme_session {
 	char new_order[ACME_URL_MAX];
 	char account[ACME_URL_MAX];
 	char nonce[260];
-	uint8_t thumbprint[32];
 	bool next;                      /* for the key that comes next, not the one in use */
 	bool other_challenge;           /* the first choice failed the last time */
 	msec not_before_again;          /* the authority said Retry-After: until then (CLOCK_MONOTONIC) */

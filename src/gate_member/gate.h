@@ -52,6 +52,7 @@ struct member_gate {
 	struct smtp_server_config smtp;
 	struct imap_gate_config imap;
 	struct web web;
+	unsigned challenges_asked; /* of the keeper, now */
 	struct gate_listener listeners[GATE_LISTENERS_MAX];
 	size_t listener_count;
 	struct connection *all;
@@ -98,6 +99,9 @@ struct connection {
 /* connection.c: counting, and the end. */
 void member_connection_open(struct gate_listener *l, int fd, const struct sockaddr *peer);
 void connection_free(struct connection *c);
+
+/* challenge.c: ACME_CHALLENGE of the fetcher; answers it. */
+void member_challenge(struct member_gate *g, struct channel *ch, const struct channel_message *m);
 
 /* login.c: before login. Takes the descriptor. */
 COHUE_MUST_USE enum err login_start(struct connection *c, uint16_t port, int fd,

@@ -25,7 +25,6 @@ enum {
 	COMMAND_MS = 60 * 1000,
 	LOGIN_MS = 3 * 60 * 1000,
 	JUNK_MAX = 20,
-	CHALLENGE_MS = 10 * 60 * 1000
 };
 
 static void
@@ -149,25 +148,6 @@ take_frame(struct member_gate *g, unsigned worker, const struct channel_message 
 	return e;
 }
 
-/* For a certificate authority, by the fetcher. */
-static enum err
-take_challenge(struct member_gate *g, struct bytes payload)
-{
-	struct msg_acme_challenge q;
-	msec now = loop_now(g->host->loop);
-	msec until = now + CHALLENGE_MS;
-	if (msg_acme_challenge_decode(payload, &q) != ERR_OK) {
-		return ERR_FORMAT;
-	}
-	enum err e = q.kind == ACME_HTTP_01
-			 ? http_challenge_set(&g->web.challenges, q.token, q.answer, now, until)
-		     : q.kind == ACME_TLS_ALPN_01
-			 ? tls_challenges_set(g->gate_tls.challenges, q.name, q.answer, now, until)
-			 : ERR_FORMAT;
-	/* What is in it the authority has chosen. */
-	return e == ERR_FORMAT ? ERR_DENIED : e;
-}
-
 static void
 message(struct role_host *h, struct channel *ch, const struct channel_message *m)
 {
@@ -177,12 +157,7 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 		return;
 	}
 	if (m->type == MSG_ACME_CHALLENGE) {
-		enum err e = take_challenge(g, m->payload);
-		if (e == ERR_FORMAT) {
-			channel_fault(ch);
-		} else if (channel_answer(ch, m->type, m->id, e) != ERR_OK) {
-			channel_end(ch);
-		}
+		member_challenge(g, ch, m);
 		return;
 	}
 	/* The table lets sessions alone through to here. */

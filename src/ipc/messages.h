@@ -105,6 +105,7 @@ enum ipc_stage {
 	M(ACME_STATE,      acme_state,      R_FETCHER,                  R_KEEPER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(ACME_SIGN,       acme_sign,       R_FETCHER,                  R_KEEPER,   IPC_SMALL,     IPC_REQUEST, 0) \
 	M(ACME_CHAIN,      acme_chain,      R_FETCHER,                  R_KEEPER,   IPC_SMALL * 5, IPC_REQUEST, 0) \
+	M(ACME_VOUCH,      acme_vouch,      R_GATE_MEMBER,              R_KEEPER,   64,            IPC_REQUEST, 0) \
 	M(SIGN_PUBLIC,     sign_public,     R_OPENER,                   R_KEEPER,   256,           IPC_REQUEST, 0) \
 	M(SIGN_FORWARDS,   sign_forwards,   R_OPENER,                   R_KEEPER,   64,            IPC_REQUEST, 0) \
 	M(SPOOL_KEY_NEW,   spool_key_new,   R_MIXER,                    R_KEEPER,   1024,          IPC_REQUEST, 0) \
@@ -198,19 +199,24 @@ enum ipc_stage {
 /*
  * certificates: list of {u8 kind (enum acme_kind), u8 of an authority, u64 not before, u64 not after (ms since 1970), bytes names for it,
  * separated by blanks, next [32]: the id (SHA-256 of the public key) of the key that comes next, zeros: there is none}, of those that ACME
- * looks after. ERR_AGAIN: a key of the account or the next one is being made.
+ * looks after. ERR_AGAIN: a key of the account or the next one is being made. ERR_IO: it could not be saved, and is tried again at the next question.
  */
 #define MSG_ACME_STATE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(certificates)
 /*
  * A request of RFC 8555, which the keeper writes whole: what (enum acme_request); without: bit n leaves out name n of this certificate, never
- * the first; next: for the key that comes next, not the one in use; account: its URL, empty for ACME_NEW_ACCOUNT. thumbprint: RFC 7638.
+ * the first; next: for the key that comes next, not the one in use; account: its URL, empty for ACME_NEW_ACCOUNT.
  */
 #define MSG_ACME_SIGN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(what) U8(kind) U8(without) U8(next) BYTES(url) BYTES(nonce) BYTES(account)
-#define MSG_ACME_SIGN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(body) FIX(thumbprint, 32)
-/* ERR_DAMAGED: no chain; ERR_AUTH: of another key; ERR_DENIED: it lacks a name, is not in force, or of no authority. */
+#define MSG_ACME_SIGN_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(body)
+/* ERR_DAMAGED: no chain; ERR_AUTH: of another key; ERR_STATE: not in force by this clock; ERR_DENIED: it lacks a name, has others, or is of no authority. */
 #define MSG_ACME_CHAIN_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(without) U8(next) BYTES(chain_pem)
-/* kind: enum acme_challenge; answer: the key authorisation (RFC 8555 section 8.1), empty: no longer */
-#define MSG_ACME_CHALLENGE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) BYTES(name) BYTES(token) BYTES(answer)
+/*
+ * kind: enum acme_challenge; on: 0: no longer. Whose account is proved is not the fetcher's to say: the gate asks the keeper (ACME_VOUCH) and
+ * writes the key authorisation (RFC 8555 section 8.1) itself.
+ */
+#define MSG_ACME_CHALLENGE_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(kind) U8(on) BYTES(name) BYTES(token)
+/* thumbprint: of the house's account with the authority (RFC 7638). ERR_DENIED: acme is off, or no order was signed within the hour. */
+#define MSG_ACME_VOUCH_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(thumbprint, 32)
 #define MSG_GO_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* Set up and in the sandbox: descriptors may come now. */
 #define MSG_SANDBOXED_FIELDS(U8, U16, U32, U64, FIX, BYTES)
@@ -550,6 +556,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(acme_sign_reply, MSG_ACME_SIGN_REPLY_FIELDS)                                                       \
 	P(acme_chain, MSG_ACME_CHAIN_FIELDS)                                                                 \
 	P(acme_challenge, MSG_ACME_CHALLENGE_FIELDS)                                                         \
+	P(acme_vouch_reply, MSG_ACME_VOUCH_REPLY_FIELDS)                                                     \
 	P(peer_fault, MSG_PEER_FAULT_FIELDS)                                                                 \
 	P(peer_lost, MSG_PEER_LOST_FIELDS)                                                                   \
 	P(status_reply, MSG_STATUS_REPLY_FIELDS)                                                             \

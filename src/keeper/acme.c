@@ -313,6 +313,26 @@ names_itself(X509 *x)
 	return X509_NAME_cmp(X509_get_subject_name(x), X509_get_issuer_name(x)) == 0;
 }
 
+/* Each alternative name is one that was asked for, or the certificate would speak for others, too. */
+static bool
+has_no_others(X509 *leaf, const struct acme_names *names)
+{
+	GENERAL_NAMES *all = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+	int count = all == NULL ? 0 : sk_GENERAL_NAME_num(all);
+	bool good = count > 0;
+	for (int i = 0; i < count && good; i++) {
+		const GENERAL_NAME *each = sk_GENERAL_NAME_value(all, i);
+		good = false;
+		for (size_t n = 0; n < names->count && each->type == GEN_DNS && !good; n++) {
+			struct bytes text = bytes_of(ASN1_STRING_get0_data(each->d.dNSName),
+						     (size_t)ASN1_STRING_length(each->d.dNSName));
+			good = bytes_is_nocase(text, names->of[n]);
+		}
+	}
+	GENERAL_NAMES_free(all);
+	return good;
+}
+
 static enum err
 check_leaf(X509 *leaf, EVP_PKEY *key, const struct acme_names *names, msec now_wall)
 {
@@ -321,7 +341,10 @@ check_leaf(X509 *leaf, EVP_PKEY *key, const struct acme_names *names, msec now_w
 		return ERR_AUTH;
 	}
 	if (X509_cmp_time(X509_get0_notBefore(leaf), &now) >= 0 ||
-	    X509_cmp_time(X509_get0_notAfter(leaf), &now) <= 0 || names_itself(leaf)) {
+	    X509_cmp_time(X509_get0_notAfter(leaf), &now) <= 0) {
+		return ERR_STATE;
+	}
+	if (names_itself(leaf) || X509_check_ca(leaf) != 0 || !has_no_others(leaf, names)) {
 		return ERR_DENIED;
 	}
 	for (size_t i = 0; i < names->count; i++) {

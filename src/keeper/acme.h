@@ -52,7 +52,7 @@ COHUE_MUST_USE enum err acme_roots_add(struct bytes pem, struct x509_store_st **
 void acme_roots_destroy(struct x509_store_st **roots);
 /*
  * The chain that the authority gave, leaf first, written anew. ERR_DAMAGED: no certificates, or one is not issued by the next; ERR_AUTH: the
- * leaf is of another key; ERR_DENIED: it lacks a name, is not in force now, or vouches for itself; ERR_NOT_FOUND: it leads to none of the roots
+ * leaf is of another key; ERR_STATE: it is not in force now; ERR_DENIED: it lacks a name or has others, or may vouch for certificates; ERR_NOT_FOUND: it leads to none of the roots
  * (NULL: there are none), as a certificate for a server, now.
  */
 COHUE_MUST_USE enum err acme_chain_check(struct bytes pem, struct evp_pkey_st *key,

@@ -13,7 +13,7 @@
 
 #define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
 
-enum { ACCOUNT_PEM_MAX = 4096, AUTHORITIES_MAX = 16 << 20 };
+enum { ACCOUNT_PEM_MAX = 4096, AUTHORITIES_MAX = 16 << 20, FAILURE_MS = 30 * 1000 };
 
 static const char account_name[] = "acme-account";
 
@@ -26,6 +26,13 @@ is_managed(const struct config *c, unsigned kind)
 {
 	const char *key = kind == ACME_MX ? c->tls_mx_key : c->tls_member_key;
 	return c->acme == CONFIG_ON && kind < ACME_KINDS && key[0] == '\0';
+}
+
+/* The account is of both kinds. */
+static bool
+is_any_managed(const struct config *c)
+{
+	return is_managed(c, ACME_MX) || is_managed(c, ACME_MEMBER);
 }
 
 struct name_list {
@@ -179,7 +186,7 @@ keeper_acme_saved(struct keeper_acme *a, struct bytes payload)
 	}
 	struct saving *s = a->saving[m.what];
 	a->saving[m.what] = NULL;
-	a->failed[m.what] = m.good == 0;
+	a->failed[m.what] = m.good == 0 ? loop_now(a->host->loop) : 0;
 	if (m.what == ACME_FILE_MX || m.what == ACME_FILE_MEMBER) {
 		chain_saved(a, s, m.good != 0);
 	} else if (m.good == 0) {
@@ -264,24 +271,65 @@ save_owed(struct keeper_acme *a, enum tls_kind kind, enum acme_file file)
 	return e;
 }
 
-/* In this order: while a key in use is owed its file, the next one's holds it, and is not written. True: something is on its way to the disk. */
-static bool
-see_to_keys(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], unsigned n)
+static const struct {
+	enum acme_file chain, key, next;
+} files_of[ACME_KINDS] = {[ACME_MX] = {ACME_FILE_MX, ACME_FILE_MX_KEY, ACME_FILE_MX_NEXT},
+			  [ACME_MEMBER] = {ACME_FILE_MEMBER, ACME_FILE_MEMBER_KEY, ACME_FILE_MEMBER_NEXT}};
+
+/* In this order: while a key in use is owed its file, the next one's holds it, and is not written. ACME_FILES: nothing is to be written. */
+static enum acme_file
+file_wanted(const struct keeper_acme *a, unsigned kind)
 {
-	enum tls_kind kind = (enum tls_kind)n;
-	enum acme_file chain = kind == TLS_KIND_MX ? ACME_FILE_MX : ACME_FILE_MEMBER;
-	enum acme_file key = kind == TLS_KIND_MX ? ACME_FILE_MX_KEY : ACME_FILE_MEMBER_KEY;
-	enum acme_file next = kind == TLS_KIND_MX ? ACME_FILE_MX_NEXT : ACME_FILE_MEMBER_NEXT;
-	if (a->saving[key] != NULL || a->saving[next] != NULL) {
-		return true;
+	if (a->saving[files_of[kind].chain] != NULL) {
+		return ACME_FILES;
 	}
-	if (a->saving[chain] != NULL) {
-		return false;
+	return a->tls->of[kind].owed != NULL   ? files_of[kind].key
+	       : a->tls->of[kind].next == NULL ? files_of[kind].next
+					       : ACME_FILES;
+}
+
+/* What failed a moment ago, and nobody has heard of yet. */
+static bool
+has_failed(const struct keeper_acme *a, enum acme_file file)
+{
+	return a->failed[file] != 0 && loop_now(a->host->loop) - a->failed[file] < FAILURE_MS;
+}
+
+/*
+ * What certificates need on the disk first. ERR_OK: it is there; ERR_AGAIN: on its way; ERR_IO: it could not be written, which is said once: who asks
+ * again has it tried again.
+ */
+static enum err
+see_to_files(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN])
+{
+	bool busy = a->saving[ACME_FILE_ACCOUNT] != NULL;
+	bool failed = false;
+	if (a->account.key == NULL && !busy) {
+		failed = has_failed(a, ACME_FILE_ACCOUNT) || make_account(a, wrap) != ERR_OK;
+		busy = !failed;
 	}
-	if (a->tls->of[kind].owed != NULL) {
-		return !a->failed[key] && save_owed(a, kind, key) == ERR_OK;
+	for (unsigned kind = 0; kind < ACME_KINDS && !busy && !failed; kind++) {
+		busy = a->saving[files_of[kind].key] != NULL || a->saving[files_of[kind].next] != NULL;
 	}
-	return a->tls->of[kind].next == NULL && !a->failed[next] && make_next(a, wrap, kind, next) == ERR_OK;
+	for (unsigned kind = 0; kind < ACME_KINDS && a->account.key != NULL; kind++) {
+		enum acme_file file = is_managed(&a->host->config, kind) ? file_wanted(a, kind) : ACME_FILES;
+		if (file == ACME_FILES || a->saving[files_of[kind].key] != NULL ||
+		    a->saving[files_of[kind].next] != NULL) {
+			continue;
+		}
+		enum err e = has_failed(a, file)          ? ERR_IO
+			     : file == files_of[kind].key ? save_owed(a, (enum tls_kind)kind, file)
+							  : make_next(a, wrap, (enum tls_kind)kind, file);
+		failed = failed || e != ERR_OK;
+		busy = busy || e == ERR_OK;
+	}
+	if (busy) {
+		return ERR_AGAIN;
+	}
+	if (failed) {
+		memset(a->failed, 0, sizeof(a->failed));
+	}
+	return failed ? ERR_IO : ERR_OK;
 }
 
 /* ---- what there is ---- */
@@ -323,19 +371,11 @@ keeper_acme_state(struct keeper_acme *a, const uint8_t wrap[SEALED_KEY_LEN], str
 	if (a->host->config.acme != CONFIG_ON) {
 		return ERR_DENIED;
 	}
-	if (a->account.key == NULL) {
-		enum err made = a->saving[ACME_FILE_ACCOUNT] != NULL ? ERR_OK : make_account(a, wrap);
-		return made == ERR_OK ? ERR_AGAIN : ERR_IO;
-	}
-	bool busy = false;
-	for (unsigned kind = 0; kind < ACME_KINDS; kind++) {
-		busy = (is_managed(&a->host->config, kind) && see_to_keys(a, wrap, kind)) || busy;
-	}
-	if (busy) {
-		return ERR_AGAIN;
+	enum err e = see_to_files(a, wrap);
+	if (e != ERR_OK) {
+		return e;
 	}
 	wire_writer_init(&w, &out);
-	enum err e = ERR_OK;
 	for (unsigned kind = 0; kind < ACME_KINDS && e == ERR_OK; kind++) {
 		e = is_managed(&a->host->config, kind) ? put_state(a, kind, &w) : ERR_OK;
 	}
@@ -388,7 +428,8 @@ keeper_acme_sign(struct keeper_acme *a, struct channel *ch, const struct channel
 	    q.what > ACME_FINALIZE || q.kind >= ACME_KINDS) {
 		return ERR_FORMAT;
 	}
-	if (!is_managed(c, q.kind) || !config_acme_url(c, q.url) ||
+	bool of_a_kind = q.what == ACME_NEW_ORDER || q.what == ACME_FINALIZE;
+	if (!(of_a_kind ? is_managed(c, q.kind) : is_any_managed(c)) || !config_acme_url(c, q.url) ||
 	    (q.account.len > 0 && !config_acme_url(c, q.account))) {
 		return ERR_DENIED;
 	}
@@ -396,7 +437,7 @@ keeper_acme_sign(struct keeper_acme *a, struct channel *ch, const struct channel
 		return ERR_LIMIT;
 	}
 	struct evp_pkey_st *key = key_of(a, (enum tls_kind)q.kind, q.next != 0);
-	if (key == NULL) {
+	if (key == NULL && of_a_kind) {
 		return ERR_DENIED;
 	}
 	list_names(c, q.kind, q.without, &list);
@@ -410,12 +451,27 @@ keeper_acme_sign(struct keeper_acme *a, struct channel *ch, const struct channel
 	enum err e = acme_write(&a->account, &o, &body);
 	if (e == ERR_OK) {
 		struct msg_acme_sign_reply r = {.body = buf_bytes(&body)};
-		memcpy(r.thumbprint, a->account.thumbprint, sizeof(r.thumbprint));
+		a->ordered = q.what == ACME_NEW_ORDER ? loop_now(a->host->loop) : a->ordered;
 		e = channel_reply(ch, ACME_SIGN, acme_sign_reply, m->id, &r);
 	}
 	buf_clear(&body);
 	/* The authority's words are no fault of who brings them. */
 	return e == ERR_FORMAT ? ERR_DENIED : e;
+}
+
+enum err
+keeper_acme_vouch(const struct keeper_acme *a, struct channel *ch, const struct channel_message *m)
+{
+	struct msg_acme_vouch_reply r;
+	if (msg_empty_decode(m->payload) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	if (!is_any_managed(&a->host->config) || a->account.key == NULL || a->ordered == 0 ||
+	    loop_now(a->host->loop) - a->ordered > ACME_VOUCH_MS) {
+		return ERR_DENIED;
+	}
+	memcpy(r.thumbprint, a->account.thumbprint, sizeof(r.thumbprint));
+	return channel_reply(ch, ACME_VOUCH, acme_vouch_reply, m->id, &r);
 }
 
 /* ---- a new chain ---- */

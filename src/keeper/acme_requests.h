@@ -8,7 +8,7 @@
 
 /* The keeper's side of the ACME messages. */
 
-enum { ACME_ORDERS_A_DAY = 24 };
+enum { ACME_ORDERS_A_DAY = 24, ACME_VOUCH_MS = 3600 * 1000 };
 
 struct saving;
 
@@ -18,9 +18,10 @@ struct keeper_acme {
 	struct acme_account account;
 	struct x509_store_st *roots;       /* that a new chain must lead to */
 	struct saving *saving[ACME_FILES]; /* by enum acme_file: on its way to the disk */
-	bool failed[ACME_FILES];           /* it could not be saved: not tried again in this life */
+	msec failed[ACME_FILES]; /* when it could not be saved; 0: it could, or who asked has heard of it */
 	unsigned orders;
 	msec orders_since;
+	msec ordered; /* when one was signed last; 0: never */
 	/* New certificates are in force. */
 	void (*changed)(void *arg);
 	void *arg;
@@ -40,6 +41,9 @@ COHUE_MUST_USE enum err keeper_acme_state(struct keeper_acme *a, const uint8_t w
 					  struct channel *ch, const struct channel_message *m);
 COHUE_MUST_USE enum err keeper_acme_sign(struct keeper_acme *a, struct channel *ch,
 					 const struct channel_message *m);
+/* For the gates: whose account challenges are answered for, while an order of the house may be under way. */
+COHUE_MUST_USE enum err keeper_acme_vouch(const struct keeper_acme *a, struct channel *ch,
+					  const struct channel_message *m);
 COHUE_MUST_USE enum err keeper_acme_chain(struct keeper_acme *a, struct channel *ch,
 					  const struct channel_message *m);
 

@@ -239,8 +239,8 @@ the_request_for_a_certificate_has_its_key_and_names(void **state)
 }
 
 static X509 *
-issue(const char *subject, const char *issuer, const char *san, EVP_PKEY *key, EVP_PKEY *signer, long from,
-      long to)
+issue_of(const char *subject, const char *issuer, const char *san, EVP_PKEY *key, EVP_PKEY *signer, long from,
+	 long to, bool ca)
 {
 	X509 *x = X509_new();
 	time_t now = (time_t)(NOW / MSEC_SECOND);
@@ -260,7 +260,7 @@ issue(const char *subject, const char *issuer, const char *san, EVP_PKEY *key, E
 		assert_int_equal(X509_add_ext(x, e, -1), 1);
 		X509_EXTENSION_free(e);
 	}
-	if (san == NULL) {
+	if (ca) {
 		X509_EXTENSION *e =
 		    X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
 		assert_int_equal(X509_add_ext(x, e, -1), 1);
@@ -268,6 +268,13 @@ issue(const char *subject, const char *issuer, const char *san, EVP_PKEY *key, E
 	}
 	assert_true(X509_sign(x, signer, EVP_sha256()) > 0);
 	return x;
+}
+
+static X509 *
+issue(const char *subject, const char *issuer, const char *san, EVP_PKEY *key, EVP_PKEY *signer, long from,
+      long to)
+{
+	return issue_of(subject, issuer, san, key, signer, from, to, san == NULL);
 }
 
 static void
@@ -295,15 +302,19 @@ only_a_chain_for_this_key_and_these_names_is_taken(void **state)
 		EVP_PKEY *signer;
 		long from, to;
 		enum err want;
-	} rows[] = {{"CA", both, key, ca, -60, 600, ERR_OK},
-		    {"CA", both, ca, ca, -60, 600, ERR_AUTH},
-		    {"CA", "DNS:mail.house.test", key, ca, -60, 600, ERR_DENIED},
-		    {"CA", "DNS:*.house.test", key, ca, -60, 600, ERR_DENIED},
-		    {"CA", NULL, key, ca, -60, 600, ERR_DENIED},
-		    {"CA", both, key, ca, -600, -60, ERR_DENIED},
-		    {"CA", both, key, ca, 60, 600, ERR_DENIED},
-		    {"mail.house.test", both, key, key, -60, 600, ERR_DENIED},
-		    {"CA", both, key, key, -60, 600, ERR_DAMAGED}};
+	} rows[] = {
+	    {"CA", both, key, ca, -60, 600, ERR_OK},
+	    {"CA", both, ca, ca, -60, 600, ERR_AUTH},
+	    {"CA", "DNS:mail.house.test", key, ca, -60, 600, ERR_DENIED},
+	    {"CA", "DNS:*.house.test", key, ca, -60, 600, ERR_DENIED},
+	    {"CA", NULL, key, ca, -60, 600, ERR_DENIED},
+	    {"CA", "DNS:mail.house.test,DNS:mta-sts.house.test,DNS:other.test", key, ca, -60, 600,
+	     ERR_DENIED},
+	    {"CA", "DNS:mail.house.test,DNS:mta-sts.house.test,IP:192.0.2.1", key, ca, -60, 600, ERR_DENIED},
+	    {"CA", both, key, ca, -600, -60, ERR_STATE},
+	    {"CA", both, key, ca, 60, 600, ERR_STATE},
+	    {"mail.house.test", both, key, key, -60, 600, ERR_DENIED},
+	    {"CA", both, key, key, -60, 600, ERR_DAMAGED}};
 	X509_STORE *roots = NULL;
 	struct buf root = BUF_INIT(4096);
 	(void)state;
@@ -325,16 +336,22 @@ only_a_chain_for_this_key_and_these_names_is_taken(void **state)
 			assert_int_equal(acme_certificate_read(buf_bytes(&out), &c), ERR_OK);
 			assert_true(c.authority && c.not_before == NOW - 60000 &&
 				    c.not_after == NOW + 600000);
-			/* A certificate may have more names than were asked for. */
+			/* A name that was not asked for. */
 			buf_reset(&out);
 			assert_int_equal(acme_chain_check(buf_bytes(&pem), key, roots, &one, NOW, &out),
-					 ERR_OK);
+					 ERR_DENIED);
 		}
 		buf_clear(&pem);
 		buf_clear(&out);
 	}
+	/* With it and its key others could be vouched for. */
+	struct buf vouching = BUF_INIT(ACME_CHAIN_MAX);
+	put_pem(issue_of("mail.house.test", "CA", both, key, ca, -60, 600, true), &vouching);
+	put_pem(issue("CA", "CA", NULL, ca, ca, -600, 6000), &vouching);
 	struct buf out = BUF_INIT(64);
 	struct acme_certificate c;
+	assert_int_equal(acme_chain_check(buf_bytes(&vouching), key, roots, &two, NOW, &out), ERR_DENIED);
+	buf_clear(&vouching);
 	assert_int_equal(acme_chain_check(BYTES_LIT("<html>"), key, roots, &one, NOW, &out), ERR_DAMAGED);
 	assert_int_equal(acme_chain_check(BYTES_EMPTY, key, roots, &one, NOW, &out), ERR_DAMAGED);
 	assert_int_equal(acme_certificate_read(BYTES_LIT("x"), &c), ERR_FORMAT);

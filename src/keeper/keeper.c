@@ -467,6 +467,12 @@ acme_chain(struct keeper *k, struct channel *ch, const struct channel_message *m
 }
 
 static enum err
+acme_vouch(struct keeper *k, struct channel *ch, const struct channel_message *m)
+{
+	return keeper_acme_vouch(&k->acme, ch, m);
+}
+
+static enum err
 dkim_selectors(struct keeper *k, struct channel *ch, const struct channel_message *m)
 {
 	return keeper_dkim_selectors(&k->dkim, ch, m);
@@ -498,6 +504,7 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	    {MSG_ACME_STATE, acme_state},
 	    {MSG_ACME_SIGN, acme_sign},
 	    {MSG_ACME_CHAIN, acme_chain},
+	    {MSG_ACME_VOUCH, acme_vouch},
 	    {MSG_DKIM_CHANGE, dkim_change},
 	    {MSG_DKIM_SELECTORS, dkim_selectors},
 	    {MSG_DKIM_SIGN, dkim_sign_digest},

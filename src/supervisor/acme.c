@@ -91,3 +91,27 @@ acme_save(struct child *keeper, const struct channel_message *m)
 		channel_end(keeper->channel);
 	}
 }
+
+/* Nobody waits for it any more: the log says what comes of it. */
+static void
+on_renewed(void *arg, enum err status, struct bytes payload)
+{
+	struct house *h = arg;
+	(void)payload;
+	h->renewal_owed = status == ERR_CLOSED ? h->renewal_left : 0;
+}
+
+void
+acme_renew_again(struct child *fetcher)
+{
+	struct house *h = fetcher->house;
+	if (h->renewal_owed == 0 || fetcher->channel == NULL) {
+		return;
+	}
+	h->renewal_left = h->renewal_owed - 1;
+	/* Where it cannot be said now, the next one hears of it. */
+	if (channel_request_empty(fetcher->channel, MSG_ACME_RENEW, loop_now(h->loop) + ACME_RENEW_LIMIT_MS,
+				  on_renewed, h) == ERR_OK) {
+		h->renewal_owed = 0;
+	}
+}

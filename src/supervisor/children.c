@@ -177,6 +177,9 @@ on_ready(struct child *c)
 	struct house *h = c->house;
 	c->state = CHILD_READY;
 	timer_stop(&c->start_deadline);
+	if (c->role == ROLE_FETCHER) {
+		acme_renew_again(c);
+	}
 	if (h->open) {
 		hand_sockets(c);
 		log_event(LOG_LEVEL_NOTICE, "%s %u is ready again", role_name(c->role), c->index);

@@ -12,7 +12,7 @@
 #include "process/log.h"
 #include "supervisor/house.h"
 
-enum { ANSWER_LIMIT_MS = 120 * 1000, STATUS_LIMIT_MS = 5 * 1000, RENEW_LIMIT_MS = 110 * 1000 };
+enum { ANSWER_LIMIT_MS = 120 * 1000, STATUS_LIMIT_MS = 5 * 1000 };
 
 struct control_connection {
 	struct house *house;
@@ -198,6 +198,7 @@ on_renewed(void *arg, enum err status, struct bytes payload)
 	if (status == ERR_OK && msg_acme_renew_reply_decode(payload, &r) != ERR_OK) {
 		status = ERR_FORMAT;
 	}
+	c->house->renewal_owed = status == ERR_CLOSED ? ACME_RENEW_TRIES : c->house->renewal_owed;
 	if (status == ERR_DENIED) {
 		r.problem =
 		    BYTES_LIT("acme is off. Remedy: set acme = on in cohue.conf, and start the service anew");
@@ -216,8 +217,8 @@ renew_tls(struct control_connection *c)
 {
 	struct child *fetcher = child_find(c->house, ROLE_FETCHER, 0);
 	if (fetcher == NULL || fetcher->channel == NULL || fetcher->state != CHILD_READY ||
-	    channel_request_empty(fetcher->channel, MSG_ACME_RENEW, loop_now(c->house->loop) + RENEW_LIMIT_MS,
-				  on_renewed, c) != ERR_OK) {
+	    channel_request_empty(fetcher->channel, MSG_ACME_RENEW,
+				  loop_now(c->house->loop) + ACME_RENEW_LIMIT_MS, on_renewed, c) != ERR_OK) {
 		answer(c, ERR_AGAIN, BYTES_LIT("the service is starting. Remedy: try again in a moment"),
 		       BYTES_EMPTY);
 	}

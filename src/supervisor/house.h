@@ -79,6 +79,8 @@ struct house {
 	struct joint joints[CHILDREN_MAX][CHILDREN_MAX]; /* by the lower and the higher number */
 	struct timer rejoin;
 	struct dkim_change dkim;
+	unsigned renewal_owed; /* `cohue tls renew`: the fetcher died over it; so many others are asked */
+	unsigned renewal_left; /* so many, should this one die, too */
 	struct listening sockets[SOCKETS_MAX];
 	size_t socket_count;
 	int lock_fd;
@@ -124,10 +126,13 @@ COHUE_MUST_USE enum err dkim_ask(struct house *h, unsigned op, dkim_done_fn *don
 void dkim_forget(struct house *h, const void *arg);
 
 /* acme.c */
+enum { ACME_RENEW_LIMIT_MS = 110 * 1000, ACME_RENEW_TRIES = 3 };
 /* Hands the key of the house's account with a certificate authority to the keeper, where there is one. */
 COHUE_MUST_USE enum err acme_begin(struct child *keeper);
 /* The keeper has something to save. */
 void acme_save(struct child *keeper, const struct channel_message *m);
+/* The fetcher is ready: it is asked for a renewal that another one was asked for, and did not live to answer. */
+void acme_renew_again(struct child *fetcher);
 
 /* sockets.c */
 bool sockets_open(struct house *h);

@@ -16,19 +16,44 @@ is_base64url(struct bytes text)
 }
 
 enum err
-http_challenge_set(struct web_challenges *c, struct bytes token, struct bytes answer, msec now, msec until)
+web_token_check(struct bytes token)
 {
+	return !is_base64url(token) || token.len < WEB_TOKEN_LEAST ? ERR_FORMAT
+	       : token.len > WEB_TOKEN_MAX                         ? ERR_LIMIT
+								   : ERR_OK;
+}
+
+enum err
+web_key_authorisation(struct bytes token, const uint8_t thumbprint[WEB_THUMBPRINT], struct buf *out)
+{
+	size_t before = out->len;
+	enum err e = web_token_check(token);
+	e = e == ERR_OK ? buf_append(out, token) : e;
+	e = e == ERR_OK ? buf_append_byte(out, '.') : e;
+	size_t from = out->len;
+	e = e == ERR_OK ? buf_append_base64(out, bytes_of(thumbprint, WEB_THUMBPRINT)) : e;
+	for (size_t i = from; e == ERR_OK && i < out->len; i++) {
+		uint8_t *c = &out->ptr[i];
+		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+	}
+	while (e == ERR_OK && out->ptr[out->len - 1] == '=') {
+		buf_truncate(out, out->len - 1);
+	}
+	if (e != ERR_OK) {
+		buf_truncate(out, before);
+	}
+	return e;
+}
+
+enum err
+http_challenge_set(struct web_challenges *c, struct bytes token, const uint8_t thumbprint[WEB_THUMBPRINT],
+		   msec now, msec until)
+{
+	struct buf answer = BUF_INIT(WEB_KEY_AUTHORISATION_MAX);
 	size_t place = WEB_CHALLENGES_MAX;
-	bool thumbprint = answer.len > token.len + 1 &&
-			  bytes_equal(bytes_slice(answer, 0, token.len), token) &&
-			  answer.ptr[token.len] == '.' && is_base64url(bytes_from(answer, token.len + 1));
-	if (!is_base64url(token) || (answer.len > 0 && !thumbprint)) {
-		return ERR_FORMAT;
-	}
-	if (token.len > WEB_TOKEN_MAX || answer.len > WEB_KEY_AUTHORISATION_MAX) {
-		return ERR_LIMIT;
-	}
-	for (size_t i = 0; i < WEB_CHALLENGES_MAX; i++) {
+	enum err e =
+	    thumbprint == NULL ? web_token_check(token) : web_key_authorisation(token, thumbprint, &answer);
+	for (size_t i = 0; i < WEB_CHALLENGES_MAX && e == ERR_OK; i++) {
 		if (c->rows[i].until <= now) {
 			c->rows[i].token[0] = '\0';
 		}
@@ -40,16 +65,18 @@ http_challenge_set(struct web_challenges *c, struct bytes token, struct bytes an
 			break;
 		}
 	}
-	if (place == WEB_CHALLENGES_MAX) {
-		return answer.len == 0 ? ERR_OK : ERR_FULL;
+	if (e == ERR_OK && place == WEB_CHALLENGES_MAX) {
+		e = thumbprint == NULL ? ERR_OK : ERR_FULL;
+	} else if (e == ERR_OK) {
+		memset(&c->rows[place], 0, sizeof(c->rows[place]));
+		if (thumbprint != NULL) {
+			memcpy(c->rows[place].token, token.ptr, token.len);
+			memcpy(c->rows[place].answer, answer.ptr, answer.len);
+			c->rows[place].until = until;
+		}
 	}
-	memset(&c->rows[place], 0, sizeof(c->rows[place]));
-	if (answer.len > 0) {
-		memcpy(c->rows[place].token, token.ptr, token.len);
-		memcpy(c->rows[place].answer, answer.ptr, answer.len);
-		c->rows[place].until = until;
-	}
-	return ERR_OK;
+	buf_clear(&answer);
+	return e;
 }
 
 const char *

@@ -15,7 +15,9 @@
 
 enum {
 	WEB_CHALLENGES_MAX = 16,
+	WEB_TOKEN_LEAST = 16,
 	WEB_TOKEN_MAX = 128,
+	WEB_THUMBPRINT = 32, /* SHA-256 */
 	WEB_KEY_AUTHORISATION_MAX = 256,
 };
 
@@ -27,12 +29,17 @@ struct web_challenges {
 	} rows[WEB_CHALLENGES_MAX];
 };
 
+/* ERR_FORMAT: not base64url, or shorter than WEB_TOKEN_LEAST; ERR_LIMIT: longer than WEB_TOKEN_MAX. */
+COHUE_MUST_USE enum err web_token_check(struct bytes token);
+/* Appends the key authorisation (RFC 8555 section 8.1) of the account with this key (RFC 7638). Errors as above; ERR_MEMORY. */
+COHUE_MUST_USE enum err web_key_authorisation(struct bytes token, const uint8_t thumbprint[WEB_THUMBPRINT],
+					      struct buf *out);
 /*
- * From now until then (CLOCK_MONOTONIC, ms) the token is answered with this; an empty answer takes it away. ERR_FORMAT: not base64url, or
- * the answer is not the token, a dot and base64url; ERR_LIMIT: too long; ERR_FULL: there are WEB_CHALLENGES_MAX others.
+ * From now until then (CLOCK_MONOTONIC, ms) the token is answered with the key authorisation of that account; NULL takes it away. Errors of
+ * web_key_authorisation(); ERR_FULL: there are WEB_CHALLENGES_MAX others.
  */
-COHUE_MUST_USE enum err http_challenge_set(struct web_challenges *c, struct bytes token, struct bytes answer,
-					   msec now, msec until);
+COHUE_MUST_USE enum err http_challenge_set(struct web_challenges *c, struct bytes token,
+					   const uint8_t thumbprint[WEB_THUMBPRINT], msec now, msec until);
 
 /* ---- the policy for those who send us mail (RFC 8461) ---- */
 

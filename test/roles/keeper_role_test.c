@@ -129,12 +129,155 @@ a_gate_that_sends_what_is_no_request_is_accused(void **state)
 	close_scene(&s);
 }
 
+/* ---- certificates by ACME ---- */
+
+static enum err
+ask_empty(struct fake *f, enum msg_type type, struct answer *a)
+{
+	assert_int_equal(channel_request_empty(f->ch, type, 0, answer_take, a), ERR_OK);
+	return answer_wait(f->host, a);
+}
+
+/* Until nothing is on its way to the disk any more. */
+static enum err
+ask_state(struct fake *fetcher)
+{
+	enum err e = ERR_AGAIN;
+	for (int i = 0; i < 100 && e == ERR_AGAIN; i++) {
+		struct answer a;
+		answer_init(&a);
+		e = ask_empty(fetcher, MSG_ACME_STATE, &a);
+		answer_clear(&a);
+		rolehost_run(fetcher->host, 5);
+	}
+	return e;
+}
+
+static enum err
+ask_signature(struct fake *fetcher, enum acme_request what, enum acme_kind kind)
+{
+	struct answer a;
+	struct msg_acme_sign q = {.what = (uint8_t)what,
+				  .kind = (uint8_t)kind,
+				  .url = BYTES_LIT("https://ca.test/x"),
+				  .nonce = BYTES_LIT("n"),
+				  .account = what == ACME_NEW_ACCOUNT ? BYTES_EMPTY
+								      : BYTES_LIT("https://ca.test/me")};
+	answer_init(&a);
+	enum err e = fake_ask(fetcher, ACME_SIGN, acme_sign, &q, &a);
+	answer_clear(&a);
+	return e;
+}
+
+static enum err
+ask_vouch(struct fake *gate)
+{
+	struct answer a;
+	struct msg_acme_vouch_reply r;
+	answer_init(&a);
+	enum err e = ask_empty(gate, MSG_ACME_VOUCH, &a);
+	if (e == ERR_OK) {
+		static const uint8_t nothing[32];
+		assert_int_equal(msg_acme_vouch_reply_decode(buf_bytes(&a.payload), &r), ERR_OK);
+		assert_memory_not_equal(r.thumbprint, nothing, sizeof(nothing));
+	}
+	answer_clear(&a);
+	return e;
+}
+
+static struct fake *
+open_acme(struct scene *s, bool on, const char *own_mx_key)
+{
+	memset(s, 0, sizeof(*s));
+	(void)snprintf(s->home, sizeof(s->home), "/tmp/cohue-keeper-XXXXXX");
+	assert_non_null(mkdtemp(s->home));
+	rolehost_init(&s->host, binary, s->home);
+	s->host.config.acme = on ? CONFIG_ON : CONFIG_OFF;
+	(void)snprintf(s->host.config.hostname, sizeof(s->host.config.hostname), "mail.house.test");
+	(void)snprintf(s->host.config.acme_directory, sizeof(s->host.config.acme_directory),
+		       "https://ca.test/directory");
+	(void)snprintf(s->host.config.tls_mx_key, sizeof(s->host.config.tls_mx_key), "%s", own_mx_key);
+	s->member = rolehost_fake(&s->host, ROLE_GATE_MEMBER, 0, ROLE_KEEPER);
+	struct fake *fetcher = rolehost_fake(&s->host, ROLE_FETCHER, 0, ROLE_KEEPER);
+	assert_true(rolehost_start(&s->host, ROLE_KEEPER));
+	return fetcher;
+}
+
+static void
+a_gate_hears_whose_account_is_proved_only_while_an_order_may_be_under_way(void **state)
+{
+	struct scene s;
+	(void)state;
+	struct fake *fetcher = open_acme(&s, false, "");
+	assert_int_equal(ask_vouch(s.member), ERR_DENIED);
+	assert_int_equal(ask_signature(fetcher, ACME_NEW_ORDER, ACME_MEMBER), ERR_DENIED);
+	close_scene(&s);
+
+	fetcher = open_acme(&s, true, "");
+	assert_int_equal(ask_state(fetcher), ERR_OK);
+	assert_int_equal(ask_vouch(s.member), ERR_DENIED);
+	assert_int_equal(ask_signature(fetcher, ACME_NEW_ACCOUNT, ACME_MEMBER), ERR_OK);
+	assert_int_equal(ask_signature(fetcher, ACME_GET, ACME_MEMBER), ERR_OK);
+	assert_int_equal(ask_vouch(s.member), ERR_DENIED);
+	assert_int_equal(ask_signature(fetcher, ACME_NEW_ORDER, ACME_MEMBER), ERR_OK);
+	assert_int_equal(ask_vouch(s.member), ERR_OK);
+	close_scene(&s);
+}
+
+static void
+whose_files_are_ones_own_is_nobodys_to_order_but_the_account_is_of_both(void **state)
+{
+	struct scene s;
+	(void)state;
+	struct fake *fetcher = open_acme(&s, true, "/own/key");
+	assert_int_equal(ask_state(fetcher), ERR_OK);
+	assert_int_equal(ask_signature(fetcher, ACME_NEW_ACCOUNT, ACME_MX), ERR_OK);
+	assert_int_equal(ask_signature(fetcher, ACME_GET, ACME_MX), ERR_OK);
+	assert_int_equal(ask_signature(fetcher, ACME_TRY, ACME_MX), ERR_OK);
+	assert_int_equal(ask_signature(fetcher, ACME_NEW_ORDER, ACME_MX), ERR_DENIED);
+	assert_int_equal(ask_signature(fetcher, ACME_FINALIZE, ACME_MX), ERR_DENIED);
+	assert_int_equal(ask_signature(fetcher, ACME_NEW_ORDER, ACME_MEMBER), ERR_OK);
+	assert_int_equal(ask_signature(fetcher, ACME_FINALIZE, ACME_MEMBER), ERR_OK);
+	assert_int_equal(s.host.saves[ACME_FILE_MX_NEXT], 0);
+	close_scene(&s);
+}
+
+static void
+what_the_disk_refused_is_said_and_written_at_the_next_question(void **state)
+{
+	static const enum acme_file files[] = {ACME_FILE_ACCOUNT, ACME_FILE_MX_NEXT, ACME_FILE_MEMBER_NEXT};
+	struct scene s;
+	(void)state;
+	struct fake *fetcher = open_acme(&s, true, "");
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		s.host.disk_full[files[i]] = true;
+		for (unsigned tries = 1; tries <= 2; tries++) {
+			assert_int_equal(ask_state(fetcher), ERR_IO);
+			assert_int_equal(s.host.saves[files[i]], tries);
+		}
+		s.host.disk_full[files[i]] = false;
+		memset(s.host.saves, 0, sizeof(s.host.saves));
+		/* The last but not the others: they come one behind the other. */
+		if (files[i] != ACME_FILE_ACCOUNT) {
+			assert_int_equal(ask_state(fetcher), ERR_OK);
+			assert_int_equal(s.host.saves[files[i]], 1);
+			rolehost_kill(&s.host, ROLE_KEEPER);
+			assert_true(rolehost_start(&s.host, ROLE_KEEPER));
+			memset(s.host.saves, 0, sizeof(s.host.saves));
+		}
+	}
+	close_scene(&s);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_gate_gets_its_chain_and_handshakes_signed_and_nothing_else),
 	    cmocka_unit_test(a_gate_that_sends_what_is_no_request_is_accused),
+	    cmocka_unit_test(a_gate_hears_whose_account_is_proved_only_while_an_order_may_be_under_way),
+	    cmocka_unit_test(whose_files_are_ones_own_is_nobodys_to_order_but_the_account_is_of_both),
+	    cmocka_unit_test(what_the_disk_refused_is_said_and_written_at_the_next_question),
 	};
 	if (argc < 2) {
 		return 2;

@@ -179,13 +179,20 @@ static void
 child_message(void *arg, struct channel *ch, const struct channel_message *m)
 {
 	struct rolehost_child *c = arg;
-	(void)ch;
 	if (m->type == MSG_SANDBOXED) {
 		c->sandboxed = true;
 	} else if (m->type == MSG_READY) {
 		c->ready = true;
 	} else if (m->type == MSG_PEER_FAULT) {
 		c->peer_faults++;
+	} else if (m->type == MSG_ACME_SAVE) {
+		/* The disk: of each kind of file, whether it was written, and how often that was tried. */
+		struct msg_acme_save q;
+		assert_int_equal(msg_acme_save_decode(m->payload, &q), ERR_OK);
+		assert_in_range(q.what, ACME_FILE_ACCOUNT, ACME_FILES - 1);
+		c->host->saves[q.what]++;
+		struct msg_acme_saved r = {.what = q.what, .good = c->host->disk_full[q.what] ? 0 : 1};
+		assert_int_equal(channel_notice(ch, ACME_SAVED, acme_saved, &r), ERR_OK);
 	}
 }
 

@@ -51,6 +51,8 @@ struct rolehost {
 	struct rolehost_child children[ROLE__COUNT];
 	struct fake *fakes[HOST_FAKES_MAX];
 	size_t fake_count;
+	bool disk_full[ACME_FILES]; /* for what ACME_SAVE brings, by enum acme_file */
+	unsigned saves[ACME_FILES];
 	/* Of the traced one: killed before its system call number `kill_at`. */
 	pid_t traced;
 	unsigned long calls;

@@ -10,9 +10,11 @@ import ssl
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 from harness import Cohue, wait_until
+from harness.authority import Authority as OwnAuthority
 from harness.pebble import Pebble
 
 DOMAIN, HOST = "house.test", "mail.house.test"
@@ -203,6 +205,65 @@ class Authority(unittest.TestCase):
         self.pebble.place(HOST, "127.0.0.1")
         self.renew()
         self.assertNotIn("acme_problem", self.status())
+
+    def test_5b_a_disk_that_was_full_blocks_nothing_once_it_is_not(self) -> None:
+        tls = self.c.home / "tls"
+        key = tls / "member.key.sealed"
+        saved = key.read_bytes()
+        key.unlink()
+        key.mkdir()
+        (key / "in the way").touch()  # to be replaced fails, as on a full disk
+        for times in (1, 2):
+            said = self.renew(fine=False)
+            self.assertIn("cannot be saved in the folder tls", said)
+            self.assertIn("Remedy: see to the space and the rights", said)
+            self.assertIn("member.key.sealed cannot be written", self.c.log())
+            # Not one order more before it is.
+            orders = orders if times == 2 else self.pebble.asked("There are now")
+            self.assertEqual(self.pebble.asked("There are now"), orders)
+            self.assertGreater(orders, 0)
+        self.assertIn("acme_problem", self.status())
+        shutil.rmtree(key)
+        key.write_bytes(saved)
+        key.chmod(0o600)
+        self.renew()
+        self.assertNotIn("acme_problem", self.status())
+        self.assertEqual(len(self.tlsa()), 2)
+        # No next key at the start, and no room for one.
+        self.c.stop()
+        following = tls / "mx.next"
+        following.unlink()
+        following.mkdir()
+        (following / "in the way").touch()
+        self.c.start()
+        self.assertIn("cannot be saved in the folder tls", self.renew(fine=False))
+        shutil.rmtree(following)
+        self.renew()
+        self.assertTrue(following.is_file())
+
+    def test_5c_a_renewal_outlives_the_fetcher(self) -> None:
+        before = self.serial(993)
+        ran = subprocess.Popen([self.c.binary, "tls", "renew", "--home", str(self.c.home)], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        time.sleep(0.1)
+        self.c.kill_role("fetcher")
+        ran.communicate(timeout=60)
+        wait_until(lambda: self.serial(993) != before, 30, "the renewal was done all the same")
+
+    def test_5d_with_files_of_ones_own_for_port_25_members_get_theirs(self) -> None:
+        self.c.stop()
+        chain, key = OwnAuthority(self.folder).sign(HOST)
+        key.chmod(0o600)
+        path = self.c.home / "cohue.conf"
+        text = path.read_text()
+        self.addCleanup(self.c.restart)
+        self.addCleanup(path.write_text, text)
+        path.write_text(text + f"tls.mx_key = {key}\ntls.mx_certificate = {chain}\n")
+        self.c.start()
+        before = self.serial(993)
+        self.renew()
+        wait_until(lambda: self.serial(993) != before, 10, "the new certificate is shown")
+        self.assertEqual(self.c.log().count("does not sign"), 0)
 
     def test_6_without_an_authority_the_house_goes_on(self) -> None:
         before = self.serial(993)
