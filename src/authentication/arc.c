@@ -14,6 +14,8 @@ struct chain {
 	struct arc_set sets[ARC_SETS_MAX];
 	unsigned count;
 	bool broken;
+	bool unnumbered;    /* some field has no number that can be one */
+	unsigned failed_at; /* the highest seal that says cv=fail */
 	bool any;
 };
 
@@ -59,6 +61,21 @@ kind_of(struct bytes name)
 								   : KINDS;
 }
 
+/* Which chain validation a seal states: 'n', 'p', 'f', or 0. */
+static char
+stated(const struct mail_field *seal)
+{
+	struct tags tags;
+	struct bytes cv;
+	if (tags_parse(seal->value, &tags) != ERR_OK || !tags_find(&tags, "cv", &cv)) {
+		return 0;
+	}
+	return bytes_is_nocase(cv, "none")   ? 'n'
+	       : bytes_is_nocase(cv, "pass") ? 'p'
+	       : bytes_is_nocase(cv, "fail") ? 'f'
+					     : 0;
+}
+
 /* Sets the fields beside each other; broken where one is missing, double, or beyond the limit. */
 static void
 collect(const struct header_index *h, struct chain *chain)
@@ -74,12 +91,20 @@ collect(const struct header_index *h, struct chain *chain)
 		chain->any = true;
 		bool read = kind == RESULTS_KIND ? results_instance(h->fields[i].value, &n, &payload)
 						 : tagged_instance(h->fields[i].value, &n);
-		if (!read || chain->sets[n - 1].field[kind] != NULL) {
+		if (!read) {
+			chain->broken = chain->unnumbered = true;
+			continue;
+		}
+		/* Of a broken one, too, the number of the next set is known. */
+		chain->count = n > chain->count ? n : chain->count;
+		if (kind == SEAL_KIND && n > chain->failed_at && stated(&h->fields[i]) == 'f') {
+			chain->failed_at = n;
+		}
+		if (chain->sets[n - 1].field[kind] != NULL) {
 			chain->broken = true;
-			return;
+			continue;
 		}
 		chain->sets[n - 1].field[kind] = &h->fields[i];
-		chain->count = n > chain->count ? n : chain->count;
 	}
 	for (unsigned n = 0; n < chain->count; n++) {
 		for (int kind = 0; kind < KINDS; kind++) {
@@ -87,21 +112,6 @@ collect(const struct header_index *h, struct chain *chain)
 		}
 	}
 	chain->broken = chain->broken || h->too_many;
-}
-
-/* Which chain validation a seal states: 'n', 'p', 'f', or 0. */
-static char
-stated(const struct mail_field *seal)
-{
-	struct tags tags;
-	struct bytes cv;
-	if (tags_parse(seal->value, &tags) != ERR_OK || !tags_find(&tags, "cv", &cv)) {
-		return 0;
-	}
-	return bytes_is_nocase(cv, "none")   ? 'n'
-	       : bytes_is_nocase(cv, "pass") ? 'p'
-	       : bytes_is_nocase(cv, "fail") ? 'f'
-					     : 0;
 }
 
 /* Sets first..last of the chain, the fields of each in their order; of the last seal not its signature. */
@@ -209,6 +219,7 @@ arc_verify(struct arena *a, struct bytes message, const struct authentication_dn
 	if (chain->any) {
 		e = validate(a, chain, &h, dns, &f);
 		ret->sets = chain->count;
+		ret->ended = chain->unnumbered || h.too_many || chain->failed_at == chain->count;
 		if (f.result != AUTHENTICATION_PASS && f.result != AUTHENTICATION_TEMPERROR) {
 			f.result = AUTHENTICATION_FAIL;
 		}

@@ -9,7 +9,9 @@
 enum { ARC_SETS_MAX = 50 };
 struct arc_verdict {
 	enum authentication_result result; /* none, pass, fail; temperror where the DNS gave no answer */
-	unsigned sets;
+	unsigned sets;                     /* the highest number */
+	bool
+	    ended; /* nobody adds to it: its newest seal says cv=fail, or it has numbers that are none (RFC 8617 section 5.1) */
 	/* Where it passes, of each set, the oldest first, in the arena: d= of its seal, and what it says (ARC-Authentication-Results). */
 	struct bytes *sealers;
 	struct bytes *results;

@@ -161,7 +161,34 @@ a_failed_chain_stays_failed(void **state)
 	assert_true(bytes_search(buf_bytes(&m), BYTES_LIT("cv=fail")) >= 0);
 	struct arc_verdict v = judge(&a, &p, buf_bytes(&m));
 	assert_int_equal(v.result, AUTHENTICATION_FAIL);
+	assert_true(v.ended);
+	assert_int_equal(v.sets, 2);
 	arena_clear(&a);
+	/* A broken one that nobody has called so yet: said once, with the number behind its highest, whatever it holds twice. */
+	static const struct {
+		const char *fields;
+		unsigned sets;
+		bool ended;
+	} broken[] = {
+	    {"ARC-Seal: i=1; cv=none\r\nARC-Seal: i=1; cv=none\r\nARC-Seal: i=4; cv=pass\r\n", 4, false},
+	    {"ARC-Seal: i=1; cv=fail\r\nARC-Seal: i=2; cv=pass\r\n", 2, false},
+	    {"ARC-Seal: i=2; cv=pass\r\nARC-Seal: i=2; cv=fail\r\n", 2, true},
+	    {"ARC-Seal: i=1; cv=fail\r\n", 1, true},
+	    {"ARC-Authentication-Results: i=3; x\r\n", 3, false},
+	    {"ARC-Seal: i=99; cv=pass\r\n", 0, true},
+	    {"ARC-Seal: cv=pass\r\nARC-Seal: i=1; cv=none\r\n", 1, true},
+	};
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		struct buf raw = BUF_INIT(4096);
+		assert_int_equal(buf_printf(&raw, "%s" MESSAGE, broken[i].fields), ERR_OK);
+		v = judge(&a, &p, buf_bytes(&raw));
+		if (v.result != AUTHENTICATION_FAIL || v.sets != broken[i].sets ||
+		    v.ended != broken[i].ended) {
+			fail_msg("row %zu: %u", i, v.sets);
+		}
+		arena_clear(&a);
+		buf_clear(&raw);
+	}
 	buf_clear(&m);
 	play_clear(&p);
 }

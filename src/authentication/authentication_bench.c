@@ -135,7 +135,8 @@ verify(struct bench *b, const struct buf *message, size_t signatures)
 	struct arena a;
 	struct dkim_verdicts v;
 	arena_init(&a, ARENA_MAX);
-	must(dkim_verify(&a, buf_bytes(message), 1, &b->dns, &v) == ERR_OK && v.count == signatures,
+	must(dkim_verify(&a, buf_bytes(message), BYTES_EMPTY, 1, &b->dns, &v) == ERR_OK &&
+		 v.count == signatures,
 	     "no signature");
 	for (size_t i = 0; i < v.count; i++) {
 		must(v.list[i].result == AUTHENTICATION_PASS, "a signature does not fit");
@@ -186,7 +187,7 @@ judge(struct bench *b)
 	struct dmarc_verdict v;
 	arena_init(&a, ARENA_MAX);
 	check_spf(b);
-	must(dkim_verify(&a, buf_bytes(&b->by_rsa), 1, &b->dns, &dkim) == ERR_OK &&
+	must(dkim_verify(&a, buf_bytes(&b->by_rsa), BYTES_EMPTY, 1, &b->dns, &dkim) == ERR_OK &&
 		 arc_verify(&a, buf_bytes(&b->by_rsa), &b->dns, &chain) == ERR_OK,
 	     "not judged");
 	dmarc_check(buf_bytes(&b->by_rsa), &dkim, &b->spf, 0, &b->dns, &v);
@@ -226,7 +227,8 @@ main(int argc, char **argv)
 	part(&b, "verify_both", verify_both);
 	part(&b, "spf", check_spf);
 	arena_init(&b.arena, ARENA_MAX);
-	must(dkim_verify(&b.arena, buf_bytes(&b.by_rsa), 1, &b.dns, &b.dkim) == ERR_OK, "no memory");
+	must(dkim_verify(&b.arena, buf_bytes(&b.by_rsa), BYTES_EMPTY, 1, &b.dns, &b.dkim) == ERR_OK,
+	     "no memory");
 	part(&b, "dmarc", check_dmarc);
 	part(&b, "judge", judge);
 	(void)printf(", \"bytes\": %zu}\n", b.by_rsa.len);

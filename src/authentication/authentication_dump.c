@@ -69,7 +69,7 @@ verify(const char *path)
 		struct dkim_verdicts v;
 		struct arc_verdict chain;
 		arena_init(&a, 16 << 20);
-		if (dkim_verify(&a, buf_bytes(&message), 0, &dns, &v) != ERR_OK ||
+		if (dkim_verify(&a, buf_bytes(&message), BYTES_EMPTY, 0, &dns, &v) != ERR_OK ||
 		    arc_verify(&a, buf_bytes(&message), &dns, &chain) != ERR_OK) {
 			return 1;
 		}

@@ -8,7 +8,9 @@
 /* DKIM (RFC 6376, RFC 8301, RFC 8463). Pure but for its questions. The message is borrowed, whole, with CRLF lines. */
 
 enum {
-	DKIM_SIGNATURES_MAX = 8,  /* looked at; more are ignored, the topmost first (RFC 6376 section 6.1) */
+	DKIM_SIGNATURES_MAX = 8,  /* told of */
+	DKIM_FIELDS_MAX = 64,     /* looked at; more are ignored, the lower ones (RFC 6376 section 6.1) */
+	DKIM_QUESTIONS_MAX = 12,  /* keys asked for, each with one verification */
 	DKIM_RSA_BITS_MIN = 1024, /* RFC 8301 section 3.2; below: policy */
 	DKIM_RSA_BITS_MAX = 4096,
 	DKIM_DOMAIN_MAX = 254,
@@ -30,8 +32,11 @@ struct dkim_verdicts {
 	struct dkim_verdict list[DKIM_SIGNATURES_MAX];
 	size_t count;
 };
-/* now: seconds since 1970, for x=. ERR_MEMORY only: all else is a result. */
-COHUE_MUST_USE enum err dkim_verify(struct arena *a, struct bytes message, int64_t now,
+/*
+ * now: seconds since 1970, for x=. author: From's domain, or empty; signatures of its organisational domain come first. Of more than can be told
+ * of, those that pass are told. ERR_MEMORY only: all else is a result.
+ */
+COHUE_MUST_USE enum err dkim_verify(struct arena *a, struct bytes message, struct bytes author, int64_t now,
 				    const struct authentication_dns *dns, struct dkim_verdicts *ret);
 
 /* One signature to make. sign: over what; the private key is elsewhere (the keeper). */

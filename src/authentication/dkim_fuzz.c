@@ -41,7 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct dkim_verdicts verdicts;
 	struct arc_verdict chain;
 	arena_init(&a, 16 << 20);
-	if (dkim_verify(&a, message, 1, &dns, &verdicts) != ERR_OK ||
+	if (dkim_verify(&a, message, BYTES_LIT("example.org"), 1, &dns, &verdicts) != ERR_OK ||
 	    arc_verify(&a, message, &dns, &chain) != ERR_OK) {
 		arena_clear(&a);
 		buf_clear(&o.rdata);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include <string.h>
 
+#include "authentication/dmarc.h"
 #include "authentication/signature.h"
 
 /* The domain of i=, which must be d= or below it. False: it is not. */
@@ -58,7 +59,7 @@ check_tags(const struct signature *s, int64_t now)
 
 static enum err
 verify_one(struct arena *a, const struct mail_field *field, const struct header_index *h,
-	   struct body_hashes *hashes, int64_t now, const struct authentication_dns *dns,
+	   struct body_hashes *hashes, int64_t now, const struct authentication_dns *dns, unsigned *questions,
 	   struct dkim_verdict *v)
 {
 	struct signature s;
@@ -91,6 +92,7 @@ verify_one(struct arena *a, const struct mail_field *field, const struct header_
 			e = signature_digest(a, &s, h, digest, &f);
 		}
 		if (e == ERR_OK && f.why == NULL) {
+			(*questions)++;
 			signature_check(&s, digest, identity_domain, dns, &v->testing, &f);
 			if (f.why == NULL) {
 				f = body; /* l= */
@@ -103,19 +105,75 @@ verify_one(struct arena *a, const struct mail_field *field, const struct header_
 	return e;
 }
 
+/* Whether d= is of the author's organisation: what DMARC asks for. */
+static bool
+is_authors(const struct mail_field *field, struct bytes author)
+{
+	struct tags tags;
+	struct bytes d;
+	return author.len > 0 && field->value.len <= SIGNATURE_VALUE_MAX &&
+	       tags_parse(field->value, &tags) == ERR_OK && tags_find(&tags, "d", &d) &&
+	       bytes_equal_nocase(dmarc_organisational(d), dmarc_organisational(author));
+}
+
+/* The signatures' places in the header, the author's first, then from the top down. */
+static size_t
+choose(const struct header_index *h, struct bytes author, size_t ret[DKIM_FIELDS_MAX])
+{
+	size_t found[DKIM_FIELDS_MAX];
+	bool first[DKIM_FIELDS_MAX];
+	size_t count = 0;
+	size_t chosen = 0;
+	for (size_t i = 0; i < h->count && count < DKIM_FIELDS_MAX; i++) {
+		if (bytes_is_nocase(h->fields[i].name, "DKIM-Signature")) {
+			found[count] = i;
+			first[count++] = is_authors(&h->fields[i], author);
+		}
+	}
+	for (int turn = 1; turn >= 0; turn--) {
+		for (size_t i = 0; i < count; i++) {
+			if (first[i] == (turn == 1)) {
+				ret[chosen++] = found[i];
+			}
+		}
+	}
+	return chosen;
+}
+
+/* Where the list is full, one that passes takes the place of the last one that does not. */
+static void
+keep(struct dkim_verdicts *all, const struct dkim_verdict *v)
+{
+	if (all->count < DKIM_SIGNATURES_MAX) {
+		all->list[all->count++] = *v;
+		return;
+	}
+	for (size_t i = DKIM_SIGNATURES_MAX; v->result == AUTHENTICATION_PASS && i-- > 0;) {
+		if (all->list[i].result != AUTHENTICATION_PASS) {
+			all->list[i] = *v;
+			return;
+		}
+	}
+}
+
 enum err
-dkim_verify(struct arena *a, struct bytes message, int64_t now, const struct authentication_dns *dns,
-	    struct dkim_verdicts *ret)
+dkim_verify(struct arena *a, struct bytes message, struct bytes author, int64_t now,
+	    const struct authentication_dns *dns, struct dkim_verdicts *ret)
 {
 	struct header_index h;
 	struct body_hashes hashes;
+	size_t order[DKIM_FIELDS_MAX];
+	unsigned questions = 0;
 	memset(&hashes, 0, sizeof(hashes));
 	memset(ret, 0, sizeof(*ret));
 	enum err e = header_index_make(a, message, &h);
-	for (size_t i = 0; e == ERR_OK && i < h.count && ret->count < DKIM_SIGNATURES_MAX; i++) {
-		if (bytes_is_nocase(h.fields[i].name, "DKIM-Signature")) {
-			e = verify_one(a, &h.fields[i], &h, &hashes, now, dns, &ret->list[ret->count]);
-			ret->count++;
+	size_t count = e == ERR_OK ? choose(&h, author, order) : 0;
+	for (size_t i = 0; e == ERR_OK && i < count && questions < DKIM_QUESTIONS_MAX; i++) {
+		struct dkim_verdict v;
+		memset(&v, 0, sizeof(v));
+		e = verify_one(a, &h.fields[order[i]], &h, &hashes, now, dns, &questions, &v);
+		if (e == ERR_OK) {
+			keep(ret, &v);
 		}
 	}
 	return e;

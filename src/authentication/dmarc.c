@@ -6,9 +6,10 @@
 
 #include "authentication/text.h"
 #include "mail/address.h"
+#include "mail/charset.h"
 #include "mail/header.h"
 
-enum { FROM_MAILBOXES_MAX = 32, DOMAIN_TEXT_MAX = 254 };
+enum { FROM_MAILBOXES_MAX = 32, DOMAIN_TEXT_MAX = 254, FROM_OCTETS_MAX = 64 * 1024 };
 
 static psl_ctx_t *suffixes; /* for the life of the process */
 
@@ -216,6 +217,102 @@ read_mailboxes(struct bytes value, struct dmarc_verdict *v)
 	return "From has too many mailboxes";
 }
 
+/* Octets of the at sign that stands here, plain, of full width or small; 0. */
+static size_t
+at_sign(struct bytes text, size_t at)
+{
+	struct bytes rest = bytes_from(text, at);
+	if (rest.len > 0 && rest.ptr[0] == '@') {
+		return 1;
+	}
+	return bytes_starts_with(rest, "\xef\xbc\xa0") || bytes_starts_with(rest, "\xef\xb9\xab") ? 3 : 0;
+}
+
+static bool
+is_of_another(struct bytes found, struct bytes domain)
+{
+	struct buf normal = BUF_INIT(DOMAIN_TEXT_MAX - 1);
+	enum err e = mail_domain_normalise(found, &normal);
+	if (e != ERR_OK) {
+		/* A sign of some script behind it, a closing quote perhaps. */
+		size_t plain = 0;
+		while (plain < found.len && found.ptr[plain] < 0x80) {
+			plain++;
+		}
+		buf_reset(&normal);
+		e = buf_append(&normal, bytes_slice(found, 0, plain));
+	}
+	found = buf_bytes(&normal);
+	while (found.len > 0 && found.ptr[found.len - 1] == '.') {
+		found.len--;
+	}
+	ptrdiff_t dot = bytes_find_last(found, '.');
+	bool other = e == ERR_OK && dot > 0 && ascii_is_alpha(found.ptr[dot + 1]) &&
+		     !bytes_equal_nocase(dmarc_organisational(found), dmarc_organisational(domain));
+	buf_clear(&normal);
+	return other;
+}
+
+bool
+dmarc_names_another(struct bytes text, struct bytes domain)
+{
+	for (size_t i = 1; i < text.len; i++) {
+		size_t sign = at_sign(text, i);
+		size_t end = i + sign;
+		uint8_t before = text.ptr[i - 1];
+		if (sign == 0 || (!is_atext(before) && before != '.')) {
+			continue;
+		}
+		while (end < text.len && at_sign(text, end) == 0 &&
+		       (ascii_is_alnum(text.ptr[end]) || text.ptr[end] >= 0x80 || text.ptr[end] == '.' ||
+			text.ptr[end] == '-' || text.ptr[end] == '_')) {
+			end++;
+		}
+		if (is_of_another(bytes_slice(text, i + sign, end - i - sign), domain)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A comment, or an encoded word, that shows an address of another domain says no less than the same in clear, which is refused. In quotes it may
+ * stand ("x@there.example via List" <list@here.example>), and weighs in the score.
+ */
+static const char *
+check_shown(struct bytes value, const struct dmarc_verdict *v)
+{
+	struct buf shown = BUF_INIT(FROM_OCTETS_MAX);
+	struct buf decoded = BUF_INIT(FROM_OCTETS_MAX * 4);
+	size_t depth = 0;
+	bool quoted = false;
+	enum err e = value.len > FROM_OCTETS_MAX ? ERR_LIMIT : ERR_OK;
+	for (size_t i = 0; i < value.len && e == ERR_OK; i++) {
+		uint8_t c = value.ptr[i];
+		if (c == '\\' && (quoted || depth > 0) && i + 1 < value.len) {
+			c = value.ptr[++i];
+		} else if (c == '"' && depth == 0) {
+			quoted = !quoted;
+			c = ' ';
+		} else if (c == '(' && !quoted) {
+			depth++;
+			c = ' ';
+		} else if (c == ')' && depth > 0) {
+			depth--;
+			c = ' ';
+		}
+		e = quoted ? ERR_OK : buf_append_byte(&shown, c);
+	}
+	e = e == ERR_OK ? mail_words_decode(buf_bytes(&shown), &decoded) : e;
+	const char *why = e != ERR_OK ? "From cannot be read as a whole"
+			  : dmarc_names_another(buf_bytes(&decoded), bytes_str(v->domain))
+			      ? "From names another address beside its own"
+			      : NULL;
+	buf_clear(&shown);
+	buf_clear(&decoded);
+	return why;
+}
+
 /* The one domain of From. NULL, or why there is none. */
 static const char *
 read_from(struct bytes message, struct dmarc_verdict *v)
@@ -235,7 +332,19 @@ read_from(struct bytes message, struct dmarc_verdict *v)
 		v->ambiguous = fields > 1;
 		return fields == 0 ? "no From" : "several From fields";
 	}
-	return read_mailboxes(from.value, v);
+	const char *why = read_mailboxes(from.value, v);
+	return why == NULL ? check_shown(from.value, v) : why;
+}
+
+void
+dmarc_author(struct bytes message, char ret_domain[254])
+{
+	struct dmarc_verdict v;
+	memset(&v, 0, sizeof(v));
+	if (read_from(message, &v) != NULL) {
+		v.domain[0] = '\0';
+	}
+	memcpy(ret_domain, v.domain, sizeof(v.domain));
 }
 
 /* ---- the record ---- */

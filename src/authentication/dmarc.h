@@ -26,6 +26,11 @@ struct dmarc_verdict {
 void dmarc_check(struct bytes message, const struct dkim_verdicts *dkim, const struct spf_verdict *spf,
 		 unsigned number, const struct authentication_dns *dns, struct dmarc_verdict *ret);
 
+/* From's domain as dmarc_check reads it; "": it can't be judged. */
+void dmarc_author(struct bytes message, char ret_domain[254]);
+/* Whether a text that readers see (UTF-8, decoded) holds an address of another organisation than `domain`'s. */
+bool dmarc_names_another(struct bytes text, struct bytes domain);
+
 /* A record as it was published, for a report about it. */
 enum { DMARC_RUA_MAX = 1023 };
 struct dmarc_published {

@@ -137,6 +137,17 @@ a_from_of_several_domains_is_nobodys(void **state)
 	    "From: <@evil.example:a@example.org>",
 	    "From: a@example.org, ",
 	    "From: \"a@example.org",
+	    "From: a@example.org (b@evil.example)",
+	    "From: (b@evil.example) a@example.org",
+	    "From: a@example.org (x (b\\@evil.example) y)",
+	    "From: (=?utf-8?q?b=40evil=2Eexample?=) a@example.org",
+	    "From: =?utf-8?q?b=40evil=2Eexample?= <a@example.org>",
+	    "From: =?utf-8?b?YkBldmlsLmV4YW1wbGU=?= <a@example.org>",
+	    "From: =?utf-8?q?b=40ev?=\r\n =?utf-8?q?il=2Eexample?= <a@example.org>",
+	    "From: =?utf-8?q?b=EF=BC=A0evil=2Eexample?= <a@example.org>",
+	    "From: \"x\" =?utf-8?q?b=40evil=2Eexample?= <a@example.org>",
+	    "From: \"\" b@evil.example <a@example.org>",
+	    "From: =?utf-8?q?The_b=40evil=2Eexample=2E?= <a@example.org>",
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct dmarc_verdict v = judge(bad[i], "_dmarc.example.org", "v=DMARC1; p=reject",
@@ -153,6 +164,14 @@ a_from_of_several_domains_is_nobodys(void **state)
 	    "From: (x (y)) John Q. \"x\\\"y\" Public <a.b@example.org> (z)",
 	    "From: =?utf-8?q?J=C3=B6rg?=\r\n <\"a b\"@example.org>",
 	    "From: <a@example.org>,\r\n b@example.org",
+	    "From: \"b@evil.example via List\" <a@example.org>",
+	    "From: =?utf-8?q?a=40example=2Eorg?= <a@example.org>",
+	    "From: a@example.org (b@sub.example.org)",
+	    "From: a@example.org (J. Random @ work, 3.14)",
+	    "From: =?utf-8?q?J=C3=B6rg_=40_B=C3=BCro?= <a@example.org>",
+	    "From: a@example.org (Tom @home)",
+	    "From: a@example.org (v@3.14, a@example.org!)",
+	    "From: =?utf-8?q?=E2=80=98a=40example=2Eorg=E2=80=99?= <a@example.org>",
 	};
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
 		struct dmarc_verdict v = judge(good[i], "_dmarc.example.org", "v=DMARC1; p=reject",

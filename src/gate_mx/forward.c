@@ -119,14 +119,15 @@ send_on(struct onward *o, const uint8_t account[SEALED_ID_LEN])
 	forward_plan_clear(&plan);
 }
 
-/* The payload, without the field's name. A chain that could not be looked at now is not called broken for ever: no seal, then. */
+/* The payload, without the field's name. A chain that could not be looked at now is not called broken for ever: no seal, then; nor where one
+ * before us has called it so (RFC 8617 section 5.1). */
 static enum err
 write_results(const struct mx_connection *c, const struct mx_judgement *j, struct buf *text,
 	      struct bytes *ret)
 {
-	enum err e = j->made && j->results.arc.result != AUTHENTICATION_TEMPERROR
-			 ? authentication_results_write(c->mx->host->config.hostname, &j->results, text)
-			 : ERR_OK;
+	bool seal = j->made && j->results.arc.result != AUTHENTICATION_TEMPERROR && !j->results.arc.ended;
+	enum err e =
+	    seal ? authentication_results_write(c->mx->host->config.hostname, &j->results, text) : ERR_OK;
 	ptrdiff_t colon = bytes_find(buf_bytes(text), ':');
 	struct bytes payload =
 	    colon < 0 ? BYTES_EMPTY : bytes_trim(bytes_from(buf_bytes(text), (size_t)colon + 1));

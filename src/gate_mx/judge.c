@@ -231,7 +231,9 @@ authenticate(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply 
 	int64_t now = clock_wall() / MSEC_SECOND;
 	struct bytes message = buf_bytes(&c->message);
 	check_senders(c, &dns, now, &ret->results);
-	enum err e = dkim_verify(&ret->arena, message, now, &dns, &ret->results.dkim);
+	char author[DKIM_DOMAIN_MAX];
+	dmarc_author(message, author);
+	enum err e = dkim_verify(&ret->arena, message, bytes_str(author), now, &dns, &ret->results.dkim);
 	if (e == ERR_OK) {
 		e = arc_verify(&ret->arena, message, &dns, &ret->results.arc);
 	}

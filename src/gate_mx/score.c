@@ -73,30 +73,7 @@ of_results(const struct authentication_results *r)
 	return sum;
 }
 
-/* "security@bank.example" <eve@elsewhere.example>: the domain in a name is not that of the address, nor above or below it. */
-static bool
-names_another(struct bytes name, struct bytes domain)
-{
-	for (size_t i = 1; i + 1 < name.len; i++) {
-		size_t end = i + 1;
-		size_t dots = 0;
-		if (name.ptr[i] != '@' || !ascii_is_alnum(name.ptr[i - 1])) {
-			continue;
-		}
-		while (end < name.len &&
-		       (ascii_is_alnum(name.ptr[end]) || name.ptr[end] == '-' || name.ptr[end] == '.')) {
-			dots += name.ptr[end] == '.' ? 1 : 0;
-			end++;
-		}
-		struct bytes found = bytes_slice(name, i + 1, end - i - 1);
-		if (dots > 0 && found.len > 3 &&
-		    !bytes_equal_nocase(dmarc_organisational(found), dmarc_organisational(domain))) {
-			return true;
-		}
-	}
-	return false;
-}
-
+/* "security@bank.example" <eve@elsewhere.example>. Without the quotes it has been refused. */
 static bool
 is_name_another_address(struct bytes from)
 {
@@ -113,7 +90,7 @@ is_name_another_address(struct bytes from)
 		buf_reset(&name);
 		found = a->kind == MAIL_ADDRESS_MAILBOX && a->domain.len > 0 &&
 			mail_words_decode(bytes_slice(a->name, 0, NAME_MAX_OCTETS), &name) == ERR_OK &&
-			names_another(buf_bytes(&name), a->domain);
+			dmarc_names_another(buf_bytes(&name), a->domain);
 	}
 	buf_clear(&name);
 	arena_clear(&arena);

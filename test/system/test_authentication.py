@@ -197,7 +197,8 @@ class Judged(unittest.TestCase):
             with self.subTest(first):
                 self.assertIn("header", self.refused(first + forged))
         for author in ("a@author..test", "a@author.test>", "a@[author.test]", "a@(author.test", "=?utf-8?q?a=40author=2Etest?=",
-                       '"a@author.test" <a>', "a@author.test@spf.test", "a@author.test: b@spf.test;", "a@author.test x <b@spf.test>"):
+                       '"a@author.test" <a>', "a@author.test@spf.test", "a@author.test: b@spf.test;", "a@author.test x <b@spf.test>",
+                       "b@spf.test (a@author.test)", "=?utf-8?q?a=40author=2Etest?= <b@spf.test>"):
             with self.subTest(author):
                 self.assertIn("From", self.refused(message(author, "odd"), "x@spf.test"))
         # Octets above 127 that are no text: in an author's domain they name nobody; in a subject or beside an address they may stand.

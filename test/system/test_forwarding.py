@@ -168,6 +168,18 @@ class Forwarding(unittest.TestCase):
         self.assertEqual((said["arc"], said["sets"], said["dkim"]), ("pass", 2, [True]), said)
         self.assertRegex(octets.decode(), r"ARC-Seal: i=2; a=rsa-sha256; cv=pass")
 
+    def test_a_chain_that_failed_is_called_so_once(self) -> None:
+        chain = "".join(f"{name}: i=1; {tags}\r\n" for name, tags in (
+            ("ARC-Seal", "a=rsa-sha256; cv=CV; d=x.test; s=s; b=AAAA"),
+            ("ARC-Message-Signature", "a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA"),
+            ("ARC-Authentication-Results", "x.test; dmarc=pass")))
+        for cv, marker, seals in (("none", "broken", ["fail", "none"]), ("fail", "called", ["fail"])):
+            octets = chain.replace("CV", cv).encode() + message("a@author.test", marker)
+            self.send_to(self.sign(octets, "author.test"))
+            head = wait_until(lambda: next((m for m in self.sink.messages if marker.encode() in m), None), 20,
+                              marker).split(b"\r\n\r\n")[0].decode()
+            self.assertEqual(re.findall(r"(?ms)^ARC-Seal:.*?cv=(\w+)", head), seals)
+
     def test_a_report_goes_on_without_sender(self) -> None:
         self.send_to(message("mailer@free.test", "report"), sender="")
         self.sent_on("report")
