@@ -509,6 +509,7 @@ align(const struct record *r, const struct dkim_verdicts *dkim, const struct spf
 	}
 	if (spf->domain[0] != '\0' && is_aligned(bytes_str(spf->domain), from, r->strict_spf)) {
 		v->aligned_spf = spf->result == AUTHENTICATION_PASS;
+		v->spf_unread = spf->withheld && !v->aligned_spf;
 		waits = waits || spf->result == AUTHENTICATION_TEMPERROR;
 	}
 	return waits;
@@ -518,6 +519,23 @@ static enum dmarc_policy
 milder(enum dmarc_policy p)
 {
 	return p == DMARC_REJECT ? DMARC_QUARANTINE : DMARC_MONITOR;
+}
+
+/* His own name servers are silent: what his organisation's say of those below it is the nearest that can be known. */
+static void
+judge_unknown(struct bytes from, struct bytes organisation, unsigned number, const struct dkim_verdicts *dkim,
+	      const struct spf_verdict *spf, const struct authentication_dns *dns, struct dmarc_verdict *ret)
+{
+	struct record above;
+	struct record strict = {.strict_dkim = true, .strict_spf = true};
+	memset(&above, 0, sizeof(above));
+	ret->result = AUTHENTICATION_TEMPERROR;
+	ret->why = "the DNS gave no answer";
+	ret->unknown = true;
+	if (organisation.len < from.len && fetch(organisation, dns, &above) == ERR_OK && above.found) {
+		ret->policy = number >= above.percent ? milder(above.below) : above.below;
+	}
+	(void)align(&strict, dkim, spf, ret);
 }
 
 void
@@ -535,15 +553,16 @@ dmarc_check(struct bytes message, const struct dkim_verdicts *dkim, const struct
 	struct bytes from = bytes_str(ret->domain);
 	struct bytes organisation = dmarc_organisational(from);
 	bool below = false;
-	enum err e = fetch(from, dns, &r);
-	if (e == ERR_OK && !r.found && organisation.len < from.len) {
-		below = true;
-		e = fetch(organisation, dns, &r);
-	}
-	if (e != ERR_OK) {
-		ret->result = AUTHENTICATION_TEMPERROR;
-		ret->why = "the DNS gave no answer";
+	if (fetch(from, dns, &r) != ERR_OK) {
+		judge_unknown(from, organisation, number, dkim, spf, dns, ret);
 		return;
+	}
+	if (!r.found && organisation.len < from.len) {
+		below = true;
+		if (fetch(organisation, dns, &r) != ERR_OK) {
+			judge_unknown(from, from, number, dkim, spf, dns, ret);
+			return;
+		}
 	}
 	bool waits = align(&r, dkim, spf, ret);
 	if (!r.found) {

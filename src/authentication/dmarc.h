@@ -14,7 +14,12 @@ struct dmarc_verdict {
 	    policy;       /* that applies to this message, sp= and pct= (with the number given) weighed */
 	char domain[254]; /* of From, A-labels */
 	bool ambiguous;   /* with permerror: several From fields, or mailboxes of several domains */
-	bool aligned_dkim, aligned_spf;
+	bool aligned_dkim,
+	    aligned_spf; /* and passed; of an author whose policy is unknown: of his very domain */
+	bool
+	    unknown; /* with temperror: there was no answer to what his policy is; `policy` is what the organisation has for him */
+	bool
+	    spf_unread; /* the aligned domain's SPF record asks for what no question carries: it may permit the sender */
 	bool wants_reports; /* the record has rua= */
 	size_t record_at;   /* where in `domain` the name begins that has the record */
 	const char *why;

@@ -106,6 +106,89 @@ the_policy_that_applies(void **state)
 	}
 }
 
+/* Whose own name servers are silent: his organisation's word, and no proof but of his very name. */
+static void
+an_author_whose_policy_cannot_be_had_is_not_waved_through(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *from, *record, *silent, *dkim;
+		enum dmarc_policy policy;
+		bool aligned;
+	} rows[] = {
+	    {"From: a@news.example.org", "v=DMARC1; p=none; sp=reject", "_dmarc.news.example.org", NULL,
+	     DMARC_REJECT, false},
+	    {"From: a@news.example.org", "v=DMARC1; p=reject; sp=none", "_dmarc.news.example.org", NULL,
+	     DMARC_MONITOR, false},
+	    {"From: a@news.example.org", "v=DMARC1; p=reject; pct=0", "_dmarc.news.example.org", NULL,
+	     DMARC_QUARANTINE, false},
+	    {"From: a@news.example.org", NULL, "_dmarc.news.example.org", NULL, DMARC_NO_POLICY, false},
+	    {"From: a@news.example.org", "v=DMARC1; p=reject", "_dmarc.news.example.org", "news.example.org",
+	     DMARC_REJECT, true},
+	    {"From: a@news.example.org", "v=DMARC1; p=reject", "_dmarc.news.example.org", "example.org",
+	     DMARC_REJECT, false},
+	    {"From: a@example.org", "v=DMARC1; p=reject", "_dmarc.example.org", NULL, DMARC_NO_POLICY, false},
+	    {"From: a@news.example.org", "v=DMARC1; p=reject", "_dmarc.example.org", NULL, DMARC_NO_POLICY,
+	     false},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct play p;
+		struct dmarc_verdict v;
+		struct dkim_verdicts dkim = {.count = rows[i].dkim == NULL ? 0 : 1};
+		struct spf_verdict spf = {.result = AUTHENTICATION_NONE};
+		char message[200];
+		play_init(&p);
+		p.failure = ERR_AGAIN;
+		p.silent = rows[i].silent;
+		if (rows[i].record != NULL) {
+			play_add(&p, "_dmarc.example.org", bytes_str(rows[i].record));
+		}
+		if (rows[i].dkim != NULL) {
+			dkim.list[0] = (struct dkim_verdict){.result = AUTHENTICATION_PASS,
+							     .domain = bytes_str(rows[i].dkim)};
+		}
+		struct authentication_dns dns = play_dns(&p);
+		(void)snprintf(message, sizeof(message), "%s\r\n\r\nHi\r\n", rows[i].from);
+		dmarc_check(bytes_str(message), &dkim, &spf, 50, &dns, &v);
+		if (v.result != AUTHENTICATION_TEMPERROR || !v.unknown || v.policy != rows[i].policy ||
+		    v.aligned_dkim != rows[i].aligned) {
+			fail_msg("row %zu: %s, policy %d", i, authentication_result_name(v.result),
+				 (int)v.policy);
+		}
+		play_clear(&p);
+	}
+}
+
+/* Of the author's own domain: another one's record, whatever it asks for, excuses nothing. */
+static void
+a_record_that_could_not_be_read_whole_is_told_of_the_author_alone(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *spf;
+		enum authentication_result result;
+		bool unread;
+	} rows[] = {{"example.org", AUTHENTICATION_NEUTRAL, true},
+		    {"bounce.example.org", AUTHENTICATION_NEUTRAL, true},
+		    {"evil.example", AUTHENTICATION_NEUTRAL, false},
+		    {"example.org", AUTHENTICATION_PASS, false}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct play p;
+		struct dmarc_verdict v;
+		struct dkim_verdicts dkim = {.count = 0};
+		struct spf_verdict spf = {.result = rows[i].result, .withheld = true};
+		play_init(&p);
+		play_add(&p, "_dmarc.example.org", BYTES_LIT("v=DMARC1; p=reject"));
+		(void)snprintf(spf.domain, sizeof(spf.domain), "%s", rows[i].spf);
+		struct authentication_dns dns = play_dns(&p);
+		dmarc_check(BYTES_LIT("From: a@example.org\r\n\r\nHi\r\n"), &dkim, &spf, 0, &dns, &v);
+		assert_int_equal(v.result, rows[i].result == AUTHENTICATION_PASS ? AUTHENTICATION_PASS
+										 : AUTHENTICATION_FAIL);
+		assert_int_equal(v.spf_unread, rows[i].unread);
+		play_clear(&p);
+	}
+}
+
 /* Which author would be judged? The reader sees another one than the policy is asked of. */
 static void
 a_from_of_several_domains_is_nobodys(void **state)
@@ -291,6 +374,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(reports_go_where_the_record_says_and_nowhere_unasked),
 	    cmocka_unit_test(alignment_decides),
+	    cmocka_unit_test(an_author_whose_policy_cannot_be_had_is_not_waved_through),
+	    cmocka_unit_test(a_record_that_could_not_be_read_whole_is_told_of_the_author_alone),
 	    cmocka_unit_test(the_policy_that_applies),
 	    cmocka_unit_test(a_from_of_several_domains_is_nobodys),
 	    cmocka_unit_test(results_are_written_and_forged_ones_go),

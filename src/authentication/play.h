@@ -15,7 +15,8 @@ struct play {
 	} records[PLAY_RECORDS_MAX];
 	size_t count;
 	unsigned questions;
-	enum err failure; /* what each question gives, if not ERR_OK */
+	enum err failure;   /* what each question gives, if not ERR_OK */
+	const char *silent; /* a name that alone fails so; NULL: all do */
 	struct buf rdata;
 };
 void play_init(struct play *p);

@@ -191,8 +191,7 @@ target_of(struct spf_state *s, const struct spf_term *t, bool has_spec, struct b
 		return domain;
 	}
 	if (!s->in->allow_local_part && spf_macro_names_sender(t->spec)) {
-		s->withheld = true;
-		s->why = "the record asks for the sender's name";
+		s->withheld = true; /* not followed, and what comes behind it counts */
 		return BYTES_EMPTY;
 	}
 	enum err e = spf_expand(s, t->spec, domain, &name);
@@ -328,7 +327,19 @@ has_ended(const struct spf_state *s, enum authentication_result *ret)
 	*ret = s->failed      ? AUTHENTICATION_TEMPERROR
 	       : s->exhausted ? AUTHENTICATION_PERMERROR
 			      : AUTHENTICATION_NEUTRAL;
-	return s->failed || s->exhausted || s->withheld;
+	return s->failed || s->exhausted;
+}
+
+/* A term that was passed over, here or in a record that it includes, could have ended it all without a pass. */
+static bool
+matches_or_is_withheld(struct spf_state *s, const struct spf_term *t, struct bytes domain, unsigned depth)
+{
+	bool before = s->withheld;
+	s->withheld = false;
+	bool match = matches(s, t, domain, depth);
+	s->withheld_against = s->withheld_against || (s->withheld && t->result != AUTHENTICATION_PASS);
+	s->withheld = s->withheld || before;
+	return match;
 }
 
 /* Depth is bounded by the questions: each include and redirect is one. */
@@ -360,7 +371,7 @@ check_host(struct spf_state *s, struct bytes domain, unsigned depth)
 		if (t->kind == SPF_REDIRECT) {
 			redirect = t;
 		} else if (t->kind != SPF_OTHER) {
-			bool match = matches(s, t, domain, depth);
+			bool match = matches_or_is_withheld(s, t, domain, depth);
 			if (has_ended(s, &ended)) {
 				return ended;
 			}
@@ -373,7 +384,7 @@ check_host(struct spf_state *s, struct bytes domain, unsigned depth)
 		return AUTHENTICATION_NEUTRAL;
 	}
 	struct bytes target = exhausted(s) ? BYTES_EMPTY : target_of(s, redirect, true, domain);
-	if (has_ended(s, &ended)) {
+	if (has_ended(s, &ended) || target.ptr == NULL) {
 		return ended;
 	}
 	enum authentication_result r = check_host(s, target, depth + 1);
@@ -407,6 +418,13 @@ spf_check(const struct spf_input *in, const struct authentication_dns *dns, stru
 	}
 	arena_init(&arena, CHECK_MEMORY_MAX);
 	ret->result = check_host(&s, s.sender_domain, 0);
+	ret->withheld = s.withheld;
+	if (s.withheld && (ret->result == AUTHENTICATION_FAIL || ret->result == AUTHENTICATION_SOFTFAIL ||
+			   ret->result == AUTHENTICATION_NEUTRAL ||
+			   (ret->result == AUTHENTICATION_PASS && s.withheld_against))) {
+		ret->result = AUTHENTICATION_NEUTRAL;
+		s.why = "the record asks for the sender's name";
+	}
 	ret->why = ret->result == AUTHENTICATION_PASS ? NULL : s.why;
 	arena_clear(&arena);
 }

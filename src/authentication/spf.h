@@ -19,7 +19,9 @@ struct spf_verdict {
 	enum authentication_result result;
 	char domain[254]; /* that was checked; empty: none could be */
 	bool of_hello;    /* MAIL FROM was empty */
-	const char *why;  /* static */
+	bool
+	    withheld; /* terms that ask for the sender's local part were passed over: they might have matched */
+	const char *why; /* static */
 };
 void spf_check(const struct spf_input *in, const struct authentication_dns *dns, struct spf_verdict *ret);
 

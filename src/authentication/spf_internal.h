@@ -56,10 +56,11 @@ struct spf_state {
 	struct bytes sender_domain;
 	unsigned questions;
 	unsigned voids;
-	unsigned reversed; /* times that the client's names were asked for */
-	bool exhausted;    /* a limit was passed: permerror */
-	bool failed;       /* the DNS gave no answer: temperror */
-	bool withheld;     /* a question would have named the sender */
+	unsigned reversed;     /* times that the client's names were asked for */
+	bool exhausted;        /* a limit was passed: permerror */
+	bool failed;           /* the DNS gave no answer: temperror */
+	bool withheld;         /* a question would have named the sender: its term counts as not matched */
+	bool withheld_against; /* and had it matched, the end would not have been a pass */
 	const char *why;
 };
 /* Appends the expansion for the present domain; at most 253 octets of it, labels dropped in front. ERR_MEMORY, ERR_FORMAT, ERR_LIMIT. */

@@ -205,10 +205,57 @@ a_sender_is_not_named_in_a_question(void **state)
 	spf_check(&in, &dns, &v);
 	assert_int_equal(v.result, AUTHENTICATION_NEUTRAL);
 	assert_int_equal(p.questions, 1);
+	assert_true(v.withheld);
 	in.allow_local_part = true;
 	spf_check(&in, &dns, &v);
 	assert_int_equal(v.result, AUTHENTICATION_FAIL);
+	assert_false(v.withheld);
 	play_clear(&p);
+}
+
+/* What of a record asks for no name still counts; what might have ended otherwise makes nobody a forger. */
+static void
+the_rest_of_a_record_that_names_the_sender_counts(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *record;
+		enum authentication_result result;
+		bool withheld;
+	} rows[] = {
+	    {"v=spf1 exists:%{l}.x.example ip4:192.0.2.1 -all", AUTHENTICATION_PASS, true},
+	    {"v=spf1 ip4:192.0.2.1 exists:%{l}.x.example -all", AUTHENTICATION_PASS, false},
+	    {"v=spf1 include:%{s}.x.example include:named.example ~all", AUTHENTICATION_PASS, true},
+	    {"v=spf1 exists:%{L}.x.example -all", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 exists:%{l}.x.example ~all", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 exists:%{l}.x.example -ip4:192.0.2.1 +all", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 redirect=%{l}.x.example", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 include:inner.example -all", AUTHENTICATION_NEUTRAL, true},
+	    /* It might have said no before the pass: that is no pass. */
+	    {"v=spf1 -exists:%{l}.x.example +all", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 -include:inner.example +all", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 include:refuser.example -all", AUTHENTICATION_NEUTRAL, true},
+	    {"v=spf1 exists:%{l}.x.example include:nowhere.example -all", AUTHENTICATION_PERMERROR, true},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct play p;
+		struct spf_verdict v;
+		play_init(&p);
+		play_add(&p, "example.com", bytes_str(rows[i].record));
+		play_add(&p, "named.example",
+			 BYTES_LIT("v=spf1 exists:%{l}.x.example ip4:192.0.2.0/24 -all"));
+		play_add(&p, "inner.example", BYTES_LIT("v=spf1 exists:%{l}.x.example -all"));
+		play_add(&p, "refuser.example", BYTES_LIT("v=spf1 ~exists:%{l}.x.example +all"));
+		struct authentication_dns dns = play_dns(&p);
+		struct spf_input in = {.address = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1},
+				       .hello = BYTES_LIT("h.example"),
+				       .sender = BYTES_LIT("bob@example.com")};
+		spf_check(&in, &dns, &v);
+		if (v.result != rows[i].result || v.withheld != rows[i].withheld) {
+			fail_msg("%s: %s", rows[i].record, authentication_result_name(v.result));
+		}
+		play_clear(&p);
+	}
 }
 
 /* A record full of macros and includes asks a bounded number of questions. */
@@ -258,6 +305,7 @@ main(void)
 	    cmocka_unit_test(records_mean_what_rfc_7208_says),
 	    cmocka_unit_test(macros_expand_as_in_the_rfc),
 	    cmocka_unit_test(a_sender_is_not_named_in_a_question),
+	    cmocka_unit_test(the_rest_of_a_record_that_names_the_sender_counts),
 	    cmocka_unit_test(a_bomb_is_bounded),
 	    cmocka_unit_test(a_silent_dns_is_a_temporary_error),
 	};

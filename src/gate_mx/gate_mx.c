@@ -37,6 +37,7 @@ prepare(struct role_host *h, struct sandbox_profile *profile)
 		return ERR_MEMORY;
 	}
 	mx->host = h;
+	turns_init(&mx->turns, h->config.gate_mx_workers);
 	h->state = mx;
 	smtp_server_config_default(&mx->smtp);
 	mx->smtp.hostname = bytes_str(h->config.hostname);

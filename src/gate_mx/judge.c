@@ -5,53 +5,19 @@
 
 #include "base/clock.h"
 #include "crypto/crypto.h"
+#include "gate_mx/questions.h"
 #include "gate_mx/rspamd.h"
 #include "gate_mx/score.h"
 
 enum {
 	UNWANTED = 50, /* as the session has it */
 	JUDGE_MEMORY_MAX = 8 << 20,
-	QUESTIONS_MAX = 200,      /* of one message; SPF and DKIM have limits of their own below it */
-	QUESTIONS_MS = 30 * 1000, /* for all of them together */
-	POLICY_MS = 20 * 1000,    /* and for the author's policy */
+	SENDERS_MS = 12 * 1000, /* for all questions of the sender's choice together */
+	POLICY_MS = 20 * 1000,  /* for the author's policy, */
+	POLICY_EACH_MS =
+	    8 * 1000, /* which is asked for twice at most: whoever is silent leaves time for the other */
+	CLIENT_MS = 5 * 1000, /* for the client's names */
 };
-
-struct asking {
-	struct mx_connection *c;
-	struct buf reply; /* of the last answer: what it lends lives here */
-	unsigned questions;
-	msec until;
-};
-
-static enum err
-ask(void *ctx, struct bytes name, enum authentication_rr type, struct authentication_answer *ret)
-{
-	enum { NO_NAME = 3 };
-	struct asking *a = ctx;
-	struct role_host *h = a->c->mx->host;
-	struct msg_resolve q = {.name = name, .type = (uint16_t)type};
-	struct msg_resolve_reply r;
-	struct channel *ch = role_channel(h, ROLE_RESOLVER, 0);
-	if (a->c->gone) {
-		return ERR_CLOSED;
-	}
-	if (++a->questions > QUESTIONS_MAX) {
-		return ERR_LIMIT;
-	}
-	if (ch == NULL) {
-		return ERR_AGAIN;
-	}
-	buf_wipe(&a->reply);
-	enum err e = channel_call(ch, RESOLVE, resolve, &q, a->until, &a->reply);
-	if (e == ERR_OK) {
-		e = msg_resolve_reply_decode(buf_bytes(&a->reply), &r);
-	}
-	if (e == ERR_OK) {
-		*ret = (struct authentication_answer){
-		    .no_name = r.rcode == NO_NAME, .secure = r.secure != 0, .rdata = r.answers};
-	}
-	return e;
-}
 
 static bool
 is_trusted(const struct mx *mx, struct bytes sealer)
@@ -112,6 +78,26 @@ draw(void)
 	return n % 100;
 }
 
+/* What could not be judged now, and must not pass for that. */
+static bool
+is_to_wait(const struct mx_judgement *j)
+{
+	const struct dmarc_verdict *d = &j->results.dmarc;
+	if (d->unknown && (d->aligned_dkim || d->aligned_spf)) {
+		return false; /* good whatever the policy is */
+	}
+	/* That we could not ask says nothing of the author. */
+	return (d->unknown && j->troubled) || d->policy == DMARC_REJECT || d->policy == DMARC_QUARANTINE;
+}
+
+static struct mx_reply
+later(bool enforce)
+{
+	return enforce
+		   ? (struct mx_reply){451, "4.7.24", "the author could not be verified now, try again later"}
+		   : (struct mx_reply){0, NULL, NULL};
+}
+
 static struct mx_reply
 sentence(struct mx_connection *c, struct mx_judgement *j)
 {
@@ -131,20 +117,26 @@ sentence(struct mx_connection *c, struct mx_judgement *j)
 					       "From must be one field with an address of one domain"}
 			   : accept;
 	}
-	if (enforce && d->result == AUTHENTICATION_TEMPERROR &&
-	    (d->policy == DMARC_REJECT || d->policy == DMARC_QUARANTINE)) {
-		return (struct mx_reply){451, "4.7.24",
-					 "the author could not be verified now, try again later"};
+	if (d->result == AUTHENTICATION_TEMPERROR && is_to_wait(j)) {
+		j->suspected = true; /* where nothing is refused */
+		return later(enforce);
+	}
+	if (d->result == AUTHENTICATION_FAIL && j->results.arc.result == AUTHENTICATION_TEMPERROR &&
+	    c->mx->host->config.arc_trusted[0] != '\0' && is_to_wait(j)) {
+		j->suspected = true; /* a list that is trusted may have sealed it */
+		return later(enforce);
 	}
 	j->vouched = d->result == AUTHENTICATION_FAIL && is_vouched_for(c->mx, &j->results.arc, d);
 	/* What claims to be of this house, and came from outside without proof: whatever its record says, or does not. */
 	j->suspected =
 	    !j->genuine && !j->vouched && bytes_is_nocase(bytes_str(d->domain), c->mx->host->config.domain);
+	/* Nobody knows what the author's domain wants, and nothing shows that it is his. */
+	j->suspected = j->suspected || (d->unknown && !d->aligned_dkim && !d->aligned_spf);
 	if (d->result != AUTHENTICATION_FAIL || j->vouched) {
 		return accept;
 	}
 	j->suspected = j->suspected || d->policy == DMARC_QUARANTINE || d->policy == DMARC_REJECT;
-	if (d->policy == DMARC_REJECT && enforce) {
+	if (d->policy == DMARC_REJECT && enforce && !d->spf_unread) {
 		return (struct mx_reply){
 		    550, "5.7.1",
 		    "not authenticated: the policy of the author's domain is to refuse it (DMARC)"};
@@ -225,11 +217,11 @@ static enum err
 authenticate(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply *ret_answer)
 {
 	struct mx *mx = c->mx;
-	struct asking asking = {
-	    .c = c, .reply = BUF_INIT(IPC_CHUNK + 1024), .until = loop_now(mx->host->loop) + QUESTIONS_MS};
-	struct authentication_dns dns = {.ask = ask, .ctx = &asking};
+	struct mx_questions questions;
+	struct authentication_dns dns = mx_questions_start(&questions, c);
 	int64_t now = clock_wall() / MSEC_SECOND;
 	struct bytes message = buf_bytes(&c->message);
+	mx_questions_turn_to(&questions, TURNS_SENDERS, SENDERS_MS, 0);
 	check_senders(c, &dns, now, &ret->results);
 	char author[DKIM_DOMAIN_MAX];
 	dmarc_author(message, author);
@@ -239,19 +231,21 @@ authenticate(struct mx_connection *c, struct mx_judgement *ret, struct mx_reply 
 	}
 	if (e == ERR_OK) {
 		/* Whatever time the sender's own name servers took: the author's policy is asked for in any case. */
-		asking.until = loop_now(mx->host->loop) + POLICY_MS;
-		asking.questions = 0;
+		bool troubled = questions.troubled;
+		mx_questions_turn_to(&questions, TURNS_POLICY, POLICY_MS, POLICY_EACH_MS);
 		dmarc_check(message, &ret->results.dkim, &ret->results.spf, draw(), &dns,
 			    &ret->results.dmarc);
+		ret->troubled = troubled || questions.troubled;
 		ret->made = true;
 		*ret_answer = sentence(c, ret);
 		mx->seen_genuine += ret->genuine ? 1 : 0;
 		mx->seen_forged += ret_answer->code != 0 || ret->suspected ? 1 : 0;
 		if (ret_answer->code == 0 && mx->host->config.junk_score == CONFIG_ON) {
+			mx_questions_turn_to(&questions, TURNS_SENDERS, CLIENT_MS, 0);
 			score(c, &dns, ret);
 		}
 	}
-	buf_wipe(&asking.reply);
+	mx_questions_clear(&questions);
 	return e;
 }
 

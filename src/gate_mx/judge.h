@@ -16,6 +16,7 @@ struct mx_judgement {
 	bool genuine;                 /* DMARC passed: From is who it says */
 	bool vouched;                 /* by an ARC chain that is trusted: as if it had passed */
 	uint32_t score;               /* how suspicious it is by rules for everybody (sealed/judgement.h) */
+	bool troubled;                /* some question was not asked, or lost, for our own sake */
 	bool suspected;               /* its domain's policy is to set it apart */
 };
 

@@ -9,6 +9,7 @@
 #include "gate/gate_tls.h"
 #include "gate/smtp_connection.h"
 #include "gate_mx/rate.h"
+#include "gate_mx/turns.h"
 #include "lookup/lookup.h"
 #include "loop/listen.h"
 #include "reports/report.h"
@@ -35,6 +36,7 @@ struct mx {
 	struct mx_connection *all;
 	size_t held_bytes; /* of messages being received, all connections together */
 	struct rate_table *rates;
+	struct turns turns;
 	uint64_t seen_connections;
 	uint64_t seen_messages;
 	uint64_t seen_refused;

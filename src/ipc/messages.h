@@ -373,8 +373,11 @@ enum ipc_stage {
 	FIX(unit, IPC_UNIT) U32(part) U8(again) U8(warned) U8(delivery) BYTES(body) BYTES(notices) BYTES(journal)
 #define MSG_COURIER_VERDICT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 
-/* name: presentation form without the final dot, ASCII. type: RR type number. ERR_TIMEOUT, ERR_AGAIN: server failure. */
-#define MSG_RESOLVE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(name) U16(type)
+/*
+ * name: presentation form without the final dot, ASCII. type: RR type number. strangers: 1 if a stranger chose the name, and with it the servers
+ * that answer: such questions have a room of their own in the resolver. ERR_TIMEOUT, ERR_AGAIN: server failure; ERR_FULL: no room, nothing was asked.
+ */
+#define MSG_RESOLVE_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(name) U16(type) U8(strangers)
 /* rcode: 0 or 3 (no such name); secure: validated; bogus answers come as ERR_AUTH. answers: list of bytes (rdata, wire form) */
 #define MSG_RESOLVE_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U8(rcode) U8(secure) U32(ttl) BYTES(canonical) BYTES(answers)
 

@@ -23,7 +23,6 @@
 #include "resolver/tls_forward.h"
 
 enum {
-	QUESTIONS_MAX = 256, /* at once */
 	QUESTION_LIMIT_MS = 40 * 1000,
 	CLASS_IN = 1,
 	RCODE_OK = 0,
@@ -39,6 +38,14 @@ static const char *const root_anchors[] = {
     ". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
 };
 
+/*
+ * Each has a room of its own for questions under way: however long strangers' servers take, the courier's and the policies' are asked. What
+ * nobody waits for any more counts until libunbound has done with it.
+ */
+enum share { SHARE_COURIER, SHARE_FETCHER, SHARE_POLICY, SHARE_STRANGERS, SHARE_COUNT };
+static const size_t room[SHARE_COUNT] = {
+    [SHARE_COURIER] = 96, [SHARE_FETCHER] = 32, [SHARE_POLICY] = 128, [SHARE_STRANGERS] = 128};
+
 struct question;
 
 struct resolver {
@@ -46,7 +53,7 @@ struct resolver {
 	struct ub_ctx *ctx;
 	struct tls_forward *forward; /* NULL: libunbound asks by itself */
 	int forward_fd;
-	size_t outstanding; /* asked of libunbound */
+	size_t outstanding[SHARE_COUNT]; /* asked of libunbound */
 	uint64_t seen_questions;
 	uint64_t seen_failures;
 	uint64_t seen_bogus;
@@ -60,6 +67,7 @@ struct question {
 	uint64_t serial; /* of its channel */
 	uint32_t id;
 	uint16_t type;
+	enum share share;
 	bool answered; /* it took too long: nobody waits for it any more */
 	char name[DNS_NAME_TEXT_MAX];
 };
@@ -136,16 +144,26 @@ on_answer(void *arg, int rcode, void *packet, int packet_len, int sec, char *why
 	} else {
 		pass_on(q, bytes_of(packet, (size_t)packet_len), sec == SECURE);
 	}
-	q->r->outstanding--;
+	q->r->outstanding[q->share]--;
 	secret_wipe(q->name, sizeof(q->name));
 	free(q);
+}
+
+static enum share
+share_of(const struct channel *ch, const struct msg_resolve *m)
+{
+	if (channel_peer(ch) == ROLE_GATE_MX) {
+		return m->strangers != 0 ? SHARE_STRANGERS : SHARE_POLICY;
+	}
+	return channel_peer(ch) == ROLE_FETCHER ? SHARE_FETCHER : SHARE_COURIER;
 }
 
 static enum err
 ask(struct resolver *r, const struct channel *ch, uint32_t id, const struct msg_resolve *m)
 {
-	if (r->outstanding >= QUESTIONS_MAX) {
-		return ERR_AGAIN;
+	enum share share = share_of(ch, m);
+	if (r->outstanding[share] >= room[share]) {
+		return ERR_FULL;
 	}
 	struct question *q = calloc(1, sizeof(*q));
 	if (q == NULL) {
@@ -156,19 +174,20 @@ ask(struct resolver *r, const struct channel *ch, uint32_t id, const struct msg_
 			       .index = channel_peer_index(ch),
 			       .serial = channel_serial(ch),
 			       .id = id,
-			       .type = m->type};
+			       .type = m->type,
+			       .share = share};
 	memcpy(q->name, m->name.ptr, m->name.len);
 	timer_init(&q->timer, on_timeout, q);
 	enum err e = timer_start_after(r->host->loop, &q->timer, QUESTION_LIMIT_MS);
 	if (e == ERR_OK) {
-		r->outstanding++;
+		r->outstanding[share]++;
 		r->seen_questions++;
 		int async_id = 0;
 		if (ub_resolve_event(r->ctx, q->name, m->type, CLASS_IN, q, on_answer, &async_id) == 0) {
 			/* It may be freed by now. */
 			return ERR_OK;
 		}
-		r->outstanding--;
+		r->outstanding[share]--;
 		e = ERR_AGAIN;
 	}
 	timer_stop(&q->timer);
@@ -202,8 +221,9 @@ set_options(struct ub_ctx *ctx)
 	    {"key-cache-size:", "2m"},
 	    {"neg-cache-size:", "1m"},
 	    {"infra-cache-numhosts:", "4000"},
-	    {"num-queries-per-thread:", "512"},
-	    {"outgoing-range:", "256"},
+	    /* Twice and more what may be under way: a question often takes several of its own. */
+	    {"num-queries-per-thread:", "1024"},
+	    {"outgoing-range:", "1024"},
 	    {"incoming-num-tcp:", "0"},
 	    {"outgoing-num-tcp:", "32"},
 	    /* Nobody on the way learns more of a name than he must (RFC 9156). */
@@ -394,8 +414,12 @@ static enum err
 status(struct role_host *h, struct buf *out)
 {
 	const struct resolver *r = h->state;
+	size_t outstanding = 0;
+	for (size_t i = 0; i < SHARE_COUNT; i++) {
+		outstanding += r->outstanding[i];
+	}
 	return buf_printf(out, "=outstanding %zu\n+questions %llu\n+failures %llu\n+bogus %llu\n",
-			  r->outstanding, (unsigned long long)r->seen_questions,
+			  outstanding, (unsigned long long)r->seen_questions,
 			  (unsigned long long)r->seen_failures, (unsigned long long)r->seen_bogus);
 }
 

@@ -14,6 +14,7 @@ from harness.wait import wait_until
 from peers import Knot, peers_available
 
 ADDRESS = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.10"
+SILENT = ADDRESS[:-2] + "99"  # nobody answers there
 SIGNER = """
 import dkim, sys
 kind, domain, key = sys.argv[1], sys.argv[2].encode(), open(sys.argv[3], "rb").read()
@@ -66,6 +67,9 @@ class Judged(unittest.TestCase):
             "stranger.test": [signed],
             "bomb.test": ['@ TXT "v=spf1 include:bomb.test include:bomb.test -all"', policy("reject")],
             "big.test": [policy("reject")] + [f'@ TXT "record {n:03} {"x" * 200}"' for n in range(200)],
+            "named.test": ['@ TXT "v=spf1 exists:%{l}.users.named.test ip4:127.0.0.2 -all"', policy("reject")],
+            "lame.test": ['_dmarc TXT "v=DMARC1; p=none; sp=reject"', "news NS ns.news", f"ns.news A {SILENT}"],
+            "mute.test": ["news NS ns.news", f"ns.news A {SILENT}"],
             "forged.test": [policy("reject"), '@ TXT "v=spf1 ip4:127.0.0.0/8 -all"'],
         }
         cls.knot = Knot(zones, address=ADDRESS, port=53, bogus={"forged.test"})
@@ -87,14 +91,14 @@ class Judged(unittest.TestCase):
         return subprocess.run(["/usr/bin/python3", "-c", SIGNER, kind, domain, str(self.key)], input=octets,
                               capture_output=True, check=True).stdout
 
-    def send(self, octets: bytes, sender: str = "bounce@free.test") -> None:
-        with smtplib.SMTP("127.0.0.1", self.house.port(25), "host.free.test", timeout=60) as client:
+    def send(self, octets: bytes, sender: str = "bounce@free.test", source: str = "127.0.0.1") -> None:
+        with smtplib.SMTP("127.0.0.1", self.house.port(25), "host.free.test", timeout=60, source_address=(source, 0)) as client:
             client.sendmail(sender, ["alice@house.test"], octets)
 
-    def refused(self, octets: bytes, sender: str = "bounce@free.test") -> str:
+    def refused(self, octets: bytes, sender: str = "bounce@free.test", code: int = 550) -> str:
         with self.assertRaises(smtplib.SMTPDataError) as caught:
             self.send(octets, sender)
-        self.assertEqual(caught.exception.smtp_code, 550)
+        self.assertEqual(caught.exception.smtp_code, code)
         return caught.exception.smtp_error.decode()
 
     def arrived(self, marker: str, folder: str = "INBOX") -> bytes:
@@ -216,8 +220,27 @@ class Judged(unittest.TestCase):
     def test_hostile_dns_costs_little_and_vouches_for_nobody(self) -> None:
         self.refused(message("a@bomb.test", "bomb"), "x@bomb.test")
         self.refused(message("a@big.test", "big"), "x@big.test")
-        # Answers that do not validate say nothing: neither genuine nor forged.
+        # Answers that do not validate say nothing: neither genuine nor forged, and set apart.
         self.send(message("a@forged.test", "bogus"), "x@forged.test")
-        said = self.results(self.arrived("bogus"))
+        said = self.results(self.arrived("bogus", "Junk"))
         self.assertTrue(any(s.startswith("dmarc=temperror") for s in said), said)
         self.assertTrue(any(s.startswith("spf=temperror") for s in said), said)
+
+    def test_who_has_silent_name_servers_is_not_waved_through(self) -> None:
+        # The organisation's record says what to do with those below it.
+        self.refused(message("ceo@news.lame.test", "lame"), "x@spf.test", 451)
+        # Nobody knows what is wanted.
+        self.send(message("ceo@news.mute.test", "mute"), "x@spf.test")
+        said = self.results(self.arrived("mute", "Junk"))
+        self.assertTrue(any(s.startswith("dmarc=temperror") for s in said), said)
+
+    def test_a_record_that_asks_for_the_sender_is_followed_as_far_as_it_goes(self) -> None:
+        self.send(message("a@named.test", "further"), "a@named.test", "127.0.0.2")
+        self.assertIn("spf=pass smtp.mailfrom=a@named.test", self.results(self.arrived("further")))
+        # It might have permitted her, whom we do not ask for.
+        self.send(message("a@named.test", "perhaps"), "a@named.test")
+        said = self.results(self.arrived("perhaps", "Junk"))
+        self.assertTrue(any(s.startswith("spf=neutral") for s in said), said)
+        self.assertTrue(any(s.startswith("dmarc=fail") for s in said), said)
+        # Another one's record excuses nobody.
+        self.refused(message("a@author.test", "excuse"), "a@named.test")
