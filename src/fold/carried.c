@@ -48,8 +48,12 @@ operations_skeleton(struct bytes record, struct buf *ret)
 		struct operation b = bone(&ops[i]);
 		e = operations_add(&skeleton, &b);
 	}
+	struct operations_carried own;
+	e = e == ERR_OK ? operations_carried(record, &own) : e;
 	if (e == ERR_OK) {
-		e = buf_append(ret, buf_bytes(&skeleton));
+		/* What it stood behind goes with it: so a neighbour that is gone, too, is missed. */
+		const struct operations_carried link = {.previous = own.previous};
+		e = operations_carry(buf_bytes(&skeleton), &link, ret);
 	}
 	buf_wipe(&skeleton);
 	arena_clear(&arena);

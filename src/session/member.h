@@ -71,7 +71,11 @@ struct member {
 	struct fold *fold;
 	uint8_t head[SEALED_HASH_LEN]; /* h(fold_n) */
 	enum member_names names;
-	bool unsure;         /* a row that was folded is not what it was: the next one tells its hash */
+	bool unsure;       /* a row that was folded is not what it was: the next one tells its hash */
+	bool last_arrived; /* the last row was folded as an arrival */
+	uint64_t
+	    suspects[16]; /* such rows that are not what they were, and no record of hers is behind them */
+	size_t suspect_count;
 	struct mends *mends; /* of damaged records, while the log is loaded; or NULL */
 	uint64_t previous;   /* n of the last session's record that was folded from its row; 0: none */
 	struct buf skeleton; /* of that one, for the next to carry; empty: too long */

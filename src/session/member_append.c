@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/wire.h"
+#include "crypto/crypto.h"
 #include "session/member_internal.h"
 #include "session/posted.h"
 
@@ -212,12 +213,33 @@ static const struct {
     {"INBOX", 0}, {"Drafts", 4}, {"Sent", 32}, {"Junk", 16}, {"Trash", 64}, {"Archive", 2},
 };
 
+/*
+ * Above what the log ever gave, and not the same where one backup is put back a second time: the clock's, where that is ahead, else by
+ * chance.
+ */
+static uint32_t
+new_uidvalidity(const struct member *m)
+{
+	uint64_t clock = (uint64_t)(clock_wall() / MSEC_SECOND);
+	uint64_t given = fold_uidvalidity(m->fold);
+	uint8_t octets[3];
+	crypto_random_bytes(octets, sizeof(octets));
+	uint64_t chance = ((uint64_t)octets[0] << 16 | (uint64_t)octets[1] << 8 | octets[2]) >> 2;
+	uint64_t next = (clock > given ? clock : given) + chance;
+	return next > UINT32_MAX ? (uint32_t)given : (uint32_t)next;
+}
+
 static enum err
 build_founding(void *arg, struct member *m, struct member_change *c)
 {
 	uint8_t hash[SEALED_HASH_LEN];
 	const struct member_key *newest = member_keys_newest(&m->keys);
+	const struct known_head *known = worker_known_head(m->worker, m->account);
 	(void)arg;
+	/* Her log may have lost what named the newer list: who lives, remembers. */
+	if (known != NULL && m->slots_revision != 0 && m->slots_revision < known->revision) {
+		return member_outdated(m);
+	}
 	if (!fold_slots_may_follow(m->fold, m->slots_hash, m->slots_revision, newest->generation)) {
 		return member_outdated(m);
 	}
@@ -235,9 +257,8 @@ build_founding(void *arg, struct member *m, struct member_change *c)
 	}
 	if (m->epoch > fold_epoch(m->fold)) {
 		/* What was told to her programs may be beyond what there is now: no UID of theirs may mean another message. */
-		struct operation op = {
-		    .kind = OPERATION_RESTORED,
-		    .restored = {.epoch = m->epoch, .uidvalidity = (uint32_t)(clock_wall() / MSEC_SECOND)}};
+		struct operation op = {.kind = OPERATION_RESTORED,
+				       .restored = {.epoch = m->epoch, .uidvalidity = new_uidvalidity(m)}};
 		enum err e = operations_add(c->record, &op);
 		if (e != ERR_OK) {
 			return e;
@@ -264,5 +285,9 @@ build_founding(void *arg, struct member *m, struct member_change *c)
 enum err
 member_found(struct member *m)
 {
-	return member_append_locked(m, NULL, build_founding, NULL, NULL);
+	enum err e = member_append_locked(m, NULL, build_founding, NULL, NULL);
+	if (e == ERR_OK) {
+		worker_is_sound(m->worker, m->account, fold_slots_revision(m->fold));
+	}
+	return e;
 }

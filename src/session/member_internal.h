@@ -72,10 +72,14 @@ const struct mend *member_mend_of(const struct member *m, uint64_t n);
 /* Folds it. */
 COHUE_MUST_USE enum err member_mend_fold(struct member *m, const struct mend *mend);
 /*
- * Record n opened, but what stands in the store before it is not what its writer saw: another record of hers, or another
- * arrival. ERR_OK: an arrival, which is found out where it is opened. Else as member_mend.
+ * A record opened: that of hers before it is the one that it names, and, where the chain differs from what its writer saw (differs), the
+ * same as then. ERR_OK: so it is, or an arrival is another, which is found out where that is opened. Else as member_mend.
  */
-COHUE_MUST_USE enum err member_mend_changed(struct member *m, struct bytes plain);
+COHUE_MUST_USE enum err member_mend_changed(struct member *m, struct bytes plain, bool differs);
+/* All rows are folded: those suspects that are no arrivals are lost. ERR_OK, or as member_mend. */
+COHUE_MUST_USE enum err member_mend_suspects(struct member *m);
+/* The log's last records, up to head, are missing. ERR_OK once that is known and folded; else as member_mend. */
+COHUE_MUST_USE enum err member_mend_missing(struct member *m, uint64_t head);
 /* What record n says is lost must not have been folded. ERR_OK, or as member_mend. */
 COHUE_MUST_USE enum err member_mend_lost(struct member *m, uint64_t n, struct bytes plain);
 /* True once after something was found to stand in a record's place: the state is loaded anew. */

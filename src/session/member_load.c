@@ -5,6 +5,7 @@
 #include "base/wire.h"
 #include "crypto/crypto.h"
 #include "process/log.h"
+#include "sealed/value.h"
 #include "session/member_internal.h"
 #include "session/posted.h"
 
@@ -40,6 +41,35 @@ member_folded(struct member *m, uint64_t n, const uint8_t head[SEALED_HASH_LEN],
 	}
 }
 
+/* The clear octets before the seal: which version, and which generation's key. */
+enum { ROW_HEAD = 1 + 4, GENERATIONS_TRIED = 4 };
+
+/* Where it is they that are damaged, the seal tells: it vouches for them. */
+static enum err
+open_with_other_head(struct member *m, const struct record_place *place, struct bytes body,
+		     struct buf *ret_plain)
+{
+	struct buf again = BUF_INIT(SEALED_RECORD_MAX);
+	const struct member_key *newest = member_keys_newest(&m->keys);
+	enum err e = buf_append(&again, body);
+	uint32_t generation = newest == NULL ? 0 : newest->generation;
+	if (e == ERR_OK && body.len <= ROW_HEAD) {
+		e = ERR_FORMAT;
+	} else if (e == ERR_OK) {
+		e = ERR_AUTH;
+	}
+	for (unsigned i = 0; i < GENERATIONS_TRIED && generation > 0 && e == ERR_AUTH; i++, generation--) {
+		again.ptr[0] = SEALED_VERSION;
+		for (unsigned k = 0; k < 4; k++) {
+			again.ptr[1 + k] = (uint8_t)(generation >> (24 - 8 * k));
+		}
+		e = record_open(&m->keys, place, buf_bytes(&again), ret_plain);
+		e = e == ERR_NOT_FOUND ? ERR_AUTH : e;
+	}
+	buf_clear(&again);
+	return e;
+}
+
 enum err
 member_open_row(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN],
 		const uint8_t head[SEALED_HASH_LEN], struct bytes body, struct buf *ret_plain,
@@ -49,6 +79,11 @@ member_open_row(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_L
 	memcpy(place.account, m->account, sizeof(place.account));
 	memcpy(place.before, before, sizeof(place.before));
 	enum err e = record_open(&m->keys, &place, body, ret_plain);
+	enum err why = e;
+	if (e != ERR_OK && e != ERR_MEMORY) {
+		enum err other = open_with_other_head(m, &place, body, ret_plain);
+		e = other == ERR_OK || other == ERR_MEMORY ? other : why;
+	}
 	if (e == ERR_AUTH && memcmp(before, head, SEALED_HASH_LEN) != 0) {
 		/* It may be the head before it, as the row has it, that is damaged. */
 		memcpy(place.before, head, sizeof(place.before));
@@ -93,10 +128,8 @@ member_remember_last(struct member *m)
 static enum err
 fold_opened(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], struct bytes plain)
 {
-	enum err e = ERR_OK;
-	if (!m->unsure && memcmp(before, m->head, SEALED_HASH_LEN) != 0) {
-		e = member_mend_changed(m, plain);
-	}
+	bool differs = !m->unsure && memcmp(before, m->head, SEALED_HASH_LEN) != 0;
+	enum err e = member_mend_changed(m, plain, differs);
 	if (e == ERR_OK) {
 		e = member_mend_lost(m, n, plain);
 	}
@@ -104,6 +137,7 @@ fold_opened(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN],
 		e = fold_apply_session(m->fold, n, plain);
 	}
 	m->unsure = false;
+	m->suspect_count = 0; /* it vouches for what is before it */
 	return e;
 }
 
@@ -125,6 +159,42 @@ fold_session(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN]
 	return e;
 }
 
+/* What the row says it is, is in clear: her seal alone tells a record of hers. */
+static bool
+is_session(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], struct bytes body)
+{
+	struct buf plain = BUF_INIT(SEALED_RECORD_MAX);
+	struct record_place place = {.kind = RECORD_KIND_SESSION, .n = n};
+	memcpy(place.account, m->account, sizeof(place.account));
+	memcpy(place.before, before, sizeof(place.before));
+	bool opens = record_open(&m->keys, &place, body, &plain) == ERR_OK;
+	buf_wipe(&plain);
+	return opens;
+}
+
+static void
+suspect(struct member *m, uint64_t n)
+{
+	if (m->suspect_count < MEMBER_MENDS_MAX) {
+		m->suspects[m->suspect_count++] = n;
+	}
+}
+
+/* Nobody vouches for it before the next record of hers. */
+static enum err
+fold_arrival(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN])
+{
+	if (memcmp(before, m->head, SEALED_HASH_LEN) != 0) {
+		if (!m->unsure && m->last_arrived) {
+			suspect(m, n - 1);
+		}
+		m->unsure = true;
+	} else {
+		m->unsure = false;
+	}
+	return fold_apply_arrival(m->fold, n);
+}
+
 /* A row as it stands, the next of the log. */
 static enum err
 fold_this(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], uint8_t kind,
@@ -133,16 +203,16 @@ fold_this(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], u
 	const struct mend *mend = member_mend_of(m, n);
 	uint8_t head[SEALED_HASH_LEN];
 	uint8_t after[SEALED_HASH_LEN]; /* what it was sealed behind */
+	bool arrived = false;
 	enum err e = ERR_OK;
 	memcpy(after, before, sizeof(after));
 	if (mend != NULL) {
 		e = member_mend_fold(m, mend);
-	} else if (kind == RECORD_KIND_SESSION) {
+	} else if (kind == RECORD_KIND_SESSION || is_session(m, n, before, body)) {
 		e = fold_session(m, n, before, body, after);
 	} else if (kind == RECORD_KIND_ARRIVAL) {
-		/* Nobody vouches for it before the next record of hers. */
-		m->unsure = m->unsure || memcmp(before, m->head, SEALED_HASH_LEN) != 0;
-		e = fold_apply_arrival(m->fold, n);
+		arrived = true;
+		e = fold_arrival(m, n, before);
 	} else {
 		e = member_mend(m, n, ERR_FORMAT);
 	}
@@ -152,8 +222,10 @@ fold_this(struct member *m, uint64_t n, const uint8_t before[SEALED_HASH_LEN], u
 		e = member_broken(m, e);
 	}
 	if (e == ERR_OK) {
+		/* By what the row says: a kind that was changed shows in the next one, too. */
 		member_chain(after, kind, body, head);
 		member_folded(m, n, head, body.len);
+		m->last_arrived = arrived;
 	}
 	return e;
 }
@@ -284,9 +356,34 @@ fetch_rows(struct member *m)
 	return e;
 }
 
+/* The store's head, once all its rows are folded, or mended up to it. */
+static enum err
+take_head(struct member *m, const struct msg_log_head_reply *head)
+{
+	uint64_t n = fold_n(m->fold);
+	if (memcmp(head->head, m->head, SEALED_HASH_LEN) != 0) {
+		/* The last row, or the head, is damaged: the next record goes behind what the store says. */
+		if (!m->unsure && m->last_arrived) {
+			suspect(m, n);
+		}
+		memcpy(m->head, head->head, sizeof(m->head));
+		m->unsure = true;
+	}
+	m->used = head->used;
+	m->epoch = head->epoch;
+	enum err e = member_remember_last(m);
+	e = e == ERR_OK ? member_mend_suspects(m) : e;
+	if (e != ERR_OK) {
+		return e;
+	}
+	e = worker_know_head(m->worker, m->account, n, m->head);
+	return e == ERR_DAMAGED ? member_broken(m, e) : e;
+}
+
 enum err
 member_fetch(struct member *m)
 {
+	uint64_t seen = UINT64_MAX;
 	/* Another gate's release may come in between; a store that says so for ever is stopped. */
 	for (unsigned round = 0; round < 1000; round++) {
 		struct msg_log_head_reply head;
@@ -298,23 +395,19 @@ member_fetch(struct member *m)
 			return e;
 		}
 		uint64_t n = fold_n(m->fold);
+		if (head.n > n && n == seen) {
+			e = member_mend_missing(m, head.n);
+			if (e != ERR_OK) {
+				return e;
+			}
+			n = fold_n(m->fold);
+		}
+		seen = n;
 		if (head.n < n || (head.n == n && contradicts_known(m, n, head.head))) {
 			return member_broken(m, ERR_DAMAGED);
 		}
 		if (head.n == n) {
-			if (memcmp(head.head, m->head, SEALED_HASH_LEN) != 0) {
-				/* The last row, or the head, is damaged: the next record goes behind what the store says. */
-				memcpy(m->head, head.head, sizeof(m->head));
-				m->unsure = true;
-			}
-			m->used = head.used;
-			m->epoch = head.epoch;
-			e = member_remember_last(m);
-			if (e != ERR_OK) {
-				return e;
-			}
-			e = worker_know_head(m->worker, m->account, n, m->head);
-			return e == ERR_DAMAGED ? member_broken(m, e) : e;
+			return take_head(m, &head);
 		}
 	}
 	return member_broken(m, ERR_DAMAGED);
@@ -327,6 +420,8 @@ load_once(struct member *m)
 	enum err e = fold_create(&m->fold);
 	memcpy(m->head, zero, sizeof(m->head));
 	m->unsure = false;
+	m->last_arrived = false;
+	m->suspect_count = 0;
 	m->previous = 0;
 	buf_wipe(&m->last);
 	buf_init(&m->last, OPERATION_PLAIN_MAX);

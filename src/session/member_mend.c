@@ -13,6 +13,7 @@
 
 #include "base/wire.h"
 #include "process/log.h"
+#include "sealed/arrival.h"
 #include "session/member_internal.h"
 #include "session/notice.h"
 
@@ -104,14 +105,44 @@ begin_anew(struct member *m, enum err e)
 	return e == ERR_MEMORY || e == ERR_CLOSED || e == ERR_TIMEOUT ? e : member_broken(m, ERR_DAMAGED);
 }
 
+/* A disk may read wrongly once: that something is lost is believed at the second look, some while later. */
+static enum err
+lose(struct member *m, uint64_t n)
+{
+	return worker_doubted(m->worker, m->account) ? add(m, n, MEND_LOST, false, BYTES_EMPTY) : ERR_DAMAGED;
+}
+
+/* True where nothing is known of the session's record with this number that would have to be folded before what names it. */
+static bool
+is_settled(const struct member *m, uint64_t named)
+{
+	const struct mend *mend = find(m, named);
+	return named == m->previous || named == 0 || (m->previous == 0 && named <= m->snapshot_n) ||
+	       (mend != NULL && mend->how == MEND_LOST);
+}
+
+/* A skeleton names the session's record before its own: one that was folded as something else is lost. */
+static enum err
+miss(struct member *m, struct bytes skeleton)
+{
+	struct operations_carried c;
+	enum err e = operations_carried(skeleton, &c);
+	if (e != ERR_OK || c.previous <= m->previous || is_settled(m, c.previous)) {
+		return e;
+	}
+	return begin_anew(m, lose(m, c.previous));
+}
+
 enum err
 member_mend_fold(struct member *m, const struct mend *mend)
 {
 	enum err e = ERR_OK;
 	m->unsure = true;
+	m->last_arrived = false;
 	switch (mend->how) {
 	case MEND_SKELETON:
-		e = fold_apply_session(m->fold, mend->n, buf_bytes(&mend->skeleton));
+		e = miss(m, buf_bytes(&mend->skeleton));
+		e = e == ERR_OK ? fold_apply_session(m->fold, mend->n, buf_bytes(&mend->skeleton)) : e;
 		return e == ERR_OK ? member_remember(m, mend->n, buf_bytes(&mend->skeleton)) : e;
 	case MEND_ARRIVAL:
 		return fold_apply_arrival(m->fold, mend->n);
@@ -225,14 +256,6 @@ scan(struct scan *s)
 	return e;
 }
 
-/* A disk may read wrongly once: that something is lost is believed at the second look, some while later. */
-static enum err
-is_lost(const struct scan *s)
-{
-	bool again = s->bad_count > 0 && worker_doubted(s->m->worker, s->m->account, s->bad[0].n);
-	return again ? ERR_OK : ERR_DAMAGED;
-}
-
 /* No record of hers behind it: the last change is lost. */
 static enum err
 decide_without(struct scan *s, enum err why)
@@ -246,9 +269,8 @@ decide_without(struct scan *s, enum err why)
 	}
 	/* A log of which nothing opens is another one's, or these are other keys. */
 	enum err e = m->previous == 0 && m->snapshot_n == 0 ? ERR_DAMAGED : ERR_OK;
-	e = e == ERR_OK ? is_lost(s) : e;
 	for (size_t i = 0; i < s->bad_count && e == ERR_OK; i++) {
-		e = add(m, s->bad[i].n, MEND_LOST, false, BYTES_EMPTY);
+		e = lose(m, s->bad[i].n);
 	}
 	return e;
 }
@@ -283,9 +305,12 @@ decide_by(struct scan *s)
 		} else if (n > c.previous && c.previous != 0 && !told) {
 			e = add(s->m, n, MEND_ARRIVAL, false, BYTES_EMPTY);
 		} else {
-			e = told ? ERR_OK : is_lost(s);
-			e = e == ERR_OK ? add(s->m, n, MEND_LOST, told, BYTES_EMPTY) : e;
+			e = told ? add(s->m, n, MEND_LOST, true, BYTES_EMPTY) : lose(s->m, n);
 		}
+	}
+	/* One that says that it is an arrival is none, where it is the one that was before. */
+	if (e == ERR_OK && c.previous > s->bad[0].n && c.skeleton.len > 0 && find(s->m, c.previous) == NULL) {
+		e = add(s->m, c.previous, MEND_SKELETON, false, c.skeleton);
 	}
 	return e;
 }
@@ -306,25 +331,99 @@ member_mend(struct member *m, uint64_t n, enum err why)
 /* ---- what does not fit together ---- */
 
 enum err
-member_mend_changed(struct member *m, struct bytes plain)
+member_mend_changed(struct member *m, struct bytes plain, bool differs)
 {
 	struct operations_carried c;
-	enum err e = member_remember_last(m);
-	e = e == ERR_OK ? operations_carried(plain, &c) : e;
+	enum err e = operations_carried(plain, &c);
 	if (e != ERR_OK || c.next_mailbox == 0) {
-		return e == ERR_MEMORY ? e : member_broken(m, ERR_DAMAGED);
+		/* Of an older version: it names nothing. */
+		return e == ERR_OK && !differs ? ERR_OK : member_broken(m, ERR_DAMAGED);
 	}
-	bool before_ours = m->previous == 0 && c.previous <= m->snapshot_n;
-	if (before_ours || (c.previous == m->previous && bytes_equal(c.skeleton, buf_bytes(&m->skeleton)))) {
-		m->worker->seen_damaged++;
+	if (c.previous != m->previous && is_settled(m, c.previous)) {
 		return ERR_OK;
 	}
+	if (c.previous == m->previous) {
+		e = differs ? member_remember_last(m) : ERR_OK;
+		if (e != ERR_OK || !differs || bytes_equal(c.skeleton, buf_bytes(&m->skeleton))) {
+			m->worker->seen_damaged += differs;
+			return e;
+		}
+	}
 	if (c.previous >= m->previous) {
-		e = add(m, c.previous, c.skeleton.len > 0 ? MEND_SKELETON : MEND_LOST, false, c.skeleton);
+		e = c.skeleton.len > 0 ? add(m, c.previous, MEND_SKELETON, false, c.skeleton)
+				       : lose(m, c.previous);
 	} else {
 		e = add(m, m->previous, MEND_ARRIVAL, false, BYTES_EMPTY);
 	}
 	return begin_anew(m, e);
+}
+
+/* One row of the log, opened as an arrival. */
+static enum err
+open_arrival(struct member *m, uint64_t n)
+{
+	struct buf reply = BUF_INIT(IPC_PAYLOAD_MAX);
+	struct buf plain = BUF_INIT(ARRIVAL_SEALED_MAX);
+	struct msg_log_read_reply page;
+	struct msg_log_read q = {.from = n, .max_bytes = 1};
+	memcpy(q.account, m->account, sizeof(q.account));
+	enum err e =
+	    channel_call(worker_store(m->worker), LOG_READ, log_read, &q, worker_deadline(m->worker), &reply);
+	e = e == ERR_OK ? msg_log_read_reply_decode(buf_bytes(&reply), &page) : e;
+	if (e == ERR_OK) {
+		uint8_t before[SEALED_HASH_LEN];
+		struct arrival a;
+		struct wire_reader r;
+		wire_reader_init(&r, page.rows);
+		uint64_t at = wire_get_u64(&r);
+		wire_get_fixed(&r, before, sizeof(before));
+		uint8_t kind = wire_get_u8(&r);
+		struct bytes body = wire_get_bytes(&r, IPC_PAYLOAD_MAX);
+		e = r.error == ERR_OK && at == n && kind == RECORD_KIND_ARRIVAL
+			? arrival_open(m->account, &m->keys, body, &plain, &a)
+			: ERR_AUTH;
+	}
+	buf_wipe(&plain);
+	buf_clear(&reply);
+	return e;
+}
+
+enum err
+member_mend_suspects(struct member *m)
+{
+	bool lost = false;
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < m->suspect_count && e == ERR_OK; i++) {
+		e = open_arrival(m, m->suspects[i]);
+		if (e == ERR_AUTH || e == ERR_FORMAT || e == ERR_NOT_FOUND || e == ERR_UNSUPPORTED) {
+			e = lose(m, m->suspects[i]);
+			lost = true;
+		}
+	}
+	if (e == ERR_OK && !lost) {
+		m->suspect_count = 0;
+		return ERR_OK;
+	}
+	return begin_anew(m, e);
+}
+
+enum err
+member_mend_missing(struct member *m, uint64_t head)
+{
+	enum err e = head - fold_n(m->fold) > MEMBER_MENDS_MAX || (m->previous == 0 && m->snapshot_n == 0)
+			 ? ERR_DAMAGED
+			 : ERR_OK;
+	bool known = true;
+	for (uint64_t n = fold_n(m->fold) + 1; n <= head && e == ERR_OK; n++) {
+		const struct mend *mend = find(m, n);
+		if (mend == NULL) {
+			known = false;
+			e = lose(m, n);
+		} else if (known) {
+			e = member_mend_fold(m, mend);
+		}
+	}
+	return e == ERR_OK && known ? ERR_OK : begin_anew(m, e);
 }
 
 enum err

@@ -136,15 +136,25 @@ known_of(struct worker *w, const uint8_t account[SEALED_ID_LEN])
 }
 
 bool
-worker_doubted(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n)
+worker_doubted(struct worker *w, const uint8_t account[SEALED_ID_LEN])
 {
 	struct known_head *k = known_of(w, account);
 	msec now = loop_now(w->host->loop);
-	if (k != NULL && k->doubted != n) {
-		k->doubted = n;
+	if (k != NULL && (!k->doubted || now - k->doubted_at >= WORKER_DOUBT_KEPT_MS)) {
+		k->doubted = true;
 		k->doubted_at = now;
 	}
 	return k != NULL && now - k->doubted_at >= WORKER_DOUBT_MS;
+}
+
+void
+worker_is_sound(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint32_t revision)
+{
+	struct known_head *k = known_of(w, account);
+	if (k != NULL) {
+		k->doubted = false;
+		k->revision = revision > k->revision ? revision : k->revision;
+	}
 }
 
 enum err

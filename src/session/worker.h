@@ -18,7 +18,8 @@ enum {
 	WORKER_TOKENS_MAX = 4096,
 	WORKER_TOKEN_MS = 30 * 1000,
 	WORKER_CONNECTIONS_PER_MEMBER = 50,
-	WORKER_DOUBT_MS = 10 * 1000,           /* as MEMBER_RETRY_MS */
+	WORKER_DOUBT_MS = 10 * 1000, /* as MEMBER_RETRY_MS */
+	WORKER_DOUBT_KEPT_MS = 60 * 60 * 1000,
 	WORKER_MESSAGES_BYTES_MAX = 512 << 20, /* messages being taken in, all connections together */
 	WORKER_MEMBER_BYTES = WORKER_MESSAGES_BYTES_MAX / 4, /* ... of one member */
 };
@@ -36,8 +37,9 @@ struct known_head {
 	uint8_t account[SEALED_ID_LEN];
 	uint64_t n;
 	uint8_t head[SEALED_HASH_LEN];
-	uint64_t doubted; /* a record that could not be read, and nothing says what it did; 0: none */
+	bool doubted; /* something of the log cannot be read, and nothing says what it did */
 	msec doubted_at;
+	uint32_t revision; /* of the newest slot list that her log is known to have named */
 };
 
 struct worker {
@@ -106,10 +108,12 @@ COHUE_MUST_USE enum err worker_know_head(struct worker *w, const uint8_t account
 					 const uint8_t head[SEALED_HASH_LEN]);
 /* What is remembered; NULL for nothing. */
 /*
- * True where this record of an account was said to be lost some while ago already (WORKER_DOUBT_MS), so that it is not the disk that read
- * wrongly once. Remembers it. False, too, without memory.
+ * True where something of this account's log was said to be lost some while ago already (WORKER_DOUBT_MS), so that it is not the disk that
+ * read wrongly once. Remembers it. False, too, without memory.
  */
-bool worker_doubted(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint64_t n);
+bool worker_doubted(struct worker *w, const uint8_t account[SEALED_ID_LEN]);
+/* Her log was loaded: nothing is in doubt any more, and so far her slot lists have come. */
+void worker_is_sound(struct worker *w, const uint8_t account[SEALED_ID_LEN], uint32_t revision);
 const struct known_head *worker_known_head(const struct worker *w, const uint8_t account[SEALED_ID_LEN]);
 
 #endif
