@@ -64,8 +64,8 @@ open_arrival(struct filing *f, struct bytes body, uint8_t kind, struct opened *o
 	struct buf plain = BUF_INIT(ARRIVAL_SEALED_MAX);
 	struct arrival a;
 	struct card card;
-	o->error =
-	    kind == RECORD_KIND_ARRIVAL ? arrival_open(m->account, &m->keys, body, &plain, &a) : ERR_FORMAT;
+	/* A kind of 0: the row is gone. Else the box tells what it is. */
+	o->error = kind != 0 ? arrival_open(m->account, &m->keys, body, &plain, &a) : ERR_FORMAT;
 	if (o->error == ERR_OK) {
 		card_of_arrival(&a, &card);
 		o->error = card_encode(&card, &o->card);

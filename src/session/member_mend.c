@@ -161,7 +161,7 @@ struct scan {
 	uint8_t head[SEALED_HASH_LEN];
 	struct {
 		uint64_t n;
-		uint8_t kind; /* 0: missing, or none of those that there are */
+		uint8_t kind; /* 0: missing, or none of those that there are; an arrival's: it opens as one */
 	} bad[MEMBER_MENDS_MAX];
 	size_t bad_count;
 	enum err worst; /* ERR_NOT_FOUND: of a generation that her keys do not have; ERR_UNSUPPORTED */
@@ -180,6 +180,16 @@ note_bad(struct scan *s, uint64_t n, uint8_t kind)
 	s->bad[s->bad_count].n = n;
 	s->bad[s->bad_count++].kind = kind;
 	return ERR_OK;
+}
+
+static bool
+is_arrival(struct member *m, struct bytes body)
+{
+	struct buf plain = BUF_INIT(ARRIVAL_SEALED_MAX);
+	struct arrival a;
+	bool opens = arrival_open(m->account, &m->keys, body, &plain, &a) == ERR_OK;
+	buf_wipe(&plain);
+	return opens;
 }
 
 static enum err
@@ -205,9 +215,9 @@ scan_row(struct scan *s, uint64_t n, const uint8_t before[SEALED_HASH_LEN], uint
 		if (e == ERR_NOT_FOUND || e == ERR_UNSUPPORTED) {
 			s->worst = e;
 		}
-		e = s->found ? ERR_OK : note_bad(s, n, kind);
+		e = s->found ? ERR_OK : note_bad(s, n, is_arrival(s->m, body) ? RECORD_KIND_ARRIVAL : kind);
 	} else if (kind != RECORD_KIND_ARRIVAL) {
-		e = note_bad(s, n, 0);
+		e = note_bad(s, n, is_arrival(s->m, body) ? RECORD_KIND_ARRIVAL : 0);
 	}
 	member_chain(used, kind, body, s->head);
 	return e;
@@ -270,7 +280,9 @@ decide_without(struct scan *s, enum err why)
 	/* A log of which nothing opens is another one's, or these are other keys. */
 	enum err e = m->previous == 0 && m->snapshot_n == 0 ? ERR_DAMAGED : ERR_OK;
 	for (size_t i = 0; i < s->bad_count && e == ERR_OK; i++) {
-		e = lose(m, s->bad[i].n);
+		e = s->bad[i].kind == RECORD_KIND_ARRIVAL
+			? add(m, s->bad[i].n, MEND_ARRIVAL, false, BYTES_EMPTY)
+			: lose(m, s->bad[i].n);
 	}
 	return e;
 }
@@ -302,7 +314,8 @@ decide_by(struct scan *s)
 		bool told = says_lost(plain, n);
 		if (n == c.previous && c.skeleton.len > 0 && !told) {
 			e = add(s->m, n, MEND_SKELETON, false, c.skeleton);
-		} else if (n > c.previous && c.previous != 0 && !told) {
+		} else if (!told &&
+			   (s->bad[i].kind == RECORD_KIND_ARRIVAL || (n > c.previous && c.previous != 0))) {
 			e = add(s->m, n, MEND_ARRIVAL, false, BYTES_EMPTY);
 		} else {
 			e = told ? add(s->m, n, MEND_LOST, true, BYTES_EMPTY) : lose(s->m, n);

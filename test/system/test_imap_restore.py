@@ -92,6 +92,14 @@ class Restore(unittest.TestCase):
         del after[b"INBOX"]
         self.cohue.restart()
         self.assertEqual({n: b for n, b in self.boxes().items() if n in after}, after)
+        # The same copy, put back a second time, gives other numbers again.
+        given = {v for v, _, _ in self.boxes().values()}
+        self.cohue.stop()
+        shutil.rmtree(store)
+        subprocess.run(["cp", "-a", copy, store], check=True)
+        self.cohue.cli("restored")
+        self.cohue.start()
+        self.assertEqual(given & {v for v, _, _ in self.boxes().values()}, set())
 
 
 if __name__ == "__main__":

@@ -98,6 +98,10 @@ class Mending(unittest.TestCase):
 
     def damage(self, db: sqlite3.Connection, account: bytes, n: int, kind: str) -> None:
         where = (account, n)
+        if kind == "kinds":
+            for k in range(3):
+                self.damage(db, account, n + k, "kind")
+            return
         if kind == "gone":
             done = db.execute("DELETE FROM log WHERE account = ? AND n = ?", where)
         elif kind == "kind":
@@ -133,7 +137,7 @@ class Mending(unittest.TestCase):
         last = rows[-1][0]
         self.assertGreater(last, 15)
         cases = [(n, "body") for n, _ in rows] + [(n, kind) for n in (2, 3, 8, last - 1) for kind in ("gone", "kind", "before")]
-        cases += [(last, "before")]
+        cases += [(last, "before"), (last, "kind"), (5, "kinds"), (last - 2, "kinds")]
         members = self.new_members([f"m{i}" for i in range(len(cases))])
         sound = {name: self.state(member) for name, member in members.items()}
         probed = self.state(probe)
