@@ -106,6 +106,17 @@ tell_unproven(struct doctor *d, const struct port *port, bool self)
 		    port->number, then);
 }
 
+static const char *
+how_to_renew(const struct config *c, unsigned number)
+{
+	bool own = (number == 25 ? c->tls_mx_key : c->tls_member_key)[0] != '\0';
+	return own ? "get a new one now, put it into the files that cohue.conf names, then `cohue tls reload`"
+	       : c->acme == CONFIG_ON
+		   ? "see that the clock is right, then `cohue tls renew`"
+		   : "set acme = on in cohue.conf and start the service anew; or get one of "
+		     "your own (tls. keys), then `cohue tls reload`";
+}
+
 static void
 check_certificate(struct doctor *d, const struct port *port, SSL *ssl)
 {
@@ -125,10 +136,14 @@ check_certificate(struct doctor *d, const struct port *port, SSL *ssl)
 			    "the certificate of port %u does not name %s", port->number, d->config.hostname);
 	}
 	if (days < EXPIRES_SOON || seconds < 0) {
-		doctor_tell(d, days < EXPIRES_NOW ? DOCTOR_BAD : DOCTOR_HINT, "certificate", "renew it now",
+		doctor_tell(d, days < EXPIRES_NOW ? DOCTOR_BAD : DOCTOR_HINT, "certificate",
+			    how_to_renew(&d->config, port->number),
 			    days < 0 || seconds < 0 ? "the certificate of port %u has expired"
 						    : "the certificate of port %u expires in days",
 			    port->number);
+	}
+	if (verified == X509_V_ERR_CERT_HAS_EXPIRED && (days < 0 || seconds < 0)) {
+		return;
 	}
 	if (self || verified != X509_V_OK) {
 		tell_unproven(d, port, self);

@@ -121,7 +121,6 @@ static bool
 is_pattern(struct bytes a)
 {
 	size_t label = 0;
-	size_t labels = 0;
 	a = bytes_starts_with(a, "*.") ? bytes_from(a, 2) : a;
 	for (size_t i = 0; i < a.len; i++) {
 		uint8_t c = a.ptr[i];
@@ -130,12 +129,11 @@ is_pattern(struct bytes a)
 				return false;
 			}
 			label = 0;
-			labels++;
 		} else if ((!ascii_is_alnum(c) && c != '-' && c != '_') || ++label > 63) {
 			return false;
 		}
 	}
-	return label > 0 && labels > 0 && a.len <= STS_DOMAIN_MAX;
+	return label > 0 && a.len <= STS_DOMAIN_MAX;
 }
 
 static enum err
@@ -180,6 +178,9 @@ take_field(struct reading *r, struct bytes key, struct bytes value)
 		return ERR_OK;
 	}
 	if (bytes_is(key, "mx")) {
+		if (value.len > 1 && value.ptr[value.len - 1] == '.') {
+			value.len--;
+		}
 		if (!is_pattern(value)) {
 			return ERR_FORMAT;
 		}
@@ -194,7 +195,8 @@ enum err
 sts_policy_read(struct bytes text, struct sts_policy *p)
 {
 	struct reading r = {.p = p};
-	struct bytes rest = text;
+	static const char mark[] = "\xef\xbb\xbf";
+	struct bytes rest = bytes_starts_with(text, mark) ? bytes_from(text, sizeof(mark) - 1) : text;
 	enum err e = text.len > STS_POLICY_MAX ? ERR_LIMIT : ERR_OK;
 	while (rest.len > 0 && e == ERR_OK) {
 		struct bytes line = next_field(&rest, '\n');

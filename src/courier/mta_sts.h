@@ -42,7 +42,10 @@ COHUE_MUST_USE enum err sts_record_read(struct bytes text, struct bytes *ret_id)
  * (which are as none), or a wrong one.
  */
 COHUE_MUST_USE enum err sts_answer_read(struct bytes rdata, char ret[STS_ID_MAX + 1]);
-/* A policy's text (section 3.2); p was initialised. ERR_FORMAT, ERR_LIMIT, ERR_MEMORY: p is empty. */
+/*
+ * A policy's text (section 3.2); p was initialised. More is taken than the grammar has where else an enforced policy would protect nothing: a byte order
+ * mark before it, and a dot behind a host. ERR_FORMAT, ERR_LIMIT, ERR_MEMORY: p is empty.
+ */
 COHUE_MUST_USE enum err sts_policy_read(struct bytes text, struct sts_policy *p);
 /* Whether an answer's headers say text/plain (section 3.3). */
 bool sts_content_type_fits(struct bytes headers);
@@ -80,8 +83,13 @@ enum sts_step {
 	STS_USE,   /* what is known holds: the entry's policy, or none where expires is not after now */
 	STS_FETCH, /* ask for the policy, then sts_took or sts_failed */
 };
+/*
+ * Before each use: nothing stands further ahead than max_age, or the pause after a failure, from now. Else a clock that was ahead for a while
+ * would keep a policy for years, or the question after one from being asked.
+ */
+void sts_settle(struct sts_entry *e, int64_t now);
 /* id: what the DNS says now; NULL: nothing, or it could not be asked. */
-enum sts_step sts_next(const struct sts_entry *e, const char *id, int64_t now);
+enum sts_step sts_next(struct sts_entry *e, const char *id, int64_t now);
 /* A policy came: it is taken over (p is empty afterwards). */
 void sts_took(struct sts_entry *e, const char *id, struct sts_policy *p, int64_t now);
 /* None could be had: what holds still, holds; else it is as if there were none. */

@@ -35,7 +35,9 @@ a_policy_is_read_strictly(void **state)
 	    "version: STSv1\nmode: enforce\nmx: a.b\nmax_age: 12345678901\n",
 	    "version: STSv1\nmode: enforce\nmx: a.*.b\nmax_age: 1\n",
 	    "version: STSv1\nmode: enforce\nmx: *\nmax_age: 1\n",
-	    "version: STSv1\nmode: enforce\nmx: *.b\nmax_age: 1\n",
+	    "version: STSv1\nmode: enforce\nmx: *.\nmax_age: 1\n",
+	    "version: STSv1\nmode: enforce\nmx: .\nmax_age: 1\n",
+	    "version: STSv1\nmode: enforce\nmx: a..\nmax_age: 1\n",
 	    "version: STSv1\nmode: enforce\nmx: a..b\nmax_age: 1\n",
 	    "version: STSv1\nmode: enforce\nmx a.b\nmax_age: 1\n",
 	    "<html>version: STSv1</html>",
@@ -64,6 +66,63 @@ a_policy_is_read_strictly(void **state)
 	sts_policy_clear(&p);
 	assert_int_equal(read_policy("version: STSv1\nmode: none\nmax_age: 60", &p), ERR_OK);
 	sts_policy_clear(&p);
+}
+
+/* RFC 5321 section 4.1.2: a domain may be one label. */
+static void
+an_enforced_policy_is_not_lost_over_a_trifle(void **state)
+{
+	static const char *const good[] = {
+	    "version: STSv1\nmode: enforce\nmx: mx.b.test\nmx: *.test\nmx: intern\nmax_age: 1\n",
+	    "\xef\xbb\xbfversion: STSv1\nmode: enforce\nmx: mx.b.test\nmax_age: 1\n",
+	    "version: STSv1\nmode: enforce\nmx: mx.b.test.\nmax_age: 1\n",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		struct sts_policy p;
+		assert_int_equal(read_policy(good[i], &p), ERR_OK);
+		assert_int_equal(p.mode, STS_ENFORCE);
+		assert_true(sts_policy_names(&p, "mx.b.test"));
+		assert_false(sts_policy_names(&p, "other.b.test"));
+		assert_true(sts_policy_names(&p, "b.test") == (i == 0));
+		assert_true(sts_policy_names(&p, "intern") == (i == 0));
+		sts_policy_clear(&p);
+	}
+}
+
+static void
+a_clock_that_was_ahead_and_is_put_right_neither_pins_a_policy_nor_forbids_to_ask(void **state)
+{
+	enum { NOW_S = 1795000000, YEARS = 4 * 365 * 86400, AGE = 86400 };
+	struct sts_cache c;
+	struct sts_policy p;
+	(void)state;
+	sts_cache_init(&c);
+	struct sts_entry *e = sts_cache_get(&c, "a.test");
+	assert_non_null(e);
+	sts_failed(e, NOW_S + YEARS);
+	assert_int_equal(sts_next(e, "1", NOW_S), STS_FETCH);
+	sts_failed(e, NOW_S);
+	assert_int_equal(sts_next(e, "1", NOW_S), STS_USE);
+	assert_int_equal(sts_next(e, "1", NOW_S + STS_REFETCH_SECONDS), STS_FETCH);
+
+	assert_int_equal(read_policy("version: STSv1\nmode: enforce\nmx: a.b\nmax_age: 86400\n", &p), ERR_OK);
+	sts_took(e, "1", &p, NOW_S + YEARS);
+	(void)sts_used(e, NOW_S + YEARS);
+	/* It holds from now on for as long as it says, and no longer. */
+	assert_int_equal(sts_next(e, "1", NOW_S), STS_USE);
+	assert_int_equal(e->expires, NOW_S + AGE);
+	assert_int_equal(sts_next(e, "1", NOW_S + AGE), STS_FETCH);
+	/* Without a letter, too. */
+	sts_took(e, "1", &p, NOW_S + YEARS);
+	e->policy.max_age = AGE;
+	e->expires = NOW_S + YEARS;
+	e->refresh = NOW_S + YEARS;
+	sts_settle(e, NOW_S);
+	assert_int_equal(e->expires, NOW_S + AGE);
+	assert_int_equal(e->refresh, 0);
+	sts_policy_clear(&p);
+	sts_cache_clear(&c);
 }
 
 static void
@@ -427,6 +486,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_policy_is_read_strictly),
+	    cmocka_unit_test(an_enforced_policy_is_not_lost_over_a_trifle),
+	    cmocka_unit_test(
+		a_clock_that_was_ahead_and_is_put_right_neither_pins_a_policy_nor_forbids_to_ask),
 	    cmocka_unit_test(a_policy_has_no_limit_but_its_size),
 	    cmocka_unit_test(one_record_is_one_and_two_are_none),
 	    cmocka_unit_test(the_content_type_is_text_plain_once),

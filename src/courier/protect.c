@@ -377,6 +377,7 @@ protect_sts(struct work *w, const struct route *route, enum policy_sts ret[ROUTE
 	if (e == NULL) {
 		return;
 	}
+	sts_settle(e, now);
 	/* Kept with the next that is asked for, at a time that no letter chose. */
 	c->sts_stale = (sts_used(e, now) && e->expires > now) || c->sts_stale;
 	for (size_t i = 0; i < route->count && e->expires > now && e->policy.mode != STS_NONE; i++) {

@@ -7,7 +7,7 @@
 
 /* What protects a domain's mail, asked for now: its MTA-STS policy, and what the DNS says of a host's keys. In a work's task. */
 
-enum { PROTECT_ASSOCIATIONS_MAX = 32 };
+enum { PROTECT_ASSOCIATIONS_MAX = 128 };
 
 /* One question to the resolver, as RESOLVE says; what *ret lends lives in `reply` until the next one. */
 COHUE_MUST_USE enum err protect_resolve(struct courier *c, const char *name, enum route_type type,

@@ -91,9 +91,20 @@ sts_cache_find(const struct sts_cache *c, const char *domain)
 	return e;
 }
 
-enum sts_step
-sts_next(const struct sts_entry *e, const char *id, int64_t now)
+void
+sts_settle(struct sts_entry *e, int64_t now)
 {
+	int64_t most = now + (int64_t)e->policy.max_age;
+	e->expires = e->expires > most ? most : e->expires;
+	/* Both are decided anew. */
+	e->refresh = e->refresh > most ? 0 : e->refresh;
+	e->retry_after = e->retry_after > now + STS_REFETCH_SECONDS ? 0 : e->retry_after;
+}
+
+enum sts_step
+sts_next(struct sts_entry *e, const char *id, int64_t now)
+{
+	sts_settle(e, now);
 	if (id == NULL || now < e->retry_after) {
 		return STS_USE;
 	}
@@ -177,6 +188,7 @@ struct sts_entry *
 sts_refresh_next(struct sts_cache *c, int64_t now, uint64_t (*draw)(void *), void *ctx)
 {
 	for (struct sts_entry *e = c->entries; e != NULL; e = e->next) {
+		sts_settle(e, now);
 		if (!is_refreshed(e, now)) {
 			continue;
 		}
@@ -294,6 +306,7 @@ sts_cache_read(struct bytes plain, int64_t now, struct sts_cache *c)
 		e->expires = (int64_t)expires;
 		e->policy.mode = (enum sts_mode)mode;
 		e->policy.max_age = max_age;
+		sts_settle(e, now);
 		/* A clock that was ahead must not make a question go on for years. */
 		e->used = used < week_of(now) ? used : week_of(now);
 	}
