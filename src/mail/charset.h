@@ -22,6 +22,8 @@ void mail_charset_unload(void);
 COHUE_MUST_USE enum err mail_charset_to_utf8(struct bytes charset, struct bytes text, struct buf *out);
 /* True where mail_charset_to_utf8 knows the charset (SEARCH CHARSET). */
 bool mail_charset_known(struct bytes charset);
+/* True for those whose text holds NUL octets (UTF-16, UTF-32). */
+bool mail_charset_is_wide(struct bytes charset);
 /*
  * Appends a header text in UTF-8: unfolded, encoded words decoded (RFC 2047),
  * blanks between two of them dropped, octets above 127 kept where they are

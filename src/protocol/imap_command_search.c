@@ -351,7 +351,8 @@ take_charset(struct imap_lexer *l, bool of_search)
 	if ((l->modes & IMAP_MODE_ACCEPT) != 0 && (of_search || !plain)) {
 		/* RFC 6855 section 3; SORT and THREAD cannot do without one, and UTF-8 is what they then mean. */
 		imap_lex_fail(l, ERR_FORMAT, "CHARSET after ENABLE UTF8=ACCEPT");
-	} else if (l->error == ERR_OK && !mail_charset_known(charset)) {
+	} else if (l->error == ERR_OK && (!mail_charset_known(charset) || mail_charset_is_wide(charset))) {
+		/* NUL cannot come in a literal: a string in UTF-16 could never be said. */
 		imap_lex_fail(l, ERR_UNSUPPORTED, "Unknown charset");
 	}
 	return charset;

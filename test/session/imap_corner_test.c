@@ -57,6 +57,8 @@ static const struct corner corners[] = {
     ROW("a SEARCH OR ALL\r\n", "a BAD ~"),
     ROW("a SEARCH CHARSET UTF-8\r\n", "a BAD ~"),
     ROW("a SEARCH CHARSET x-none ALL\r\n", "a NO [BADCHARSET] ~"),
+    ROW("a SEARCH CHARSET UTF-16LE ALL\r\n", "a NO [BADCHARSET] ~"),
+    ROW("a SEARCH CHARSET cp1251 SUBJECT {1+}\r\n\xef\r\n", "* SEARCH\r\na OK Done\r\n"),
     ROW("a SEARCH BEFORE 29-Feb-2021\r\n", "a BAD ~"),
     ROW("a SEARCH KEYWORD \\Seen\r\n", "a BAD ~"),
     ROW("a SEARCH LARGER 4294967296\r\n", "* SEARCH\r\na OK Done\r\n"),
