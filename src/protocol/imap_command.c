@@ -197,10 +197,6 @@ parse_store(struct imap_lexer *l, struct imap_command *c)
 	}
 	imap_lex_need(l, ' ');
 	imap_lex_flags(l, false, &c->store.flags);
-	if ((c->store.flags.system & IMAP_FLAG_RECENT) != 0) {
-		/* RFC 3501 section 2.3.2; without this, `FLAGS \Recent` would take all others away. */
-		imap_lex_fail(l, ERR_FORMAT, "\\Recent is not a client's to set");
-	}
 }
 
 static void

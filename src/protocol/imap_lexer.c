@@ -307,8 +307,11 @@ imap_lex_flags(struct imap_lexer *l, bool need_parentheses, struct imap_flags *f
 			uint32_t bit = imap_flag_bit(whole);
 			if (bit == 0) {
 				imap_lex_fail(l, ERR_FORMAT, "Unknown system flag");
+			} else if (bit == IMAP_FLAG_RECENT) {
+				/* RFC 3501 section 2.3.2; passed over, `FLAGS \Recent` would take all others away. */
+				imap_lex_fail(l, ERR_FORMAT, "\\Recent is not a client's to set");
 			}
-			system |= bit & ~(uint32_t)IMAP_FLAG_RECENT;
+			system |= bit;
 		} else {
 			struct bytes name = imap_lex_atom(l);
 			if (name.len > KEYWORD_MAX) {

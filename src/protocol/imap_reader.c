@@ -41,6 +41,7 @@ imap_reader_limits_gate(void)
 	return (struct imap_reader_limits){.command_max = IMAP_GATE_COMMAND_MAX,
 					   .literal_max = IMAP_GATE_LITERAL_MAX,
 					   .message_max = 0,
+					   .line_discard_max = (size_t)2 * IMAP_GATE_COMMAND_MAX,
 					   .discard_max = (uint64_t)2 * IMAP_GATE_COMMAND_MAX,
 					   .errors_max = IMAP_ERRORS_MAX};
 }
@@ -51,6 +52,7 @@ imap_reader_limits_session(uint64_t message_max)
 	return (struct imap_reader_limits){.command_max = IMAP_SESSION_COMMAND_MAX,
 					   .literal_max = IMAP_SESSION_LITERAL_MAX,
 					   .message_max = message_max,
+					   .line_discard_max = (size_t)2 * IMAP_SESSION_COMMAND_MAX,
 					   .discard_max =
 					       message_max > UINT64_MAX / 2
 						   ? message_max
@@ -112,6 +114,7 @@ start_over(struct imap_reader *r)
 	r->quoted = r->escaped = r->cr = r->silent = r->lent = r->plain = r->utf8 = r->wait = false;
 	r->literal = 0;
 	r->discarded = 0;
+	r->passed = 0;
 	r->tail_len = 0;
 	r->behind = 0;
 	r->tag_len = 0;
@@ -210,6 +213,7 @@ drop_line(struct imap_reader *r, const char *why)
 	r->behind = 0;
 	r->why = why;
 	r->discarded = 0;
+	r->passed = 0;
 	r->state = AT_DROP_LINE;
 }
 
@@ -441,7 +445,8 @@ read_line(struct imap_reader *r, struct bytes *input, struct imap_event *ret_eve
 		drop_line(r, "Command too long");
 		push_tail(r, part);
 		r->discarded = whole;
-		if (whole > r->limits.discard_max) {
+		r->passed = whole;
+		if (whole > r->limits.discard_max || whole > r->limits.line_discard_max) {
 			*ret_event = say_bye(r, "Command too long");
 			return true;
 		}
@@ -504,7 +509,8 @@ drop_some_line(struct imap_reader *r, struct bytes *input, struct imap_event *re
 	push_tail(r, bytes_slice(*input, 0, n));
 	advance(input, n);
 	r->discarded += n;
-	if (r->discarded > r->limits.discard_max) {
+	r->passed += n;
+	if (r->discarded > r->limits.discard_max || r->passed > r->limits.line_discard_max) {
 		*ret_event = say_bye(r, "Command too long");
 		return true;
 	}
@@ -715,6 +721,7 @@ imap_reader_refuse(struct imap_reader *r)
 	r->quoted = r->escaped = false;
 	r->silent = true;
 	r->discarded = 0;
+	r->passed = 0;
 	if (r->literal > r->limits.discard_max) {
 		r->why = "Message too large";
 		r->state = AT_BYE;

@@ -33,6 +33,8 @@ struct imap_reader_limits {
 	size_t literal_max; /* octets of one held literal */
 	uint64_t
 	    message_max; /* octets of APPEND's message; 0 before login: APPEND is then like any other command */
+	size_t
+	    line_discard_max; /* text of a refused command that is thrown away, without its literals; above, the connection ends */
 	uint64_t
 	    discard_max; /* a refused LITERAL+ up to this is read and thrown away; above, the connection ends */
 	uint32_t errors_max; /* BAD commands until the connection ends */
@@ -91,6 +93,7 @@ struct imap_reader {
 	size_t line_max;    /* of an expected line */
 	uint64_t literal;   /* octets still to come */
 	size_t behind;      /* octets of the text up to the end of its last literal */
+	uint64_t passed;    /* text of the command that is thrown away */
 	uint64_t discarded; /* of the command that is thrown away */
 	uint8_t tail[32];   /* end of a line that is not held */
 	size_t tail_len;

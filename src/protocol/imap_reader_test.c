@@ -116,8 +116,12 @@ hostile_literals_are_answered_with_bad_and_the_reader_stays_in_step(void **state
 	EXPECT(imap_reader_limits_gate(), true, "a LOGIN {400000000+}\r\nb NOOP\r\n",
 	       "BYE Literal too large\n");
 	/* Not waiting, too large, but little: read and thrown away. */
-	struct imap_reader_limits small = {
-	    .command_max = 40, .literal_max = 4, .message_max = 0, .discard_max = 50, .errors_max = 9};
+	struct imap_reader_limits small = {.command_max = 40,
+					   .literal_max = 4,
+					   .message_max = 0,
+					   .line_discard_max = 50,
+					   .discard_max = 50,
+					   .errors_max = 9};
 	EXPECT(small, true, "a LOGIN {7+}\r\nb NOOP\n {2+}\r\n\r\n x\r\nc NOOP\r\n",
 	       "BAD a\nCOMMAND c NOOP\n");
 	EXPECT(small, true, "a LOGIN {51+}\r\nb NOOP\r\n", "BYE Literal too large\n");
@@ -166,8 +170,12 @@ static void
 long_lines_bare_cr_and_nul_are_bad_and_held_in_bounds(void **state)
 {
 	(void)state;
-	struct imap_reader_limits small = {
-	    .command_max = 40, .literal_max = 4, .message_max = 0, .discard_max = 100, .errors_max = 9};
+	struct imap_reader_limits small = {.command_max = 40,
+					   .literal_max = 4,
+					   .message_max = 0,
+					   .line_discard_max = 100,
+					   .discard_max = 100,
+					   .errors_max = 9};
 	EXPECT(small, true, "a 0123456789012345678901234567890123456789\r\nb NOOP\r\n",
 	       "BAD a\nCOMMAND b NOOP\n");
 	EXPECT(small, true, "a 0123456789012345678901234567890123456789 {5+}\r\n12\r\n5 x\r\nb NOOP\r\n",
@@ -289,14 +297,47 @@ octets_of_a_literal_are_no_literal_marker(void **state)
 	EXPECT(gate, true, "a LOGIN {5+}\r\n{999+\0}\r\nb NOOP\r\n", "BAD a\nCOMMAND b NOOP\n");
 	EXPECT(gate, true, "a LOGIN {5+}\r\nx{30+\r}\r\nb NOOP\r\nc LOGIN {5+}\r\n{900+\r\rb}\r\nd NOOP\r\n",
 	       "BAD a\nCOMMAND b NOOP\nBAD c\nCOMMAND d NOOP\n");
-	struct imap_reader_limits small = {
-	    .command_max = 40, .literal_max = 6, .message_max = 0, .discard_max = 90, .errors_max = 9};
+	struct imap_reader_limits small = {.command_max = 40,
+					   .literal_max = 6,
+					   .message_max = 0,
+					   .line_discard_max = 90,
+					   .discard_max = 90,
+					   .errors_max = 9};
 	EXPECT(small, true, "a LOGIN {6+}\r\n{333+} {8+}\r\n {777+} x\r\nb NOOP\r\n",
 	       "BAD a\nCOMMAND b NOOP\n");
 	EXPECT(
 	    small, true,
 	    "a LOGIN {8+}\r\n {777+} \r\nb LOGIN {8+}\r\n1234{20+\r\nc LOGIN {7+}\r\n{88888+}\r\nd NOOP\r\n",
 	    "BAD a\nBAD b\nBAD c\nCOMMAND d NOOP\n");
+}
+
+static void
+a_line_without_end_ends_the_connection(void **state)
+{
+	(void)state;
+	static const char *const starts[] = {"a SEARCH ", "a APPEND x {3+}\r\nabc", "a LOGIN ~{3+}\r\nabc",
+					     "a\rb"};
+	static uint8_t piece[16 * 1024];
+	memset(piece, 'x', sizeof(piece));
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		struct imap_reader r;
+		imap_reader_init(&r, imap_reader_limits_session((uint64_t)100 << 20));
+		struct bytes input = bytes_str(starts[i]);
+		size_t sent = 0;
+		struct imap_event e = {.kind = IMAP_EVENT_NONE};
+		while (e.kind != IMAP_EVENT_BYE && sent < (1 << 20)) {
+			e = imap_reader_next(&r, &input);
+			if (e.kind == IMAP_EVENT_APPEND) {
+				imap_reader_accept(&r);
+			} else if (e.kind == IMAP_EVENT_NONE) {
+				input = bytes_of(piece, sizeof(piece));
+				sent += sizeof(piece);
+			}
+		}
+		assert_int_equal(e.kind, IMAP_EVENT_BYE);
+		assert_in_range(sent, IMAP_SESSION_COMMAND_MAX, 4 * IMAP_SESSION_COMMAND_MAX);
+		imap_reader_clear(&r);
+	}
 }
 
 static void
@@ -340,6 +381,7 @@ main(void)
 	    cmocka_unit_test(a_refused_message_is_not_taken_for_commands),
 	    cmocka_unit_test(an_expected_line_is_no_command),
 	    cmocka_unit_test(octets_of_a_literal_are_no_literal_marker),
+	    cmocka_unit_test(a_line_without_end_ends_the_connection),
 	    cmocka_unit_test(nothing_is_held_between_commands),
 	    cmocka_unit_test(tags_follow_the_grammar),
 	};

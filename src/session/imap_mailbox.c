@@ -151,6 +151,9 @@ imap_do_rename(struct imap *im)
 			if (e == ERR_OK) {
 				imap_report(im, true);
 				imap_ok(im, NULL, "Renamed");
+			} else if (e == ERR_LIMIT && !bytes_is(n.old, "INBOX")) {
+				imap_no(im, "CANNOT",
+					"The name of a mailbox below it would be too long or too deep");
 			} else {
 				imap_fail(im, e);
 			}

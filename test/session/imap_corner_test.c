@@ -86,6 +86,8 @@ static const struct corner corners[] = {
     ROW("a STATUS {005+}\r\nINBOX (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 3)\r\na OK Done\r\n"),
     ROW("a LIST {40000+}\r\n", "~"), /* its octets follow: see below */
     ROW("a LIST {40000}\r\n", "a BAD Literal too large\r\n"),
+    ROW("a STORE 1 FLAGS (\\Seen \\Recent)\r\n", "a BAD \\Recent is not a client's to set\r\n"),
+    ROW("a APPEND Sent (\\Recent) {3+}\r\nabc\r\n", "a BAD \\Recent is not a client's to set\r\n"),
     ROW("a NOOP {1+}\r\nx\r\n", "a BAD ~"),
     ROW("a APPEND Sent {3+}\r\nabcdef\r\n", "a BAD Syntax error behind the message\r\n"),
     ROW("a APPEND Sent {3+}\r\na\0c\r\n", "a NO [CANNOT] ~"),

@@ -363,6 +363,12 @@ class Imap(unittest.TestCase):
         self.assertIn(b"MESSAGES 1", c.command("STATUS Old (MESSAGES)")[0][0])
         self.assertIn(b"MESSAGES 0", c.command("STATUS INBOX (MESSAGES)")[0][0])
 
+    def test_a_rename_too_deep_says_so(self) -> None:
+        c = self.client()
+        c.command("CREATE " + "/".join("a" * 20))
+        _, status = c.command("RENAME a " + "/".join("b" * 20), "NO")
+        self.assertIn(b"[CANNOT] The name of a mailbox below it", status)
+
     def test_a_recreated_mailbox_has_another_uidvalidity(self) -> None:
         c = self.client()
         seen = set()

@@ -123,7 +123,7 @@ class Folders(Base):
         self.assertIn(b"a/b", b" ".join(self.say(c, 'LIST (SUBSCRIBED) "" *')))
         # Too deep, or too long, for one below: none moves.
         deep = "/".join(["d"] * 31)
-        self.assertIn(b"[LIMIT]", self.say(c, f"RENAME w/v/b {deep}/e", "NO")[-1])
+        self.assertIn(b"[CANNOT]", self.say(c, f"RENAME w/v/b {deep}/e", "NO")[-1])
         self.say(c, "SELECT w/v/b/c")
         # DELETE leaves what is below, and the name as a level.
         self.say(c, "DELETE w/v/b")
