@@ -316,7 +316,8 @@ enum ipc_stage {
 #define MSG_SPOOL_PUT_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
 /* ops, all in one transaction: list of {u8 op (enum spool_op), ...}; see below */
 #define MSG_SPOOL_BATCH_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(ops)
-#define MSG_SPOOL_BATCH_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES)
+/* left: releases that were left out, as is the deletion of their units, because of the damage of their logs */
+#define MSG_SPOOL_BATCH_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) U32(left)
 #define MSG_SPOOL_PART_GET_FIELDS(U8, U16, U32, U64, FIX, BYTES) FIX(unit, IPC_UNIT) U32(part)
 #define MSG_SPOOL_PART_GET_REPLY_FIELDS(U8, U16, U32, U64, FIX, BYTES) BYTES(body)
 /* Units after the one named (all zero: from the first): list of {16-byte unit, bytes state} */
@@ -609,6 +610,7 @@ const struct msg_rule *msg_rule(unsigned type);
 	P(blob_get_many_reply, MSG_BLOB_GET_MANY_REPLY_FIELDS)                                               \
 	P(spool_put, MSG_SPOOL_PUT_FIELDS)                                                                   \
 	P(spool_batch, MSG_SPOOL_BATCH_FIELDS)                                                               \
+	P(spool_batch_reply, MSG_SPOOL_BATCH_REPLY_FIELDS)                                                   \
 	P(spool_part_get, MSG_SPOOL_PART_GET_FIELDS)                                                         \
 	P(spool_part_get_reply, MSG_SPOOL_PART_GET_REPLY_FIELDS)                                             \
 	P(spool_walk, MSG_SPOOL_WALK_FIELDS)                                                                 \

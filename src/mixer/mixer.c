@@ -65,6 +65,10 @@ upkeep_task(void *arg)
 	if (m->loaded && (mixer_save_age(m) != ERR_OK || mixer_keys(m) != ERR_OK)) {
 		m->seen_failures++;
 	}
+	if (m->loaded && m->left_out) {
+		m->left_out = false;
+		mixer_reload(m);
+	}
 	if (timer_start_after(m->host->loop, &m->keys_timer, UPKEEP_MS) != ERR_OK) {
 		panic("no memory for a timer");
 	}

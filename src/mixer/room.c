@@ -393,8 +393,15 @@ enum err
 room_batch(struct mixer *m, struct bytes ops)
 {
 	struct msg_spool_batch q = {.ops = ops};
+	struct msg_spool_batch_reply r = {.left = 0};
+	struct buf reply = BUF_INIT(64);
 	enum err e = channel_call(role_channel(m->host, ROLE_STORE, 0), SPOOL_BATCH, spool_batch, &q,
-				  loop_now(m->host->loop) + ROOM_LIMIT_MS, NULL);
+				  loop_now(m->host->loop) + ROOM_LIMIT_MS, &reply);
+	if (e == ERR_OK) {
+		e = msg_spool_batch_reply_decode(buf_bytes(&reply), &r);
+		m->left_out = m->left_out || r.left > 0;
+	}
+	buf_clear(&reply);
 	if (e == ERR_TIMEOUT || e == ERR_NOT_FOUND || e == ERR_EXISTS) {
 		/* It may be carried out yet, or the disk is not as it is thought to be here. */
 		mixer_reload(m);

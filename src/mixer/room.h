@@ -132,6 +132,8 @@ struct mixer {
 	bool loaded;         /* memory is what is on disk */
 	bool reloading;      /* a task loads, until it is */
 	bool reload_again;
+	bool
+	    left_out; /* the store could not release a part: what waits is loaded anew at the next upkeep, which tries again */
 	bool deciding; /* the ticker's task runs */
 	bool handing;
 	bool keying;

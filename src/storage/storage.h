@@ -47,6 +47,8 @@ struct storage_head {
 	uint8_t head[HEAD_LEN];
 	uint64_t used; /* bytes of blobs and records counted against the quota */
 	bool known;    /* there is an account of this id */
+	bool
+	    derived; /* its row was damaged or gone: this is what the log's rows say; the next append writes it */
 };
 
 struct storage_record {
@@ -79,7 +81,8 @@ struct storage_driver {
 	/* Walks go by key; `after` (empty: from the first) is the last key seen, so that pages cost no more than one walk. */
 	enum err (*directory_walk)(struct storage *s, struct bytes after, storage_row_fn fn, void *arg);
 
-	/* Logs. head: ERR_OK with n = 0, and not known, for an unknown account. */
+	/* Logs. head: ERR_OK with n = 0, and not known, for an unknown account. A head is derived from its log (but for
+	 * `used`): where its row does not hold its sum, or is behind the log, or is gone, the log says it. */
 	enum err (*log_head)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN],
 			     struct storage_head *ret);
 	/*
@@ -91,7 +94,8 @@ struct storage_driver {
 			       const uint8_t expected[HEAD_LEN], const struct bytes *bodies, size_t count,
 			       int64_t used_delta, const uint8_t (*claims)[BLOB_NAME_LEN], size_t claim_count,
 			       struct storage_head *ret);
-	/* Records from n on, ascending. */
+	/* Records from n on, ascending. What a damaged one cannot be (a value before it of another length, a body above
+	 * the maximum, a kind above 255) is given as zero, or empty. */
 	enum err (*log_read)(struct storage *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t from,
 			     storage_record_fn fn, void *arg);
 	/* One record; ERR_NOT_FOUND. */
@@ -149,7 +153,8 @@ struct storage_driver {
 	enum err (*spool_part_put)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
 				   struct bytes body);
 	/* Moves a part to the account's log as RECORD_ARRIVAL and deletes it from the spool; gives the new head.
-	 * ERR_NOT_FOUND if the part is gone already (a repeated release changes nothing). */
+	 * ERR_NOT_FOUND if the part is gone already (a repeated release changes nothing). ERR_DAMAGED, of it alone,
+	 * has changed nothing, and the transaction goes on: others wait in it. */
 	enum err (*spool_release)(struct storage *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
 				  const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret);
 	/* Moves a part, under its number, to another (perhaps new) unit, whose state is given: a local part
@@ -186,6 +191,7 @@ struct storage_driver {
 
 struct storage {
 	const struct storage_driver *driver;
+	uint64_t heads_mended; /* written anew from what their logs say, since it was opened */
 };
 
 /*

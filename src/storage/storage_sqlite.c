@@ -100,6 +100,9 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_BEGIN] = "BEGIN IMMEDIATE",
     [SQ_COMMIT] = "COMMIT",
     [SQ_ROLLBACK] = "ROLLBACK",
+    [SQ_MARK] = "SAVEPOINT one",
+    [SQ_MARK_BACK] = "ROLLBACK TO one",
+    [SQ_MARK_DONE] = "RELEASE one",
     [SQ_META_GET] = "SELECT value FROM meta WHERE name=?1",
     [SQ_META_WALK] = "SELECT name,0,value FROM meta ORDER BY name",
     [SQ_META_PUT] = "INSERT OR REPLACE INTO meta VALUES(?1,?2,row_sum(?1,?2))",
@@ -111,7 +114,18 @@ static const char *const statements[SQ__COUNT] = {
     [SQ_KEY_PUT] = "INSERT OR REPLACE INTO spool_keys VALUES(?1,?2,row_sum(?1,?2))",
     [SQ_KEY_DELETE] = "DELETE FROM spool_keys WHERE epoch=?1",
     [SQ_KEY_WALK] = "SELECT x'',epoch,value FROM spool_keys ORDER BY epoch",
-    [SQ_HEAD_GET] = "SELECT n,head,used FROM heads WHERE account=?1",
+    /* Last column: it can be believed. The record behind it is not there. */
+    [SQ_HEAD_GET] = "SELECT n,head,used,coalesce((sum IS NULL OR sum=row_sum(account,n,head,used))"
+		    " AND typeof(n)='integer' AND n>=0 AND NOT EXISTS"
+		    "(SELECT 1 FROM log l WHERE l.account=?1 AND l.n=h.n+1),0) FROM heads h WHERE account=?1",
+    [SQ_LOG_LAST] =
+	"SELECT max(coalesce((SELECT n FROM log WHERE account=?1 AND n>0 AND n<9223372036854775807"
+	" AND (sum IS NULL OR sum=row_sum(account,n,before,kind,body)) ORDER BY n DESC LIMIT 1),0),"
+	"coalesce((SELECT n FROM snapshots WHERE account=?1 AND n>0 AND n<9223372036854775807"
+	" AND (sum IS NULL OR sum=row_sum(account,n,blob)) ORDER BY n DESC LIMIT 1),0))",
+    [SQ_LOG_HAS] = "SELECT 1 FROM log WHERE account=?1 AND n=?2",
+    [SQ_ACCOUNT_STANDS] = "SELECT 1 WHERE EXISTS(SELECT 1 FROM log WHERE account=?1)"
+			  " OR EXISTS(SELECT 1 FROM snapshots WHERE account=?1)",
     [SQ_HEAD_PUT] = "INSERT INTO heads VALUES(?1,?2,?3,?4,row_sum(?1,?2,?3,?4))"
 		    " ON CONFLICT(account) DO UPDATE SET n=?2,head=?3,used=?4,sum=row_sum(?1,?2,?3,?4)",
     [SQ_HEAD_ADD] = "INSERT INTO heads VALUES(?1,0,zeroblob(32),?2,row_sum(?1,0,zeroblob(32),?2))"

@@ -5,6 +5,45 @@
 #include "storage/storage_internal.h"
 #include "storage/storage_sqlite.h"
 
+static enum err
+note_head(void *arg, const struct storage_record *record)
+{
+	struct storage_head *head = arg;
+	storage_chain(record->before, record->kind, record->body, head->head);
+	return ERR_OK;
+}
+
+/*
+ * The head as the log's own rows say it: behind the last whole one (or what the newest snapshot stands for), and those
+ * that stand directly behind that. `head` comes with what its row says, for what no row of the log tells.
+ */
+static enum err
+derive_head(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *head)
+{
+	bool more = true;
+	sqlite3_stmt *q = sq_use(s, SQ_LOG_LAST);
+	sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
+	enum err e = sq_next(s, q);
+	uint64_t n = e == ERR_OK ? sq_column_number(q, 0) : 0;
+	sq_end(q);
+	while (e == ERR_OK && more) {
+		q = sq_use(s, SQ_LOG_HAS);
+		sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
+		sq_number(s, q, 2, n + 1);
+		e = sq_has(s, q, &more);
+		n += e == ERR_OK && more ? 1 : 0;
+	}
+	if (e == ERR_OK) {
+		head->n = n;
+		e = sq_log_read_one(&s->base, account, n, note_head, head);
+		if (e == ERR_NOT_FOUND && n == 0) {
+			memset(head->head, 0, HEAD_LEN);
+		}
+		e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
+	return e;
+}
+
 enum err
 sq_log_head(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret)
 {
@@ -17,11 +56,19 @@ sq_log_head(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], struct 
 		head.n = sq_column_number(q, 0);
 		head.used = sq_column_number(q, 2);
 		head.known = true;
-		e = sq_column_fixed(q, 1, head.head, HEAD_LEN);
-	} else if (e == ERR_NOT_FOUND) {
-		e = ERR_OK;
+		head.derived =
+		    sq_column_fixed(q, 1, head.head, HEAD_LEN) != ERR_OK || sqlite3_column_int64(q, 3) == 0;
 	}
 	sq_end(q);
+	if (e == ERR_NOT_FOUND) {
+		q = sq_use(s, SQ_ACCOUNT_STANDS);
+		sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
+		e = sq_has(s, q, &head.known);
+		head.derived = head.known;
+	}
+	if (e == ERR_OK && head.derived) {
+		e = derive_head(s, account, &head);
+	}
 	if (e == ERR_OK) {
 		*ret = head;
 	}
@@ -36,7 +83,9 @@ sq_head_put(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN], con
 	sq_number(s, q, 2, head->n);
 	sq_bytes(s, q, 3, bytes_of(head->head, HEAD_LEN));
 	sq_number(s, q, 4, head->used);
-	return sq_write(s, q);
+	enum err e = sq_write(s, q);
+	s->base.heads_mended += e == ERR_OK && head->derived ? 1 : 0;
+	return e;
 }
 
 enum err
@@ -51,7 +100,7 @@ sq_record_put(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN], u
 	sq_bytes(s, q, 5, body);
 	enum err e = sq_write(s, q);
 	if (e != ERR_OK) {
-		/* A record beyond the head: not ours to overwrite. */
+		/* sq_log_head stands behind the last record. */
 		return e == ERR_EXISTS ? ERR_DAMAGED : e;
 	}
 	head->n++;
@@ -94,13 +143,17 @@ sq_log_append(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN], const
 static enum err
 give_record(sqlite3_stmt *q, storage_record_fn fn, void *arg)
 {
-	struct storage_record record = {
-	    .n = sq_column_number(q, 0),
-	    .kind = (uint8_t)sq_column_number(q, 2),
-	    .body = sq_column(q, 3),
-	};
-	enum err e = sq_column_fixed(q, 1, record.before, HEAD_LEN);
-	return e == ERR_OK ? fn(arg, &record) : e;
+	/* What a damaged row cannot be is left empty: its reader sees that it does not open, and goes on behind it. */
+	struct storage_record record = {.n = sq_column_number(q, 0), .body = sq_column(q, 3)};
+	uint64_t kind = sq_column_number(q, 2);
+	record.kind = kind <= UINT8_MAX ? (uint8_t)kind : 0;
+	if (record.body.len > STORAGE_RECORD_MAX) {
+		record.body = BYTES_EMPTY;
+	}
+	if (sq_column_fixed(q, 1, record.before, HEAD_LEN) != ERR_OK) {
+		memset(record.before, 0, HEAD_LEN);
+	}
+	return fn(arg, &record);
 }
 
 enum err
@@ -167,7 +220,7 @@ sq_account_create(struct storage *base, const uint8_t account[ACCOUNT_ID_LEN])
 	struct storage_head head;
 	enum err e = sq_may_write(s);
 	e = e == ERR_OK ? sq_log_head(base, account, &head) : e;
-	return e == ERR_OK && !head.known ? sq_head_put(s, account, &head) : e;
+	return e == ERR_OK && (!head.known || head.derived) ? sq_head_put(s, account, &head) : e;
 }
 
 /* Every snapshot of a record below `below` but that of record `keep`. */

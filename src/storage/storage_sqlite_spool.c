@@ -2,6 +2,7 @@
 /* The SQLite driver: what waits. */
 #include <string.h>
 
+#include "storage/storage_internal.h"
 #include "storage/storage_sqlite.h"
 
 static sqlite3_stmt *
@@ -63,6 +64,16 @@ check_quota(struct storage_sqlite *s, const uint8_t (*accounts)[ACCOUNT_ID_LEN],
 static enum err
 add_used(struct storage_sqlite *s, const uint8_t account[ACCOUNT_ID_LEN], uint64_t size)
 {
+	struct storage_head head;
+	enum err e = sq_log_head(&s->base, account, &head);
+	if (e != ERR_OK) {
+		return e;
+	}
+	if (head.derived) {
+		/* Where the row is gone a new one would begin an empty log. */
+		head.used = storage_used_after(head.used, (int64_t)size);
+		return sq_head_put(s, account, &head);
+	}
 	sqlite3_stmt *q = sq_use(s, SQ_HEAD_ADD);
 	sq_bytes(s, q, 1, bytes_of(account, ACCOUNT_ID_LEN));
 	sq_number(s, q, 2, size);
@@ -137,6 +148,27 @@ sq_spool_part_put(struct storage *base, const uint8_t unit[UNIT_ID_LEN], uint32_
 	return e == ERR_OK && sq_changed(s) == 0 ? ERR_NOT_FOUND : e;
 }
 
+/* The writes of a release; what fails in them because of one log's damage is taken back alone. */
+static enum err
+write_release(struct storage_sqlite *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
+	      const uint8_t account[ACCOUNT_ID_LEN], struct bytes body, struct storage_head *head)
+{
+	enum err e = sq_write(s, sq_use(s, SQ_MARK));
+	if (e != ERR_OK) {
+		return e;
+	}
+	e = sq_record_put(s, account, RECORD_ARRIVAL, body, head);
+	e = e == ERR_OK ? sq_head_put(s, account, head) : e;
+	e = e == ERR_OK ? sq_write(s, use_part(s, SQ_PART_DELETE, unit, part)) : e;
+	e = e == ERR_LIMIT ? ERR_DAMAGED : e; /* a number that no log can have */
+	if (sqlite3_get_autocommit(s->db) != 0) {
+		return e == ERR_OK || e == ERR_DAMAGED ? ERR_IO : e; /* all of it was rolled back */
+	}
+	enum err back = e == ERR_OK ? ERR_OK : sq_write(s, sq_use(s, SQ_MARK_BACK));
+	back = back == ERR_OK ? sq_write(s, sq_use(s, SQ_MARK_DONE)) : back;
+	return back == ERR_OK ? e : ERR_IO;
+}
+
 enum err
 sq_spool_release(struct storage *base, const uint8_t unit[UNIT_ID_LEN], uint32_t part,
 		 const uint8_t account[ACCOUNT_ID_LEN], struct storage_head *ret)
@@ -148,9 +180,7 @@ sq_spool_release(struct storage *base, const uint8_t unit[UNIT_ID_LEN], uint32_t
 	e = e == ERR_OK ? sq_spool_part_get(base, unit, part, &body) : e;
 	e = e == ERR_LIMIT ? ERR_DAMAGED : e;
 	e = e == ERR_OK ? sq_log_head(base, account, &head) : e;
-	e = e == ERR_OK ? sq_record_put(s, account, RECORD_ARRIVAL, buf_bytes(&body), &head) : e;
-	e = e == ERR_OK ? sq_head_put(s, account, &head) : e;
-	e = e == ERR_OK ? sq_write(s, use_part(s, SQ_PART_DELETE, unit, part)) : e;
+	e = e == ERR_OK ? write_release(s, unit, part, account, buf_bytes(&body), &head) : e;
 	buf_clear(&body);
 	if (e == ERR_OK) {
 		*ret = head;

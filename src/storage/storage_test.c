@@ -930,6 +930,144 @@ files_are_readable_by_their_owner_alone(void **state)
 	}
 }
 
+/* Three records of hers, and one of another's. */
+static void
+fill_logs(struct storage *s, struct storage_head *ret)
+{
+	struct storage_head other;
+	begin(s);
+	assert_int_equal(append(s, name_of(1), zero_head, "one", ret), ERR_OK);
+	assert_int_equal(append(s, name_of(1), ret->head, "two", ret), ERR_OK);
+	assert_int_equal(append(s, name_of(1), ret->head, "three", ret), ERR_OK);
+	assert_int_equal(append(s, name_of(2), zero_head, "other", &other), ERR_OK);
+	assert_int_equal(spool(s, name_of(3), "hers", name_of(1), 10, 0), ERR_OK);
+	assert_int_equal(spool(s, name_of(4), "another's", name_of(2), 10, 0), ERR_OK);
+	commit(s);
+}
+
+#define HERS " WHERE account=x'00015a5a5a5a5a5a5a5a5a5a5a5a5a5a'"
+
+static void
+a_damaged_head_is_what_its_log_says_and_the_next_append_mends_it(void **state)
+{
+	static const struct {
+		const char *sql;
+		bool used;  /* is kept */
+		bool whole; /* nothing to mend */
+	} kinds[] = {
+	    {"UPDATE heads SET n=n-1" HERS, true, false},
+	    {"UPDATE heads SET n=0,head=zeroblob(32)" HERS, true, false},
+	    {"UPDATE heads SET n=n+1" HERS, true, false},
+	    {"UPDATE heads SET n=n+4398046511104" HERS, true, false},
+	    {"UPDATE heads SET n=-7" HERS, true, false},
+	    {"UPDATE heads SET n='many',sum=NULL" HERS, true, false},
+	    {"UPDATE heads SET head=x'00'" HERS, true, false},
+	    {"UPDATE heads SET head=randomblob(32)" HERS, true, false},
+	    {"UPDATE heads SET sum=sum+1" HERS, true, false},
+	    {"UPDATE heads SET n=n-1,sum=NULL" HERS, true, false},
+	    {"DELETE FROM heads" HERS, false, false},
+	    {"UPDATE heads SET sum=NULL" HERS, true, true},
+	};
+	struct fixture *f = *state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct storage_head sound;
+		struct storage_head head;
+		struct told told = {0};
+		print_message("%s\n", kinds[i].sql);
+		fill_logs(f->s, &sound);
+		assert_int_equal(f->s->driver->log_head(f->s, name_of(1).id, &sound), ERR_OK);
+		f->s->driver->destroy(&f->s);
+		change_file(f, kinds[i].sql);
+		assert_int_equal(storage_sqlite_open(f->folder, false, false, &f->s), ERR_OK);
+		assert_int_equal(f->s->driver->log_head(f->s, name_of(1).id, &head), ERR_OK);
+		assert_true(head.known);
+		assert_int_equal(head.derived, !kinds[i].whole);
+		assert_int_equal(head.n, 3);
+		assert_memory_equal(head.head, sound.head, HEAD_LEN);
+		assert_int_equal(head.used, kinds[i].used ? sound.used : 0);
+		/* Her letter and another's come in by one transaction. */
+		begin(f->s);
+		assert_int_equal(f->s->driver->spool_release(f->s, name_of(3).id, 0, name_of(1).id, &head),
+				 ERR_OK);
+		assert_int_equal(head.n, 4);
+		assert_int_equal(f->s->driver->spool_release(f->s, name_of(4).id, 0, name_of(2).id, &head),
+				 ERR_OK);
+		assert_int_equal(head.n, 2);
+		assert_int_equal(f->s->driver->spool_delete(f->s, name_of(3).id), ERR_OK);
+		assert_int_equal(f->s->driver->spool_delete(f->s, name_of(4).id), ERR_OK);
+		commit(f->s);
+		assert_int_equal(f->s->heads_mended, kinds[i].whole ? 0 : 1);
+		assert_int_equal(f->s->driver->log_head(f->s, name_of(1).id, &head), ERR_OK);
+		assert_false(head.derived);
+		assert_int_equal(f->s->driver->check(f->s, hear, &told), ERR_OK);
+		begin(f->s);
+		assert_int_equal(f->s->driver->account_delete(f->s, name_of(1).id), ERR_OK);
+		assert_int_equal(f->s->driver->account_delete(f->s, name_of(2).id), ERR_OK);
+		commit(f->s);
+		assert_int_equal(f->s->driver->log_head(f->s, name_of(1).id, &head), ERR_OK);
+		assert_false(head.known);
+	}
+}
+
+static void
+a_head_ends_where_its_log_does_though_a_record_stands_far_away(void **state)
+{
+	struct fixture *f = *state;
+	struct storage_head sound;
+	struct storage_head head;
+	fill_logs(f->s, &sound);
+	f->s->driver->destroy(&f->s);
+	/* Her first record was swept, too, and what comes finds no row. */
+	change_file(f, "UPDATE log SET n=n+4398046511104" HERS " AND n=2; DELETE FROM log" HERS
+		       " AND n=1; DELETE FROM heads" HERS);
+	assert_int_equal(storage_sqlite_open(f->folder, false, false, &f->s), ERR_OK);
+	begin(f->s);
+	assert_int_equal(spool(f->s, name_of(5), "more", name_of(1), 10, 0), ERR_OK);
+	commit(f->s);
+	assert_int_equal(f->s->driver->log_head(f->s, name_of(1).id, &head), ERR_OK);
+	assert_int_equal(head.n, 3);
+	assert_memory_equal(head.head, sound.head, HEAD_LEN);
+}
+
+static void
+what_a_damaged_record_cannot_be_is_given_as_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct storage_head head;
+	struct collected c = {.len = 0};
+	fill_logs(f->s, &head);
+	f->s->driver->destroy(&f->s);
+	change_file(f,
+		    "UPDATE log SET before=x'00'" HERS " AND n=1; UPDATE log SET body=zeroblob(600000)" HERS
+		    " AND n=2; UPDATE log SET kind=258" HERS " AND n=3");
+	assert_int_equal(storage_sqlite_open(f->folder, false, false, &f->s), ERR_OK);
+	assert_int_equal(f->s->driver->log_read(f->s, name_of(1).id, 1, collect_record, &c), ERR_OK);
+	assert_string_equal(c.text, "1:2:one|2:2:|3:0:three|");
+}
+
+static void
+a_release_that_one_log_refuses_leaves_the_others_of_its_transaction(void **state)
+{
+	struct fixture *f = *state;
+	struct storage_head head;
+	struct collected c = {.len = 0};
+	fill_logs(f->s, &head);
+	f->s->driver->destroy(&f->s);
+	/* The one behind which no record can be numbered. */
+	change_file(f, "UPDATE heads SET n=9223372036854775807,sum=NULL" HERS);
+	assert_int_equal(storage_sqlite_open(f->folder, false, false, &f->s), ERR_OK);
+	begin(f->s);
+	assert_int_equal(f->s->driver->spool_release(f->s, name_of(3).id, 0, name_of(1).id, &head),
+			 ERR_DAMAGED);
+	assert_int_equal(f->s->driver->spool_release(f->s, name_of(4).id, 0, name_of(2).id, &head), ERR_OK);
+	commit(f->s);
+	assert_int_equal(f->s->driver->log_read(f->s, name_of(2).id, 1, collect_record, &c), ERR_OK);
+	assert_string_equal(c.text, "1:2:other|2:1:another's|");
+	c.len = 0;
+	assert_int_equal(f->s->driver->spool_part_walk(f->s, collect_value, &c), ERR_OK);
+	assert_string_equal(c.text, "hers|");
+}
+
 #define BOTH(test)                                                                                           \
 	cmocka_unit_test_setup_teardown(test, setup_memory, teardown),                                       \
 	    cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown)
@@ -960,6 +1098,10 @@ main(void)
 	    SQLITE(foreign_and_newer_files_are_told_apart),
 	    SQLITE(older_stores_are_taken_over),
 	    SQLITE(check_finds_what_was_changed_behind_our_back),
+	    SQLITE(a_damaged_head_is_what_its_log_says_and_the_next_append_mends_it),
+	    SQLITE(a_head_ends_where_its_log_does_though_a_record_stands_far_away),
+	    SQLITE(what_a_damaged_record_cannot_be_is_given_as_nothing),
+	    SQLITE(a_release_that_one_log_refuses_leaves_the_others_of_its_transaction),
 	    SQLITE(what_was_deleted_is_gone_from_the_files_after_upkeep),
 	    SQLITE(files_are_readable_by_their_owner_alone),
 	};

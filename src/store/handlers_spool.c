@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/wire.h"
+#include "process/log.h"
 #include "store/store_internal.h"
 
 enum { PARTS_MAX = 512, CHARGES_MAX = 512, WALK_BYTES = IPC_PAYLOAD_MAX - 128 * 1024 };
@@ -95,8 +96,45 @@ drop_part(struct store *s, const uint8_t unit[UNIT_ID_LEN], uint32_t part, const
 	return e == ERR_OK ? done_before(s->driver->blob_delete(s->storage, blob)) : e;
 }
 
+/* Of one batch. */
+struct batch {
+	struct buf put;  /* units that it puts */
+	struct buf left; /* units with a part that it could not release, because of that one log's damage */
+	uint32_t left_count;
+};
+
+static bool
+has_unit(const struct buf *units, const uint8_t unit[UNIT_ID_LEN])
+{
+	for (size_t at = 0; at < units->len; at += UNIT_ID_LEN) {
+		if (memcmp(units->ptr + at, unit, UNIT_ID_LEN) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A part whose log is damaged in a way that the driver cannot go around stays where it is: others wait in the same batch, and
+ * it costs them nothing. It is tried again when what waits is loaded anew.
+ */
 static enum err
-run_op(struct store *s, struct wire_reader *r)
+leave_part(struct store *s, struct batch *b, const uint8_t unit[UNIT_ID_LEN])
+{
+	if (!s->told_left) {
+		/* Once: the figures tell the rest. */
+		log_event(LOG_LEVEL_ERROR,
+			  "a letter cannot be put into its log, which is damaged; it stays in the "
+			  "waiting room and is tried again. Remedy: `cohue check`");
+	}
+	s->told_left = true;
+	s->left_out++;
+	b->left_count++;
+	return buf_append(&b->left, bytes_of(unit, UNIT_ID_LEN));
+}
+
+static enum err
+run_op(struct store *s, struct batch *b, struct wire_reader *r)
 {
 	uint8_t op = wire_get_u8(r);
 	if (op == SPOOL_OP_BLOB_DELETE) {
@@ -119,13 +157,20 @@ run_op(struct store *s, struct wire_reader *r)
 		m.parts = wire_get_bytes(r, IPC_UNIT_MAX);
 		m.claims = wire_get_bytes(r, IPC_UNIT_MAX);
 		m.charges = wire_get_bytes(r, IPC_UNIT_MAX);
-		return r->error != ERR_OK ? ERR_FORMAT : put_unit(s, &m);
+		if (r->error != ERR_OK) {
+			return ERR_FORMAT;
+		}
+		enum err e = put_unit(s, &m);
+		return e == ERR_OK ? buf_append(&b->put, bytes_of(unit, UNIT_ID_LEN)) : e;
 	}
 	if (op == SPOOL_OP_STATE) {
 		struct bytes state = wire_get_bytes(r, STORAGE_VALUE_MAX);
 		return r->error != ERR_OK ? ERR_FORMAT : s->driver->spool_state(s->storage, unit, state);
 	}
 	if (op == SPOOL_OP_DELETE) {
+		if (r->error == ERR_OK && has_unit(&b->left, unit) && !has_unit(&b->put, unit)) {
+			return ERR_OK; /* it still holds that part */
+		}
 		return r->error != ERR_OK ? ERR_FORMAT
 					  : done_before(s->driver->spool_delete(s->storage, unit));
 	}
@@ -153,6 +198,9 @@ run_op(struct store *s, struct wire_reader *r)
 			return drop_part(s, unit, part, blob);
 		}
 		e = e == ERR_OK ? s->driver->spool_release(s->storage, unit, part, account, &head) : e;
+		if (e == ERR_DAMAGED) {
+			return leave_part(s, b, unit);
+		}
 		return e == ERR_OK ? store_note_change(s, account, head.n) : done_before(e);
 	}
 	if (op == SPOOL_OP_MOVE) {
@@ -166,19 +214,14 @@ run_op(struct store *s, struct wire_reader *r)
 	return ERR_FORMAT;
 }
 
-enum err
-store_spool_batch(struct store *s, const struct request *q, struct buf *ret_reply)
+static enum err
+run_ops(struct store *s, struct batch *b, struct bytes ops)
 {
-	struct msg_spool_batch m;
-	(void)ret_reply;
-	if (msg_spool_batch_decode(q->payload, &m) != ERR_OK) {
-		return ERR_FORMAT;
-	}
 	struct wire_reader r;
-	wire_reader_init(&r, m.ops);
+	wire_reader_init(&r, ops);
 	size_t done = 0;
 	while (r.rest.len > 0 && r.error == ERR_OK) {
-		enum err e = run_op(s, &r);
+		enum err e = run_op(s, b, &r);
 		if (e != ERR_OK) {
 			/*
 			 * One transaction for the whole batch: a step that fails behind others rolls
@@ -190,6 +233,24 @@ store_spool_batch(struct store *s, const struct request *q, struct buf *ret_repl
 		done++;
 	}
 	return wire_end(&r);
+}
+
+enum err
+store_spool_batch(struct store *s, const struct request *q, struct buf *ret_reply)
+{
+	struct msg_spool_batch m;
+	if (msg_spool_batch_decode(q->payload, &m) != ERR_OK) {
+		return ERR_FORMAT;
+	}
+	struct batch b = {.put = BUF_INIT(IPC_UNIT_MAX), .left = BUF_INIT(IPC_UNIT_MAX)};
+	enum err e = run_ops(s, &b, m.ops);
+	if (e == ERR_OK) {
+		struct msg_spool_batch_reply reply = {.left = b.left_count};
+		e = msg_spool_batch_reply_encode(ret_reply, &reply);
+	}
+	buf_clear(&b.put);
+	buf_clear(&b.left);
+	return e;
 }
 
 enum err

@@ -143,7 +143,8 @@ fail_transaction(struct store *s, enum err e)
 	pending_void(&s->pending);
 	s->changed_count = 0;
 	for (struct answer *a = s->answers; a != NULL; a = a->next) {
-		a->status = e;
+		/* One log's damage is no reason to refuse the others of this turn for good. */
+		a->status = e == ERR_DAMAGED ? ERR_AGAIN : e;
 		buf_reset(&a->payload);
 	}
 	if (e != s->last_failure && e != ERR_AGAIN) {
@@ -174,6 +175,20 @@ send_answers(struct store *s)
 	s->answers_end = at;
 }
 
+/* No disk mends itself: who keeps the house is told, without names. */
+static void
+tell_mended(struct store *s)
+{
+	if (s->storage->heads_mended != s->told_mended) {
+		if (s->told_mended == 0) {
+			log_event(LOG_LEVEL_WARNING, "the head of a log was damaged, and is made anew of its "
+						     "records. Remedy: `cohue check` "
+						     "says whether there is more");
+		}
+		s->told_mended = s->storage->heads_mended;
+	}
+}
+
 static void
 finish_turn(struct store *s)
 {
@@ -182,7 +197,9 @@ finish_turn(struct store *s)
 		if (e == ERR_OK) {
 			s->open = false;
 			s->commits++;
-			s->last_failure = ERR_OK;
+			/* What is damaged stays so, and is told once. */
+			s->last_failure = s->last_failure == ERR_DAMAGED ? ERR_DAMAGED : ERR_OK;
+			tell_mended(s);
 		} else {
 			fail_transaction(s, e);
 		}
@@ -324,11 +341,12 @@ message(struct role_host *h, struct channel *ch, const struct channel_message *m
 	 */
 	q.held = m->type == MSG_SPOOL_BATCH ||
 		 (handler->reads_log && s->released && channel_peer(ch) != ROLE_GATE_MX);
-	store_answer(s, &q, e, e == ERR_OK ? &reply : NULL);
-	buf_wipe(&reply);
 	if (handler->writes && is_fatal(e) && s->open) {
 		fail_transaction(s, e);
-	} else if (handler->writes && m->type != MSG_BLOB_PUT && m->type != MSG_SPOOL_BATCH) {
+	}
+	store_answer(s, &q, e, e == ERR_OK ? &reply : NULL);
+	buf_wipe(&reply);
+	if (handler->writes && m->type != MSG_BLOB_PUT && m->type != MSG_SPOOL_BATCH) {
 		s->must_commit = s->must_commit || s->open;
 	}
 	defer_start(h->loop, &s->turn_end);
@@ -439,10 +457,12 @@ status(struct role_host *h, struct buf *out)
 {
 	struct store *s = h->state;
 	struct statvfs disk;
-	enum err e =
-	    buf_printf(out, "+requests %llu\n+commits %llu\n!write_failures %llu\n=pending_blobs %zu\n",
-		       (unsigned long long)s->requests, (unsigned long long)s->commits,
-		       (unsigned long long)s->failures, s->pending.count);
+	enum err e = buf_printf(out,
+				"+requests %llu\n+commits %llu\n!write_failures %llu\n!heads_mended %llu\n"
+				"!releases_left_out %llu\n=pending_blobs %zu\n",
+				(unsigned long long)s->requests, (unsigned long long)s->commits,
+				(unsigned long long)s->failures, (unsigned long long)s->storage->heads_mended,
+				(unsigned long long)s->left_out, s->pending.count);
 	if (e == ERR_OK && statvfs(h->home, &disk) == 0 && disk.f_blocks > 0) {
 		e = buf_printf(out, "disk_free_percent %llu\n",
 			       (unsigned long long)(disk.f_bavail * 100 / disk.f_blocks));

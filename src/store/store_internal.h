@@ -37,6 +37,9 @@ struct store {
 	uint64_t requests;
 	uint64_t commits;
 	uint64_t failures;
+	uint64_t left_out;    /* releases into logs that are damaged */
+	uint64_t told_mended; /* heads */
+	bool told_left;
 	uint64_t upkeep_at;
 };
 

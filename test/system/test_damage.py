@@ -107,6 +107,14 @@ class Damage(unittest.TestCase):
         for path in self.store.iterdir():
             os.chown(path, owner.st_uid, owner.st_gid)
 
+    def change(self, sql: str, *values: object) -> None:
+        database = self.store / "cohue.db"
+        owner = database.stat()
+        with contextlib.closing(sqlite3.connect(database)) as db, db:
+            db.execute(sql, values)
+        for path in self.store.iterdir():
+            os.chown(path, owner.st_uid, owner.st_gid)
+
     def check(self, member=None) -> tuple[int, str, str]:
         words = ["check", "--member", member.name] if member else ["check"]
         ran = self.c.cli(*words, stdin=member.password + "\n" if member else None, check=False, timeout=60)
@@ -273,6 +281,25 @@ class Damage(unittest.TestCase):
         self.c.stop()
         self.c.start()
         self.all_is_there()
+
+    def test_a_head_that_is_wrong_costs_nothing_and_nobody(self) -> None:
+        """It is made anew of its log; a letter to her comes in, one to another too, and the house starts again."""
+        for change in ("SET n = n - 1", "SET n = n + (1 << 42)", "SET head = x'00'", None):
+            with self.subTest(change or "gone"):
+                self.put_back()
+                self.change(f"UPDATE heads {change} WHERE account = ?" if change else "DELETE FROM heads WHERE account = ?", self.hers)
+                self.found(f"log {self.hers.hex()[:8]}", "damaged|beyond|head")
+                self.c.start()
+                with self.c.smtp() as client:
+                    client.sendmail("ann@elsewhere.test", [self.bob.address, self.alice.address], LETTER % 77)
+                self.c.wait_mail(self.alice, 2)
+                self.c.wait_mail(self.bob, 4)
+                self.c.stop()
+                self.c.start()
+                with self.mail(self.bob) as client:
+                    self.assertEqual(client.select(), ("OK", [b"4"]))
+                self.c.stop()
+                self.assertEqual(self.check(self.bob)[0], 0)  # it is mended on disk
 
     def test_what_waits(self) -> None:
         parts = self.rows("SELECT unit, part FROM spool_parts")
