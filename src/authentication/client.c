@@ -135,7 +135,9 @@ check_hello(const struct client_input *in, const struct authentication_dns *dns)
 	if (dns->ask(dns->ctx, hello, AUTHENTICATION_A, &answer) != ERR_OK || answer.rdata.len > 0) {
 		return CLIENT_HELLO_NAME;
 	}
-	if (dns->ask(dns->ctx, hello, AUTHENTICATION_AAAA, &answer) != ERR_OK || answer.rdata.len > 0) {
+	/* A name that does not exist has nothing of another type either. */
+	if (!answer.no_name &&
+	    (dns->ask(dns->ctx, hello, AUTHENTICATION_AAAA, &answer) != ERR_OK || answer.rdata.len > 0)) {
 		return CLIENT_HELLO_NAME;
 	}
 	return CLIENT_HELLO_LOST;

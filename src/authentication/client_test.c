@@ -135,6 +135,13 @@ a_hello_is_judged_by_what_it_says(void **state)
 		}
 		assert_int_equal(is, table[i].is);
 	}
+	/* Where the name does not exist at all nothing of another type is asked for. */
+	dns_records.questions = 0;
+	(void)check("192.0.2.10", "localhost");
+	unsigned without = dns_records.questions;
+	dns_records.questions = 0;
+	(void)check("192.0.2.10", "nowhere.example.com");
+	assert_int_equal(dns_records.questions, without + 1);
 }
 
 static void

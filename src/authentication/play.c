@@ -97,7 +97,11 @@ ask(void *ctx, struct bytes name, enum authentication_rr type, struct authentica
 	wire_writer_init(&w, &p->rdata);
 	*ret = (struct authentication_answer){.no_name = true, .rdata = BYTES_EMPTY};
 	for (size_t i = 0; i < p->count; i++) {
-		if (type != p->records[i].type || !bytes_is_nocase(name, p->records[i].name)) {
+		if (!bytes_is_nocase(name, p->records[i].name)) {
+			continue;
+		}
+		ret->no_name = false; /* it may have none of this type */
+		if (type != p->records[i].type) {
 			continue;
 		}
 		size_t opened = wire_open_bytes(&w);
@@ -121,7 +125,6 @@ ask(void *ctx, struct bytes name, enum authentication_rr type, struct authentica
 			break;
 		}
 		wire_close_bytes(&w, opened);
-		ret->no_name = false;
 	}
 	if (wire_done(&w) != ERR_OK) {
 		return ERR_MEMORY;

@@ -9,23 +9,22 @@ struct traits {
 	uint32_t *list;
 	size_t count;
 	uint32_t set[SET_SIZE]; /* 0: free */
+	uint8_t letters[256];
 };
 
 /* FNV-1a over a kind and the octets, letters of ASCII without case. It tells words apart; it need not resist anybody. */
+static const uint32_t HASH_FACTOR = 16777619U;
+
 static uint32_t
-hash_of(char kind, struct bytes word)
+hash_start(char kind)
 {
-	uint32_t h = (2166136261U ^ (uint8_t)kind) * 16777619U;
-	for (size_t i = 0; i < word.len; i++) {
-		h = (h ^ ascii_lower(word.ptr[i])) * 16777619U;
-	}
-	return h == 0 ? 1 : h;
+	return (2166136261U ^ (uint8_t)kind) * HASH_FACTOR;
 }
 
 static void
-put(struct traits *t, char kind, struct bytes word)
+put_hash(struct traits *t, uint32_t h)
 {
-	uint32_t h = hash_of(kind, word);
+	h = h == 0 ? 1 : h;
 	size_t at = h & (SET_SIZE - 1);
 	if (t->count == MAIL_TRAITS_MAX) {
 		return;
@@ -39,27 +38,45 @@ put(struct traits *t, char kind, struct bytes word)
 	}
 }
 
-static bool
-is_letter(uint8_t c)
+static void
+put(struct traits *t, char kind, struct bytes word)
 {
-	/* Asked of every octet of every message. */
-	uint8_t lower = c | 0x20;
-	return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c >= 0x80 || c == '$' || c == '\'';
+	uint32_t h = hash_start(kind);
+	for (size_t i = 0; i < word.len; i++) {
+		h = (h ^ ascii_lower(word.ptr[i])) * HASH_FACTOR;
+	}
+	put_hash(t, h);
 }
 
+/* Of what words are made; in small letters. 0: of none. */
+static void
+make_letters(uint8_t ret[256])
+{
+	for (unsigned c = 0; c < 256; c++) {
+		uint8_t lower = ascii_lower((uint8_t)c);
+		bool letter = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') ||
+			      lower >= 0x80 || lower == '$' || lower == '\'';
+		ret[c] = letter ? lower : 0;
+	}
+}
+
+/* Asked of every octet of every message: each is looked at once, and words get their hash on the way. */
 static void
 put_words(struct traits *t, char kind, struct bytes text)
 {
 	size_t at = 0;
 	while (at < text.len && t->count < MAIL_TRAITS_MAX) {
 		size_t from = at;
-		while (at < text.len && is_letter(text.ptr[at])) {
+		uint32_t h = hash_start(kind);
+		uint8_t letter;
+		while (at < text.len && (letter = t->letters[text.ptr[at]]) != 0) {
+			h = (h ^ letter) * HASH_FACTOR;
 			at++;
 		}
 		if (at - from >= MAIL_TRAITS_WORD_MIN && at - from <= MAIL_TRAITS_WORD_MAX) {
-			put(t, kind, bytes_slice(text, from, at - from));
+			put_hash(t, h);
 		}
-		at += at < text.len && !is_letter(text.ptr[at]) ? 1 : 0;
+		at++; /* of no word, or the end */
 	}
 }
 
@@ -124,6 +141,7 @@ mail_traits(const struct mail_structure *s, struct bytes message, uint32_t ret[M
 	struct traits t = {.list = ret};
 	size_t parts = 0;
 	enum err e = ERR_OK;
+	make_letters(t.letters);
 	const struct mail_envelope *envelope = s->count > 0 ? s->parts[0].envelope : NULL;
 	if (envelope != NULL) {
 		for (size_t i = 0; i < envelope->from.count && i < 4; i++) {
