@@ -27,6 +27,7 @@ sign(struct scene *s, uint8_t account, const char *name, const char *first, cons
 	    .id = {account},
 	    .name = bytes_str(name),
 	    .forward_count = second == NULL ? 1 : 2,
+	    .forward_slot = 1,
 	    .forwards = {bytes_str(first), bytes_str(second == NULL ? "" : second)}};
 	buf_reset(&s->list);
 	assert_int_equal(forward_list_put(&entry, &s->list), ERR_OK);

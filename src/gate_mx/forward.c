@@ -41,10 +41,11 @@ count_wishes(const struct mx_connection *c)
 	return count;
 }
 
+/* What nobody has looked at may be forged, and would go on in the house's name. */
 static bool
 is_wanted(const struct mx_judgement *j)
 {
-	return !j->suspected && j->score < UNWANTED && j->results.arc.sets < SETS_MAX;
+	return j->made && !j->suspected && j->score < UNWANTED && j->results.arc.sets < SETS_MAX;
 }
 
 /* 0 stays none. */

@@ -4,40 +4,26 @@
 
 #include "base/secret.h"
 #include "base/wire.h"
-#include "mail/address.h"
 #include "opener/internal.h"
-#include "sealed/forward_list.h"
 
-/*
- * Her log commits to the slot list now, and not only at her next login: from then on the store can bring no older one back. Who was
- * only invited has no log yet, and gets a new generation with her first login anyway.
- */
-static enum err
-commit_slots(struct opener *o, const struct opener_account *a)
+enum err
+opener_commit_slots(struct opener *o, const struct opener_account *a)
 {
 	return a->entry.status == ACCOUNT_INVITED ? ERR_OK : opener_hand_over(o, a, true, NULL);
 }
 
-/* An account under its lock, opened. */
-struct opened {
-	struct opener *o;
-	struct opener_account *account;
-	struct opener_lock lock;
-	bool lifted; /* what she may not send */
-};
-
-static void
-close_account(struct opened *s)
+void
+opener_close_account(struct opener_opened *s)
 {
 	opener_lock_give(s->o, &s->lock);
 	opener_account_free(&s->account);
 }
 
-static bool
-open_account(struct opener *o, struct bytes name, struct bytes secret, struct opener_answer *a,
-	     struct opened *ret)
+bool
+opener_open_account(struct opener *o, struct bytes name, struct bytes secret, struct opener_answer *a,
+		    struct opener_opened *ret)
 {
-	*ret = (struct opened){.o = o, .account = NULL, .lock = {.held = false}};
+	*ret = (struct opener_opened){.o = o, .account = NULL, .lock = {.held = false}};
 	if (!opener_find_member(o, name, a, &ret->account)) {
 		return false;
 	}
@@ -52,7 +38,7 @@ open_account(struct opener *o, struct bytes name, struct bytes secret, struct op
 		e = opener_open(o, ret->account, secret, true);
 	}
 	/* Nothing is built upon an older list than her log knows. What else may be wrong with her log does not stand in the way. */
-	if (e == ERR_OK && commit_slots(o, ret->account) == ERR_CONFLICT) {
+	if (e == ERR_OK && opener_commit_slots(o, ret->account) == ERR_CONFLICT) {
 		e = ERR_DAMAGED;
 		opener_say(a, e,
 			   "nothing was changed: her list of passwords is older than her mailbox says: the "
@@ -67,20 +53,21 @@ open_account(struct opener *o, struct bytes name, struct bytes secret, struct op
 		opener_say_error(a, e);
 	}
 	if (e != ERR_OK) {
-		close_account(ret);
+		opener_close_account(ret);
 	}
 	return e == ERR_OK;
 }
 
-/* Writes the slots, and the entry where a new generation began; ends her sessions; has her log commit to the new list. */
+/* Writes the slots, and the entry where it changed; ends her sessions; has her log commit to the new list. */
 static enum err
-write_account(struct opened *s, bool new_generation, struct opener_answer *a)
+write_account(struct opener_opened *s, bool new_generation, struct opener_answer *a)
 {
 	struct opener_changes c;
 	opener_changes_init(&c, s->o);
 	enum err e = new_generation ? opener_rekey(s->o, s->account) : ERR_OK;
+	bool ended = opener_void_forwards(s->account);
 	if (e == ERR_OK) {
-		if (new_generation || s->lifted) {
+		if (new_generation || s->lifted || ended) {
 			opener_put_account(&c, OPENER_PUT, &s->account->entry);
 		}
 		opener_put_slots(&c, OPENER_PUT, s->account->slots, s->account->id);
@@ -89,8 +76,14 @@ write_account(struct opened *s, bool new_generation, struct opener_answer *a)
 	opener_changes_clear(&c);
 	if (e == ERR_OK) {
 		opener_close_member(s->o, s->account->id);
+		if (ended) {
+			opener_say(a, ERR_OK,
+				   "it is done; her mail is not sent on any more: that was asked for with "
+				   "the secret that is no more. Remedy, if she still wants it: `cohue "
+				   "member forward` with one that she has now");
+		}
 		if (opener_account_refresh(s->o, s->account) != ERR_OK ||
-		    commit_slots(s->o, s->account) != ERR_OK) {
+		    opener_commit_slots(s->o, s->account) != ERR_OK) {
 			opener_say(
 			    a, ERR_OK,
 			    "it is done, but her mailbox could not be told. Remedy: let her log in soon: "
@@ -101,7 +94,7 @@ write_account(struct opened *s, bool new_generation, struct opener_answer *a)
 }
 
 struct change_job {
-	struct opened *s;
+	struct opener_opened *s;
 	struct bytes password;
 	enum err result;
 };
@@ -122,12 +115,12 @@ opener_member_passwd(struct opener *o, struct wire_reader *r, struct opener_answ
 	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct bytes password = wire_get_bytes(r, CONTROL_SECRET_MAX);
-	struct opened s;
+	struct opener_opened s;
 	if (wire_end(r) != ERR_OK) {
 		opener_say_error(a, ERR_FORMAT);
 		return;
 	}
-	if (!opener_check_password(password, a) || !open_account(o, name, secret, a, &s)) {
+	if (!opener_check_password(password, a) || !opener_open_account(o, name, secret, a, &s)) {
 		return;
 	}
 	struct change_job j = {.s = &s, .password = password, .result = ERR_AGAIN};
@@ -141,7 +134,7 @@ opener_member_passwd(struct opener *o, struct wire_reader *r, struct opener_answ
 	if (e != ERR_OK) {
 		opener_say_error(a, e);
 	}
-	close_account(&s);
+	opener_close_account(&s);
 }
 
 static void
@@ -161,7 +154,7 @@ opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_ans
 	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct bytes label = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct slot_code code;
-	struct opened s;
+	struct opener_opened s;
 	if (wire_end(r) != ERR_OK) {
 		opener_say_error(a, ERR_FORMAT);
 		return;
@@ -171,7 +164,7 @@ opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_ans
 			   SLOT_LABEL_MAX);
 		return;
 	}
-	if (!open_account(o, name, secret, a, &s)) {
+	if (!opener_open_account(o, name, secret, a, &s)) {
 		return;
 	}
 	enum err e = sealed_slots_add_code(s.account->slots, &s.account->keys, o->keys.key[PURPOSE_PEPPER],
@@ -181,7 +174,7 @@ opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_ans
 		    a, e,
 		    "she has %d passwords and codes already. Remedy: `cohue member app-drop` one of them",
 		    SLOTS_MAX);
-		close_account(&s);
+		opener_close_account(&s);
 		return;
 	}
 	if (e == ERR_OK) {
@@ -195,7 +188,7 @@ opener_member_app_add(struct opener *o, struct wire_reader *r, struct opener_ans
 	} else {
 		opener_say_error(a, e);
 	}
-	close_account(&s);
+	opener_close_account(&s);
 }
 
 void
@@ -203,12 +196,12 @@ opener_member_app_list(struct opener *o, struct wire_reader *r, struct opener_an
 {
 	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
-	struct opened s;
+	struct opener_opened s;
 	if (wire_end(r) != ERR_OK) {
 		opener_say_error(a, ERR_FORMAT);
 		return;
 	}
-	if (!open_account(o, name, secret, a, &s)) {
+	if (!opener_open_account(o, name, secret, a, &s)) {
 		return;
 	}
 	enum err e = ERR_OK;
@@ -226,7 +219,7 @@ opener_member_app_list(struct opener *o, struct wire_reader *r, struct opener_an
 	if (e != ERR_OK) {
 		opener_say_error(a, e == ERR_AUTH || e == ERR_NOT_FOUND ? ERR_DAMAGED : e);
 	}
-	close_account(&s);
+	opener_close_account(&s);
 }
 
 static bool
@@ -248,12 +241,12 @@ opener_member_app_drop(struct opener *o, struct wire_reader *r, struct opener_an
 	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	uint16_t number = wire_get_u16(r);
-	struct opened s;
+	struct opener_opened s;
 	if (wire_end(r) != ERR_OK) {
 		opener_say_error(a, ERR_FORMAT);
 		return;
 	}
-	if (!open_account(o, name, secret, a, &s)) {
+	if (!opener_open_account(o, name, secret, a, &s)) {
 		return;
 	}
 	enum slot_kind kind = SLOT_MAIN;
@@ -261,7 +254,7 @@ opener_member_app_drop(struct opener *o, struct wire_reader *r, struct opener_an
 		opener_say(a, ERR_NOT_FOUND,
 			   "there is no password of this number. Remedy: `cohue member app-list` shows them; "
 			   "the recovery code is replaced by `cohue member recovery`");
-		close_account(&s);
+		opener_close_account(&s);
 		return;
 	}
 	enum err e = sealed_slots_revoke(s.account->slots, &s.account->keys, number);
@@ -276,7 +269,7 @@ opener_member_app_drop(struct opener *o, struct wire_reader *r, struct opener_an
 	} else if (e != ERR_OK) {
 		opener_say_error(a, e);
 	}
-	close_account(&s);
+	opener_close_account(&s);
 }
 
 /* The number of a recovery slot other than `kept`; 0 without. */
@@ -298,12 +291,12 @@ opener_member_recovery(struct opener *o, struct wire_reader *r, struct opener_an
 	struct bytes name = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct bytes secret = wire_get_bytes(r, CONTROL_SECRET_MAX);
 	struct slot_code code;
-	struct opened s;
+	struct opener_opened s;
 	if (wire_end(r) != ERR_OK) {
 		opener_say_error(a, ERR_FORMAT);
 		return;
 	}
-	if (!open_account(o, name, secret, a, &s)) {
+	if (!opener_open_account(o, name, secret, a, &s)) {
 		return;
 	}
 	bool revoked = false;
@@ -327,126 +320,5 @@ opener_member_recovery(struct opener *o, struct wire_reader *r, struct opener_an
 	} else {
 		opener_say_error(a, e);
 	}
-	close_account(&s);
-}
-
-/* ---- where her mail is sent on ---- */
-
-/* One address, its domain as the DNS knows it, appended to text; *ret is a view made later. False: what is wrong was said. */
-static bool
-take_forward(const struct opener *o, struct bytes typed, struct buf *text, struct opener_answer *a)
-{
-	struct mail_mailbox m;
-	struct buf domain = BUF_INIT(DIRECTORY_ADDRESS_MAX);
-	int shown = typed.len > MAIL_MAILBOX_MAX ? MAIL_MAILBOX_MAX : (int)typed.len;
-	const char *ptr = typed.len == 0 ? "" : (const char *)typed.ptr;
-	enum err e = mail_mailbox_parse(typed, &m);
-	e = e == ERR_OK && (m.domain.len == 0 || m.literal) ? ERR_FORMAT : e;
-	e = e == ERR_OK ? mail_domain_normalise(m.domain, &domain) : e;
-	bool ours = e == ERR_OK && bytes_is_nocase(buf_bytes(&domain), o->host->config.domain);
-	e = e == ERR_OK ? buf_append(text, m.local) : e;
-	e = e == ERR_OK ? buf_append_byte(text, '@') : e;
-	e = e == ERR_OK ? buf_append(text, buf_bytes(&domain)) : e;
-	buf_clear(&domain);
-	if (ours) {
-		opener_say(
-		    a, ERR_DENIED,
-		    "nothing was changed: '%.*s' is an address of this house. Remedy: an alias of several "
-		    "members (`cohue alias set`)",
-		    shown, ptr);
-	} else if (e != ERR_OK) {
-		opener_say(a, ERR_FORMAT,
-			   "nothing was changed: '%.*s' is no address. Remedy: like name@example.org", shown,
-			   ptr);
-	}
-	return e == ERR_OK && !ours;
-}
-
-/* Fills the entry's list; its views borrow from text. */
-static bool
-take_forwards(const struct opener *o, struct bytes addresses, struct buf *text,
-	      struct directory_account *entry, struct opener_answer *a)
-{
-	size_t ends[DIRECTORY_FORWARDS_MAX];
-	size_t count = 0;
-	while (addresses.len > 0) {
-		ptrdiff_t blank = bytes_find(addresses, ' ');
-		struct bytes one = blank < 0 ? addresses : bytes_slice(addresses, 0, (size_t)blank);
-		addresses = blank < 0 ? BYTES_EMPTY : bytes_from(addresses, (size_t)blank + 1);
-		if (one.len == 0) {
-			continue;
-		}
-		if (count == DIRECTORY_FORWARDS_MAX) {
-			opener_say(a, ERR_LIMIT, "nothing was changed: mail can be sent on to %d addresses",
-				   DIRECTORY_FORWARDS_MAX);
-			return false;
-		}
-		if (!take_forward(o, one, text, a)) {
-			return false;
-		}
-		ends[count++] = text->len;
-	}
-	for (size_t i = 0; i < count; i++) {
-		size_t from = i == 0 ? 0 : ends[i - 1];
-		entry->forwards[i] = bytes_slice(buf_bytes(text), from, ends[i] - from);
-	}
-	entry->forward_count = count;
-	return count > 0;
-}
-
-/* The keeper's word that it is her wish: without it nothing goes anywhere. */
-static enum err
-sign_forwards(struct opener *o, struct directory_account *entry)
-{
-	struct buf list = BUF_INIT(FORWARD_LIST_MAX);
-	struct buf reply = BUF_INIT(256);
-	struct msg_sign_forwards q;
-	struct msg_sign_forwards_reply m;
-	enum err e = forward_list_put(entry, &list);
-	if (e == ERR_OK) {
-		memcpy(q.account, entry->id, sizeof(q.account));
-		forward_list_hash(buf_bytes(&list), q.list);
-		e = channel_call(role_channel(o->host, ROLE_KEEPER, 0), SIGN_FORWARDS, sign_forwards, &q,
-				 opener_deadline(o), &reply);
-	}
-	e = e == ERR_OK ? msg_sign_forwards_reply_decode(buf_bytes(&reply), &m) : e;
-	if (e == ERR_OK) {
-		memcpy(entry->forwards_signature, m.signature, sizeof(entry->forwards_signature));
-	}
-	buf_wipe(&list);
-	buf_clear(&reply);
-	return e;
-}
-
-void
-opener_set_forwards(struct opener *o, struct bytes name, struct bytes secret, struct bytes addresses,
-		    struct opener_answer *a)
-{
-	struct opened s;
-	struct opener_changes c;
-	struct buf text = BUF_INIT(DIRECTORY_FORWARDS_MAX * DIRECTORY_ADDRESS_MAX * 2);
-	if (!open_account(o, name, secret, a, &s)) {
-		return;
-	}
-	opener_changes_init(&c, o);
-	if (take_forwards(o, addresses, &text, &s.account->entry, a)) {
-		enum err e = sign_forwards(o, &s.account->entry);
-		if (e == ERR_OK) {
-			opener_put_account(&c, OPENER_PUT, &s.account->entry);
-			e = opener_commit(&c);
-		}
-		if (e != ERR_OK) {
-			opener_say_error(a, e);
-		} else {
-			opener_close_member(o, s.account->id);
-			/* Her own session tells her now; if it cannot, at her next login. */
-			if (opener_account_refresh(o, s.account) != ERR_OK ||
-			    commit_slots(o, s.account) != ERR_OK) {
-				opener_say(a, ERR_OK, "it is done; she is told of it at her next login");
-			}
-		}
-	}
-	opener_changes_clear(&c);
-	buf_wipe(&text);
-	close_account(&s);
+	opener_close_account(&s);
 }

@@ -210,6 +210,32 @@ opener_command opener_member_passwd, opener_member_app_add, opener_member_app_li
     opener_member_recovery;
 opener_command opener_alias_set, opener_alias_remove, opener_alias_list;
 
+/* ---- control_secret.c ---- */
+
+/* An account under its lock, opened. */
+struct opener_opened {
+	struct opener *o;
+	struct opener_account *account;
+	struct opener_lock lock;
+	bool lifted; /* what she may not send */
+};
+/* With her secret. False: why not was said. Close what was opened. */
+bool opener_open_account(struct opener *o, struct bytes name, struct bytes secret, struct opener_answer *a,
+			 struct opener_opened *ret);
+void opener_close_account(struct opener_opened *s);
+/*
+ * Her log commits to the slot list now, and not only at her next login: from then on the store can bring no older one back. Who was
+ * only invited has no log yet, and gets a new generation with her first login anyway.
+ */
+COHUE_MUST_USE enum err opener_commit_slots(struct opener *o, const struct opener_account *a);
+
+/* ---- control_forward.c ---- */
+
+/*
+ * After a change of her slots: where her mail is sent on is forgotten with the secret by which she said it. True: the entry has
+ * changed.
+ */
+bool opener_void_forwards(struct opener_account *a);
 /* With her secret: where her mail is sent on from now on; addresses separated by blanks. */
 void opener_set_forwards(struct opener *o, struct bytes name, struct bytes secret, struct bytes addresses,
 			 struct opener_answer *a);

@@ -6,8 +6,15 @@
 #include "base/secret.h"
 #include "sealed/value.h"
 
-/* Versions of an account entry: with a signature, with a lane, with how she sends, with what is forwarded. */
-enum { ENTRY_STEP = 512, ACCOUNT_SIGNED = 2, ACCOUNT_LANE = 3, ACCOUNT_SENDING = 4, ACCOUNT_FORWARD = 5 };
+/* Versions of an account entry: with a signature, with a lane, with how she sends, with what is forwarded, and by which secret of hers. */
+enum {
+	ENTRY_STEP = 512,
+	ACCOUNT_SIGNED = 2,
+	ACCOUNT_LANE = 3,
+	ACCOUNT_SENDING = 4,
+	ACCOUNT_FORWARD = 5,
+	ACCOUNT_FORWARD_SLOT = 6,
+};
 
 void
 directory_address_key(const uint8_t directory_hash[SEALED_KEY_LEN], struct bytes address,
@@ -92,13 +99,13 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 		if (entry->forwards[i].len > DIRECTORY_ADDRESS_MAX) {
 			return ERR_LIMIT;
 		}
-		if (entry->forwards[i].len == 0 || entry->unsigned_yet) {
+		if (entry->forwards[i].len == 0 || entry->forward_slot == 0 || entry->unsigned_yet) {
 			return ERR_FORMAT;
 		}
 	}
 	wire_writer_init(&w, &plain);
 	wire_put_u8(&w, DIRECTORY_ACCOUNT);
-	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_FORWARD);
+	wire_put_u8(&w, entry->unsigned_yet ? SEALED_VERSION : ACCOUNT_FORWARD_SLOT);
 	wire_put_fixed(&w, entry->id, SEALED_ID_LEN);
 	wire_put_u8(&w, (uint8_t)entry->status);
 	wire_put_bytes(&w, entry->name);
@@ -125,6 +132,7 @@ directory_account_seal(const struct directory_account *entry, const uint8_t dire
 			wire_put_bytes(&w, entry->forwards[i]);
 		}
 		if (entry->forward_count > 0) {
+			wire_put_u32(&w, entry->forward_slot);
 			wire_put_fixed(&w, entry->forwards_signature, SIGN_LEN);
 		}
 	}
@@ -198,7 +206,7 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 	struct directory_account got = {.address_count = 0};
 
 	uint8_t version = 0;
-	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_FORWARD, &version);
+	enum err e = begin(&r, plain, DIRECTORY_ACCOUNT, ACCOUNT_FORWARD_SLOT, &version);
 	if (e != ERR_OK) {
 		return e;
 	}
@@ -238,7 +246,13 @@ directory_account_decode(struct bytes plain, struct directory_account *ret)
 			sealed_expect(&r, got.forwards[i].len > 0);
 		}
 		if (got.forward_count > 0) {
+			got.forward_slot = version >= ACCOUNT_FORWARD_SLOT ? wire_get_u32(&r) : 0;
+			sealed_expect(&r, version < ACCOUNT_FORWARD_SLOT || got.forward_slot > 0);
 			wire_get_fixed(&r, got.forwards_signature, SIGN_LEN);
+		}
+		if (version < ACCOUNT_FORWARD_SLOT) {
+			/* That hung on no secret of hers: void. */
+			got.forward_count = 0;
 		}
 	}
 	e = wire_end(&r);

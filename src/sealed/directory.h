@@ -70,6 +70,7 @@ struct directory_account {
 	/* Where a copy of what comes to her goes, elsewhere; by her own wish, and kept openly under the house's key. */
 	size_t forward_count;
 	struct bytes forwards[DIRECTORY_FORWARDS_MAX]; /* local@domain, the domain as A-labels */
+	uint32_t forward_slot;                         /* by which secret she said so; gone with it */
 	uint8_t forwards_signature[SIGN_LEN];          /* where there are any: sealed/forward_list.h */
 };
 

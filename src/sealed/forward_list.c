@@ -7,7 +7,7 @@ enum err
 forward_list_put(const struct directory_account *entry, struct buf *ret)
 {
 	struct wire_writer w;
-	if (entry->forward_count == 0 || entry->name.len == 0) {
+	if (entry->forward_count == 0 || entry->name.len == 0 || entry->forward_slot == 0) {
 		return ERR_FORMAT;
 	}
 	if (entry->forward_count > DIRECTORY_FORWARDS_MAX) {
@@ -19,6 +19,7 @@ forward_list_put(const struct directory_account *entry, struct buf *ret)
 	for (size_t i = 0; i < entry->forward_count; i++) {
 		wire_put_bytes(&w, entry->forwards[i]);
 	}
+	wire_put_u32(&w, entry->forward_slot);
 	return wire_done(&w);
 }
 
@@ -35,6 +36,8 @@ forward_list_decode(struct bytes encoded, struct forward_list *ret)
 		got.addresses[i] = wire_get_bytes(&r, DIRECTORY_ADDRESS_MAX);
 		sealed_expect(&r, got.addresses[i].len > 0);
 	}
+	got.slot = wire_get_u32(&r);
+	sealed_expect(&r, got.slot > 0);
 	if (wire_end(&r) != ERR_OK) {
 		return ERR_FORMAT;
 	}
@@ -51,7 +54,7 @@ forward_list_hash(struct bytes encoded, uint8_t ret[SEALED_HASH_LEN])
 static void
 statement(struct sealed_ad *m, const uint8_t account[SEALED_ID_LEN], const uint8_t hash[SEALED_HASH_LEN])
 {
-	sealed_ad_init(m, "cohue forward 1");
+	sealed_ad_init(m, "cohue forward 2");
 	sealed_ad_put(m, account, SEALED_ID_LEN);
 	sealed_ad_put(m, hash, SEALED_HASH_LEN);
 }

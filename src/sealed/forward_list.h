@@ -6,15 +6,17 @@
 
 /*
  * Where a member has her mail sent on, as the keeper signs it when she says so with a secret of hers. Who gives the courier something to
- * send on shows it this list, and it goes to nobody else: a gate can neither make a list nor change one.
+ * send on shows it this list, and it goes to nobody else: a gate can neither make a list nor change one. Her wish lives as long as the secret
+ * by which she said it: the list names that one's slot, and who takes the slot away ends the wish.
  */
 
-enum { FORWARD_LIST_MAX = (DIRECTORY_FORWARDS_MAX + 1) * (DIRECTORY_ADDRESS_MAX + 4) + 1 };
+enum { FORWARD_LIST_MAX = (DIRECTORY_FORWARDS_MAX + 1) * (DIRECTORY_ADDRESS_MAX + 4) + 1 + 4 };
 
 struct forward_list {
 	struct bytes name; /* her local part */
 	size_t count;      /* 1 to DIRECTORY_FORWARDS_MAX */
 	struct bytes addresses[DIRECTORY_FORWARDS_MAX];
+	uint32_t slot; /* of the secret by which she said so: never 0 */
 };
 
 /* Appends the list of an entry, to a buffer with room for FORWARD_LIST_MAX. ERR_FORMAT: there is none. ERR_LIMIT, ERR_MEMORY. */

@@ -137,6 +137,7 @@ sign_forwards(struct directory_account *entry, struct buf *list)
 {
 	uint8_t hash[SEALED_HASH_LEN];
 	entry->forward_count = 2;
+	entry->forward_slot = 3;
 	entry->forwards[0] = BYTES_LIT("al@example.net");
 	entry->forwards[1] = BYTES_LIT("a@example.com");
 	must(forward_list_put(entry, list));

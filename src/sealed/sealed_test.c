@@ -89,13 +89,13 @@ an_account_without_a_signature_is_read_and_written_as_it_was(void **state)
 		memset(a.signature, 2, sizeof(a.signature));
 		assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_OK);
 		assert_int_equal(directory_unseal(key, key, buf_bytes(&value), &plain, &kind), ERR_OK);
-		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 5);
+		assert_int_equal(plain.ptr[1], a.unsigned_yet ? 1 : 6);
 		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_OK);
 		assert_int_equal(back.unsigned_yet, a.unsigned_yet);
 		assert_int_equal(back.mac[31], a.unsigned_yet ? 1 : 0);
 		assert_int_equal(back.signature[63], a.unsigned_yet ? 0 : 2);
 		assert_int_equal(back.quota, 7);
-		plain.ptr[1] = 6;
+		plain.ptr[1] = 7;
 		assert_int_equal(directory_account_decode(buf_bytes(&plain), &back), ERR_UNSUPPORTED);
 		buf_clear(&value);
 		buf_clear(&plain);
@@ -256,6 +256,7 @@ an_account_says_where_its_mail_is_sent_on(void **state)
 				      .name = BYTES_LIT("alice"),
 				      .generation = 2,
 				      .forward_count = DIRECTORY_FORWARDS_MAX,
+				      .forward_slot = 70000,
 				      .forwards_signature = {1, 2, [SIGN_LEN - 1] = 3}};
 	struct directory_account b;
 	struct buf value = BUF_INIT(1 << 16);
@@ -270,10 +271,20 @@ an_account_says_where_its_mail_is_sent_on(void **state)
 	assert_int_equal(b.forward_count, DIRECTORY_FORWARDS_MAX);
 	assert_true(bytes_is(b.forwards[0], "a@example.net") && bytes_is(b.forwards[4], "last@example.net"));
 	assert_memory_equal(a.forwards_signature, b.forwards_signature, SIGN_LEN);
-	for (size_t cut = 1; cut < 90 + SIGN_LEN; cut++) {
+	assert_int_equal(b.forward_slot, 70000);
+	for (size_t cut = 1; cut < 94 + SIGN_LEN; cut++) {
 		assert_int_not_equal(
 		    directory_account_decode(bytes_slice(buf_bytes(&plain), 0, plain.len - cut), &b), ERR_OK);
 	}
+	/* Version 5 named no secret: what it says of addresses is void. */
+	memmove(plain.ptr + plain.len - SIGN_LEN - 4, plain.ptr + plain.len - SIGN_LEN, SIGN_LEN);
+	plain.ptr[1] = 5;
+	assert_int_equal(directory_account_decode(bytes_slice(buf_bytes(&plain), 0, plain.len - 4), &b),
+			 ERR_OK);
+	assert_true(b.forward_count == 0 && b.forward_slot == 0);
+	a.forward_slot = 0;
+	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_FORMAT);
+	a.forward_slot = 1;
 	a.forwards[2] = BYTES_EMPTY;
 	assert_int_equal(directory_account_seal(&a, key, key, &value), ERR_FORMAT);
 	a.forward_count = DIRECTORY_FORWARDS_MAX + 1;
@@ -293,7 +304,8 @@ a_list_of_addresses_is_signed_for_one_account(void **state)
 	uint8_t key[SEALED_KEY_LEN];
 	uint8_t hash[SEALED_HASH_LEN];
 	uint8_t signature[SIGN_LEN];
-	struct directory_account a = {.name = BYTES_LIT("alice"), .forward_count = DIRECTORY_FORWARDS_MAX};
+	struct directory_account a = {
+	    .name = BYTES_LIT("alice"), .forward_count = DIRECTORY_FORWARDS_MAX, .forward_slot = 7};
 	struct forward_list list;
 	struct buf encoded = BUF_INIT(FORWARD_LIST_MAX);
 	static uint8_t longest[DIRECTORY_ADDRESS_MAX];
@@ -306,7 +318,7 @@ a_list_of_addresses_is_signed_for_one_account(void **state)
 	assert_int_equal(forward_list_put(&a, &encoded), ERR_OK);
 	assert_int_equal(forward_list_decode(buf_bytes(&encoded), &list), ERR_OK);
 	assert_true(list.count == DIRECTORY_FORWARDS_MAX && bytes_equal(list.name, a.name) &&
-		    bytes_equal(list.addresses[4], a.forwards[4]));
+		    bytes_equal(list.addresses[4], a.forwards[4]) && list.slot == 7);
 	forward_list_hash(buf_bytes(&encoded), hash);
 	forward_list_sign(seed, account, hash, signature);
 	assert_int_equal(forward_list_verify(key, account, buf_bytes(&encoded), signature), ERR_OK);
@@ -319,8 +331,11 @@ a_list_of_addresses_is_signed_for_one_account(void **state)
 	}
 	encoded.ptr[4 + DIRECTORY_ADDRESS_MAX] = DIRECTORY_FORWARDS_MAX + 1;
 	assert_int_equal(forward_list_decode(buf_bytes(&encoded), &list), ERR_FORMAT);
-	a.forward_count = 0;
+	a.forward_slot = 0;
 	buf_reset(&encoded);
+	assert_int_equal(forward_list_put(&a, &encoded), ERR_FORMAT);
+	a.forward_slot = 7;
+	a.forward_count = 0;
 	assert_int_equal(forward_list_put(&a, &encoded), ERR_FORMAT);
 	buf_clear(&encoded);
 }

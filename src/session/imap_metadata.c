@@ -6,10 +6,12 @@
 #include "session/imap.h"
 
 /* A literal that is longer than a value may be was refused when it was announced. */
-enum { VALUE_MAX = IMAP_METADATA_VALUE_MAX, USES_ALL = IMAP_USE_OTHER - 1, USES_TEXT_MAX = 128 };
+enum { VALUE_MAX = IMAP_METADATA_VALUE_MAX, USES_ALL = IMAP_USE_OTHER - 1, MADE_COUNT = 2, MADE_MAX = 4096 };
 
 static const char special_use[] = "/private/specialuse";
 static const char admin[] = "/shared/admin";
+static const char forward[] =
+    "/private/vendor/cohue/forward"; /* where her mail is sent on: to be read alone */
 
 /* ---- names ---- */
 
@@ -128,36 +130,60 @@ uses_text(const struct fold_mailbox *box, struct buf *text)
 	return buf_bytes(text);
 }
 
+/* What is not kept as an annotation. */
+struct made {
+	struct bytes name;
+	struct bytes value; /* ptr NULL: there is none */
+	struct buf text;
+};
+
+static void
+make(struct telling *t, const struct fold_mailbox *box, struct made made[MADE_COUNT])
+{
+	const char *domain = t->im->conn->worker->host->config.domain;
+	made[0] =
+	    (struct made){.name = bytes_str(box == NULL ? admin : special_use), .text = BUF_INIT(MADE_MAX)};
+	made[1] = (struct made){.name = bytes_str(forward), .text = BUF_INIT(MADE_MAX)};
+	if (box != NULL) {
+		made[0].value = uses_text(box, &made[0].text);
+		return;
+	}
+	if (buf_printf(&made[0].text, "mailto:postmaster@%s", domain) == ERR_OK) {
+		made[0].value = buf_bytes(&made[0].text);
+	}
+	if (member_forward_list(t->im->member, &made[1].text) == ERR_OK && made[1].text.len > 0) {
+		made[1].value = buf_bytes(&made[1].text);
+	}
+}
+
 /* All that was asked for of a mailbox (NULL: of the account). Reads the fold and does not suspend. */
 static void
 tell_all(struct telling *t, const struct fold_mailbox *box)
 {
 	const struct fold *f = t->im->member->fold;
-	struct buf text = BUF_INIT(USES_TEXT_MAX);
-	struct buf mailto = BUF_INIT(CONFIG_NAME_MAX + 32);
-	struct bytes made = BYTES_EMPTY; /* what is not kept as an annotation */
-	struct bytes made_name = bytes_str(box == NULL ? admin : special_use);
-	if (box != NULL) {
-		made = uses_text(box, &text);
-	} else if (buf_printf(&mailto, "mailto:postmaster@%s", t->im->conn->worker->host->config.domain) ==
-		   ERR_OK) {
-		made = buf_bytes(&mailto);
-	}
-	if (made.ptr != NULL && wanted(t, made_name)) {
-		tell(t, made_name, made);
+	struct made made[MADE_COUNT];
+	make(t, box, made);
+	for (size_t i = 0; i < MADE_COUNT; i++) {
+		if (made[i].value.ptr != NULL && wanted(t, made[i].name)) {
+			tell(t, made[i].name, made[i].value);
+		}
 	}
 	size_t count = 0;
 	size_t first = fold_annotation_first(f, box == NULL ? 0 : box->id, &count);
 	for (size_t i = first; i < first + count; i++) {
 		const struct fold_annotation *x = fold_annotation_at(f, i);
-		if (wanted(t, x->entry)) {
+		if (wanted(t, x->entry) && !(box == NULL && bytes_is(x->entry, forward))) {
 			tell(t, x->entry, x->value.ptr == NULL ? BYTES_LIT("") : x->value);
 		}
 	}
 	/* What was named, and is not there. */
 	for (size_t i = 0; t->asked->depth == IMAP_DEPTH_0 && i < t->asked->count; i++) {
-		bool there = fold_annotation(f, box == NULL ? 0 : box->id, t->names[i]) != NULL ||
-			     (made.ptr != NULL && bytes_equal(t->names[i], made_name));
+		bool there = !(box == NULL && bytes_is(t->names[i], forward)) &&
+			     fold_annotation(f, box == NULL ? 0 : box->id, t->names[i]) != NULL;
+		for (size_t k = 0; k < MADE_COUNT; k++) {
+			there =
+			    there || (made[k].value.ptr != NULL && bytes_equal(t->names[i], made[k].name));
+		}
 		for (size_t k = 0; k < i && !there; k++) {
 			there = bytes_equal(t->names[i], t->names[k]);
 		}
@@ -168,8 +194,9 @@ tell_all(struct telling *t, const struct fold_mailbox *box)
 	if (t->begun) {
 		imap_write_text(&t->im->w, ")\r\n");
 	}
-	buf_wipe(&text);
-	buf_clear(&mailto);
+	for (size_t i = 0; i < MADE_COUNT; i++) {
+		buf_wipe(&made[i].text);
+	}
 }
 
 void
@@ -300,6 +327,12 @@ check(struct imap *im, struct setting_metadata *s)
 		if (s->mailbox == 0 && bytes_starts_with(s->names[i], "/shared/")) {
 			/* They would be those of all members, whose mail nobody can write but themselves. */
 			imap_no(im, "NOPERM", "What the server says to all is not a member's to set");
+			return false;
+		}
+		if (s->mailbox == 0 && bytes_is(s->names[i], forward)) {
+			imap_no(im, "NOPERM",
+				"That is to be read; it is changed with a secret of yours, by cohue member "
+				"forward");
 			return false;
 		}
 		if (s->mailbox != 0 && bytes_is(s->names[i], special_use)) {

@@ -87,6 +87,7 @@ take_profile(struct member *m, struct buf *plain, const struct directory_account
 		r->plain = m->profile_plain;
 		r->next = m->retired;
 		m->retired = r;
+		m->changed = true; /* she may have to be told */
 	}
 	m->profile_plain = *plain;
 	m->profile = *profile;

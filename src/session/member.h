@@ -288,4 +288,7 @@ enum err upload_chunk(void *arg, const uint8_t blob[SEALED_ID_LEN], uint32_t chu
 /* Waits for all answers. Call it in any case: the answers know the struct. */
 COHUE_MUST_USE enum err upload_finish(struct upload *u);
 
+/* Where her mail is sent on, as the opener said at her last login: addresses, separated by blanks, appended. ERR_LIMIT, ERR_MEMORY. */
+COHUE_MUST_USE enum err member_forward_list(const struct member *m, struct buf *out);
+
 #endif

@@ -519,6 +519,7 @@ member_sync(struct member *m)
 			e = member_file_pending(m);
 		}
 		if (e == ERR_OK) {
+			member_forward_consider(m);
 			member_quota_consider(m);
 		}
 		if (e != ERR_OK && m->broken == ERR_OK) {

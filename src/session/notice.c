@@ -8,7 +8,7 @@
 #include "mail/write.h"
 #include "session/member_internal.h"
 
-enum { NOTICE_MAX = 4096 };
+enum { NOTICE_MAX = 8 * 1024 };
 
 enum err
 notice_text(const struct notice *n, const char *domain, struct bytes address, int64_t time,
@@ -22,12 +22,12 @@ notice_text(const struct notice *n, const char *domain, struct bytes address, in
 	e = e == ERR_OK ? buf_append(out, address) : e;
 	e = e == ERR_OK ? buf_printf(out, ">\r\nSubject: %s\r\nDate: ", n->subject) : e;
 	e = e == ERR_OK ? mail_write_date(out, time) : e;
-	e = e == ERR_OK
-		? buf_printf(out,
-			     "\r\nMessage-ID: <%s.%s@%s>\r\nAuto-Submitted: auto-generated\r\n"
-			     "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n",
-			     id, n->tag, domain)
-		: e;
+	e = e == ERR_OK ? buf_printf(out,
+				     "\r\nMessage-ID: <%s.%s@%s>\r\nAuto-Submitted: auto-generated\r\n"
+				     "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+				     "Content-Transfer-Encoding: 8bit\r\n\r\n",
+				     id, n->tag, domain)
+			: e;
 	e = e == ERR_OK ? buf_append(out, n->body) : e;
 	return e == ERR_OK
 		   ? buf_append(out, BYTES_LIT("\r\nThis note was written here, when your mail was filed; "

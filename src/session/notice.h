@@ -13,7 +13,7 @@ struct member_change;
 struct notice {
 	const char *subject; /* ASCII, one line */
 	const char *tag;     /* within its Message-ID */
-	struct bytes body;   /* ASCII, lines that end with CRLF */
+	struct bytes body;   /* UTF-8, lines that end with CRLF */
 };
 /* The whole message, appended. address: hers. Message-ID from random. ERR_LIMIT, ERR_MEMORY. */
 COHUE_MUST_USE enum err notice_text(const struct notice *n, const char *domain, struct bytes address,

@@ -393,7 +393,7 @@ def main():
     r.end()
     key = mac(purpose["directory-hash"], b"account:" + account)
     r = Reader(directory_open(purpose["directory-seal"], key, got["account"]))
-    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 5, account, 2, b"alice")
+    assert (r.number(1), r.number(1), r.fixed(16), r.number(1), r.text()) == (2, 6, account, 2, b"alice")
     assert (r.number(2), r.text(), r.number(4)) == (1, b"al@example.org", 3)
     public = r.fixed(32)
     assert public == x25519_base(secrets[-1])
@@ -406,8 +406,9 @@ def main():
     assert held == (b"1a2b3c4d", 3, 5), held
     addresses = (r.number(1), r.text(), r.text())
     assert addresses == (2, b"al@example.net", b"a@example.com")
-    forwards = u32(5) + b"alice" + b"\2" + u32(14) + addresses[1] + u32(13) + addresses[2]
-    assert ed25519_verify(key, b"cohue forward 1" + account + digest(forwards), r.fixed(64))
+    assert r.number(4) == 3
+    forwards = u32(5) + b"alice" + b"\2" + u32(14) + addresses[1] + u32(13) + addresses[2] + u32(3)
+    assert ed25519_verify(key, b"cohue forward 2" + account + digest(forwards), r.fixed(64))
     r.end()
 
     arrival = arrival_open(account, secrets, got["arrival"])
@@ -433,7 +434,7 @@ def main():
     assert part["domain"] == b"example.net" and part["recipients"][0]["orcpt"] == b"rfc822;bob@example.net"
     part = courier_open(secret, unit, 1, got["courier-forwarded"])
     assert (part["forwarder"], part["sets"], part["forwards"]) == (b"alice@example.org", 2, forwards)
-    statement = b"cohue forward 1" + part["account"] + digest(forwards)
+    statement = b"cohue forward 2" + part["account"] + digest(forwards)
     assert ed25519_verify(ed25519_public(purpose["public-key-sign"]), statement, part["signature"])
     assert part["results"].startswith(b"mx.example.org; dmarc=pass")
     print("all of the sample is open")

@@ -170,8 +170,10 @@ static void
 sign_wish(struct courier_part *part, struct buf *list)
 {
 	uint8_t hash[SEALED_HASH_LEN];
-	struct directory_account alice = {
-	    .name = BYTES_LIT("alice"), .forward_count = 1, .forwards = {BYTES_LIT("a@example.net")}};
+	struct directory_account alice = {.name = BYTES_LIT("alice"),
+					  .forward_count = 1,
+					  .forward_slot = 1,
+					  .forwards = {BYTES_LIT("a@example.net")}};
 	assert_int_equal(forward_list_put(&alice, list), ERR_OK);
 	forward_list_hash(buf_bytes(list), hash);
 	forward_list_sign(rolehost_sign_seed, part->account, hash, part->forwards_signature);

@@ -4,6 +4,7 @@
 import base64
 import collections
 import contextlib
+import dataclasses
 import json
 import pathlib
 import random
@@ -256,6 +257,55 @@ class Forwarding(unittest.TestCase):
         self.sent_on("after")
         self.assertEqual(len(self.sink.messages), self.before + 1)
         self.assert_sent_as("alice+forwarded@house.test")
+
+    def count_inbox(self, member, subject: str) -> int:
+        with self.house.imap(member) as imap:
+            imap.select("INBOX")
+            return len(imap.search(None, "HEADER", "Subject", f'"{subject}"')[1][0].split())
+
+    def test_her_wish_ends_with_the_secret_by_which_it_was_said(self) -> None:
+        fay = self.house.add_member("fay")
+        row = lambda: next(m for m in self.house.cli_json("member", "list") if m["name"] == "fay")["forwards"]
+        secret = lambda *words, word: self.house.cli("member", *words, stdin=word + "\n")
+        on = "sent on to another address"
+        # Somebody who was shown the first password, and takes the letter about it away.
+        secret("forward", "fay", "spy@peer.test", word=fay.password)
+        with self.house.imap(fay) as imap:
+            imap.select("INBOX")
+            for found in imap.search(None, "ALL")[1][0].split():
+                imap.store(found, "+FLAGS", "\\Deleted")
+            imap.expunge()
+        self.assertEqual(self.count_inbox(fay, on), 0)
+        # Whatever she changes, she is told again.
+        answer = secret("app-password", "fay", word=fay.password).stdout
+        own = dataclasses.replace(fay, password=re.search(r"application password: (\S+)", answer)[1])
+        again = self.inbox(own, "is still sent on").decode()
+        self.assertIn("spy@peer.test", again)
+        with self.house.imap(own) as imap:
+            entry = imap.xatom("GETMETADATA", '""', "/private/vendor/cohue/forward")
+            self.assertEqual(entry[0], "OK")
+            self.assertIn(b"spy@peer.test", b"".join(imap.response("METADATA")[1]))
+            refused = imap.xatom("SETMETADATA", '""', '(/private/vendor/cohue/forward "")')
+            self.assertEqual(refused[0], "NO")
+        # And with the secret goes what hung on it.
+        ended = secret("app-drop", "fay", "1", word=own.password)
+        self.assertIn("not sent on any more", ended.stderr)
+        self.assertEqual(row(), [])
+        self.inbox(own, "is not sent on any more")
+        kept = self.count("forwarded")
+        self.send_to(self.sign(message("a@author.test", "quiet"), "author.test"), "fay")
+        self.inbox(own, "quiet")
+        self.assertEqual((self.count("forwarded"), len(self.sink.messages)), (kept, self.before))
+        # The same for the recovery code and the main password; other secrets do not matter.
+        code = secret("recovery", "fay", word=own.password).stdout.split("recovery code: ")[1].strip()
+        secret("forward", "fay", "her@peer.test", word=code)
+        self.house.cli("member", "passwd", "fay", stdin=f"{own.password}\na main password\n")
+        self.assertEqual(row(), ["her@peer.test"])
+        self.assertIn("not sent on any more", secret("recovery", "fay", word=own.password).stderr)
+        self.assertEqual(row(), [])
+        secret("forward", "fay", "her@peer.test", word="a main password")
+        self.house.cli("member", "passwd", "fay", stdin=f"{own.password}\nanother password\n")
+        self.assertEqual(row(), [])
 
     def test_she_alone_turns_it_on_and_is_told(self) -> None:
         row = lambda: next(m for m in self.house.cli_json("member", "list") if m["name"] == "dora")["forwards"]

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import pathlib
+import random
 import re
 import smtplib
 import sqlite3
@@ -15,6 +16,7 @@ import unittest
 from harness import Cohue
 from harness.cohue import ROOT
 from harness.wait import wait_until
+from peers import Knot, peers_available
 
 sys.path.insert(0, str(ROOT / "test" / "reader"))
 import reader  # noqa: E402  (the independent reader of the formats)
@@ -131,6 +133,16 @@ class SignedKeys(unittest.TestCase):
         # Who has the store and a gate's keys writes another address in the place of hers.
         c = self.c
         c.start()
+        # What nobody has looked at does not go on.
+        words = ("member", "forward", "alice", "alice@peer.test")
+        refused = c.cli(*words, stdin=self.alice.password + "\n", check=False)
+        self.assertEqual((refused.returncode, "`authentication = enforce`" in refused.stderr), (1, True), refused.stderr)
+        c.stop()
+        peers_available()
+        dns = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.21"
+        knot = self.enterContext(Knot({"elsewhere.test": ['@ TXT "v=spf1 ?all"']}, address=dns, port=53))
+        c.settings |= {"authentication": "mark", "resolver.stub": dns, "resolver.trust_anchor": knot.anchor}
+        c.start()
         for name in ("alice", "bob"):
             c.cli("member", "forward", name, f"{name}@peer.test", stdin=c.members[name].password + "\n")
         c.stop()
@@ -149,6 +161,12 @@ class SignedKeys(unittest.TestCase):
             return found if sum(found) == 2 else None
         # Bob's, and not hers.
         self.assertEqual(wait_until(counts, 20, "both decisions"), [1, 1])
+        c.stop()
+        c.settings["authentication"] = "off"
+        c.start()
+        with c.smtp() as s:
+            s.sendmail("stranger@elsewhere.test", ["alice@house.test", "bob@house.test"], WRITE)
+        self.assertEqual(wait_until(counts, 20, "both decisions"), [0, 2])
 
     def test_after_that_a_mac_is_no_proof_any_more(self) -> None:
         # Who had captured a gate when gates had the MAC's key, and the store, puts in a key of his own.
