@@ -15,7 +15,7 @@
 #include "sealed/record.h"
 #include "sealed/snapshot.h"
 
-enum { CARDS_MAX = 256 * 1024 * 1024 };
+enum { CARDS_MAX = 256 * 1024 * 1024, GAP_MAX = 64 };
 
 struct card_place {
 	uint64_t record;
@@ -399,15 +399,58 @@ load_snapshot(struct member_check *m, uint64_t *ret_n)
 }
 
 static enum err
+first_found(void *arg, const struct storage_record *record)
+{
+	*(uint64_t *)arg = record->n;
+	return ERR_EXISTS;
+}
+
+/*
+ * What the head says is believed as far as records stand, and a few more; and a record that stands far from the others is
+ * of another number. So a wrong number ends the walk.
+ */
+static enum err
+find_end(struct member_check *m)
+{
+	struct storage *s = m->check->storage;
+	uint64_t last = m->folded;
+	enum err e = ERR_EXISTS;
+	while (e == ERR_EXISTS) {
+		uint64_t next = 0;
+		e = s->driver->log_read(s, m->id, last + 1, first_found, &next);
+		if (e == ERR_EXISTS && next - last > GAP_MAX) {
+			check_damage(m->check, "behind record %llu comes record %llu: that number is wrong",
+				     (unsigned long long)last, (unsigned long long)next);
+			e = ERR_OK;
+		} else if (e == ERR_EXISTS) {
+			last = next;
+		}
+	}
+	if (e == ERR_OK && m->head.n > last && m->head.n - last > GAP_MAX) {
+		check_damage(m->check,
+			     "the head of her log says %llu records, and record %llu is the last that stands",
+			     (unsigned long long)m->head.n, (unsigned long long)last);
+		m->head.n = last;
+	}
+	return e;
+}
+
+static enum err
 check_log(struct member_check *m)
 {
 	struct storage *s = m->check->storage;
 	uint64_t folded = 0;
 	enum err e = s->driver->log_head(s, m->id, &m->head);
+	if (e == ERR_OK && m->head.derived) {
+		check_damage(m->check,
+			     "the head of her log is wrong, or gone: it is made anew of her records when "
+			     "the next one comes");
+	}
 	if (e == ERR_OK) {
 		e = load_snapshot(m, &folded);
 		m->folded = folded;
 	}
+	e = e == ERR_OK ? find_end(m) : e;
 	for (uint64_t n = 1; n <= m->head.n && e == ERR_OK; n++) {
 		e = read_record(m, n);
 		if (e == ERR_OK) {

@@ -160,6 +160,10 @@ check_part(struct spool_check *s, const struct waiting *w)
 		check_damage(s->check, "waiting room: part %u of unit %s is not there", (unsigned)w->number,
 			     where);
 		e = ERR_OK;
+	} else if (e == ERR_LIMIT) {
+		check_damage(s->check, "waiting room: part %u of unit %s is larger than a part can be",
+			     (unsigned)w->number, where);
+		e = ERR_OK;
 	} else if (e == ERR_OK && w->courier) {
 		e = open_courier_part(s, w, buf_bytes(&body));
 		s->opened += e == ERR_OK ? 1 : 0;

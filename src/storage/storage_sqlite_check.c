@@ -161,7 +161,24 @@ struct chain {
 	uint8_t value[HEAD_LEN]; /* that the next record must have behind it */
 	uint64_t last;           /* record */
 	bool known_bad;          /* it was told already */
+	uint64_t beyond_first;   /* its records behind its head; 0: none */
+	uint64_t beyond_last;
 };
+
+/* One line for all of a log, or one lost head would leave no room for other damage. */
+static void
+tell_beyond(struct tally *t, const struct chain *c)
+{
+	char where[WHERE_ROOM];
+	where_of(bytes_of(c->account, ACCOUNT_ID_LEN), where);
+	if (c->beyond_first > 0 && c->beyond_first == c->beyond_last) {
+		tell(t, "damaged log %s: its record %llu is beyond its head", where,
+		     (unsigned long long)c->beyond_first);
+	} else if (c->beyond_first > 0) {
+		tell(t, "damaged log %s: its records %llu to %llu are beyond its head", where,
+		     (unsigned long long)c->beyond_first, (unsigned long long)c->beyond_last);
+	}
+}
 
 static void
 tell_gap(struct tally *t, struct bytes account, uint64_t first, uint64_t last)
@@ -193,6 +210,7 @@ check_record(struct tally *t, sqlite3_stmt *q, struct chain *c)
 		return;
 	}
 	if (memcmp(c->account, who.ptr, ACCOUNT_ID_LEN) != 0) {
+		tell_beyond(t, c);
 		*c = (struct chain){.last = 0};
 		memcpy(c->account, who.ptr, ACCOUNT_ID_LEN);
 	}
@@ -211,7 +229,8 @@ check_record(struct tally *t, sqlite3_stmt *q, struct chain *c)
 	c->last = n;
 	c->known_bad = bad;
 	if (head.len != HEAD_LEN || n > head_n) {
-		tell(t, "damaged log %s: its record %llu is beyond its head", where, (unsigned long long)n);
+		c->beyond_first = c->beyond_first == 0 ? n : c->beyond_first;
+		c->beyond_last = n;
 	} else if (n == head_n && !bad && memcmp(c->value, head.ptr, HEAD_LEN) != 0) {
 		tell(t, "damaged record %llu of log %s, or its head", (unsigned long long)n, where);
 	}
@@ -236,6 +255,7 @@ check_chains(struct storage_sqlite *s, struct tally *t)
 			check_record(t, q, &c);
 		}
 	}
+	tell_beyond(t, &c);
 	(void)sqlite3_finalize(q);
 	t->report(t->arg, "records", records);
 	return sq_error(s, rc);
@@ -260,6 +280,28 @@ check_ends(struct storage_sqlite *s, struct tally *t)
 	return sq_error(s, rc);
 }
 
+/* Where a chunk is there and the one before it is not. The last ones of a blob can be missed only by who has its key. */
+static enum err
+check_chunks(struct storage_sqlite *s, struct tally *t)
+{
+	static const char sql[] =
+	    "SELECT b.name,b.chunk-1 FROM blobs b WHERE b.chunk>0 AND NOT EXISTS"
+	    " (SELECT 1 FROM blobs a WHERE a.id=b.id-1 AND a.name=b.name AND a.chunk=b.chunk-1)";
+	sqlite3_stmt *q = NULL;
+	int rc = sqlite3_prepare_v2(s->db, sql, -1, &q, NULL);
+	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
+		rc = sqlite3_step(q);
+		if (rc == SQLITE_ROW) {
+			char where[WHERE_ROOM];
+			where_of(sq_column(q, 0), where);
+			tell(t, "damaged blob %s: its chunk %llu is not there", where,
+			     (unsigned long long)sq_column_number(q, 1));
+		}
+	}
+	(void)sqlite3_finalize(q);
+	return sq_error(s, rc);
+}
+
 enum err
 sq_check(struct storage *base, void (*report)(void *arg, const char *what, uint64_t count), void *arg)
 {
@@ -277,10 +319,6 @@ sq_check(struct storage *base, void (*report)(void *arg, const char *what, uint6
 	    {"parts waiting", "SELECT count(*) FROM spool_parts", false},
 	    {"damaged spool: parts without their unit",
 	     "SELECT count(*) FROM spool_parts WHERE unit NOT IN (SELECT unit FROM spool_units)", true},
-	    {"damaged blobs: chunks missing",
-	     "SELECT count(*) FROM blobs b WHERE b.chunk>0 AND NOT EXISTS"
-	     " (SELECT 1 FROM blobs a WHERE a.id=b.id-1 AND a.name=b.name AND a.chunk=b.chunk-1)",
-	     true},
 	    {"damaged blobs: where they are not found",
 	     "SELECT count(*) FROM blobs WHERE id IS NOT blob_row(name,chunk)", true},
 	    {"damaged blobs: pending without content",
@@ -298,6 +336,7 @@ sq_check(struct storage *base, void (*report)(void *arg, const char *what, uint6
 	e = e == ERR_OK ? check_sums(s, &t) : e;
 	e = e == ERR_OK ? check_chains(s, &t) : e;
 	e = e == ERR_OK ? check_ends(s, &t) : e;
+	e = e == ERR_OK ? check_chunks(s, &t) : e;
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]) && e == ERR_OK; i++) {
 		uint64_t n = 0;
 		e = count_rows(s, counts[i].sql, &n);

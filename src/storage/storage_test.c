@@ -839,7 +839,7 @@ check_finds_what_was_changed_behind_our_back(void **state)
 	     "damaged named value mixer-leave"},
 	    {"UPDATE snapshots SET n=2", "damaged note of a snapshot of log 0001"},
 	    {"UPDATE blobs SET data=x'00' WHERE chunk=1", "damaged blob 0001"},
-	    {"DELETE FROM blobs WHERE chunk=0", "damaged blobs: chunks missing"},
+	    {"DELETE FROM blobs WHERE chunk=0", "damaged blob 0001"},
 	    {"UPDATE blobs SET id=id+5", "damaged blobs: where they are not found"},
 	};
 	(void)state;

@@ -301,6 +301,22 @@ class Damage(unittest.TestCase):
                 self.c.stop()
                 self.assertEqual(self.check(self.bob)[0], 0)  # it is mended on disk
 
+    def test_numbers_and_sizes_that_cannot_be(self) -> None:
+        """Looking at everything ends, and goes on behind each."""
+        gone = "DELETE FROM heads WHERE account = ?"
+        huge = "UPDATE heads SET n = n + (1 << 42), sum = NULL WHERE account = ?"
+        far = "UPDATE log SET n = n + (1 << 42) WHERE account = ?1 AND n = (SELECT max(n) FROM log WHERE account = ?1)"
+        large = "UPDATE spool_parts SET body = zeroblob(3000000) WHERE unit IN (SELECT unit FROM spool_units) AND ? NOTNULL"
+        for change, keyless, hers in ((gone, r"its records \d+ to \d+ are beyond its head", "the head of her log is wrong, or gone"),
+                                      (huge, "records .* are not there", r"the head of her log says \d+ records"),
+                                      (far, "are not there", "that number is wrong"),
+                                      (large, r"part \d+ of unit \w+ is larger than a part can be", None)):
+            with self.subTest(change):
+                self.put_back()
+                self.change(change, self.hers)
+                self.found(keyless, hers)
+                self.assertLess(len(self.check()[1].splitlines()), 40)
+
     def test_what_waits(self) -> None:
         parts = self.rows("SELECT unit, part FROM spool_parts")
         units = self.rows("SELECT unit FROM spool_units")
