@@ -330,11 +330,11 @@ opener_member_add(struct opener *o, struct wire_reader *r, struct opener_answer 
 			   o->host->config.domain);
 	} else if (e == ERR_MEMORY) {
 		opener_say_error(a, e);
-	} else if (e != ERR_OK || bytes_is(buf_bytes(&name), "mailer-daemon")) {
+	} else if (e != ERR_OK || name_is_the_house(buf_bytes(&name))) {
 		e = ERR_FORMAT;
 		opener_say(a, e,
 			   "this cannot be a member's name. Remedy: at most 64 of a-z, 0-9 and inner "
-			   "dots and hyphens, no '+'");
+			   "dots and hyphens, no '+', and not one that the house writes as");
 	} else if (password.len == 0 || opener_check_password(password, a)) {
 		e = opener_lock_take(o, directory_lock, &lock);
 		if (e == ERR_OK) {

@@ -371,6 +371,9 @@ alias_address(struct opener *o, struct bytes typed, struct opener_answer *a, str
 {
 	struct buf local = BUF_INIT(CONTROL_NAME_MAX);
 	enum err e = name_of_member(typed, o->host->config.domain, &local);
+	if (e == ERR_OK && name_is_the_house(buf_bytes(&local))) {
+		e = ERR_FORMAT;
+	}
 	if (e == ERR_OK) {
 		e = opener_address(o, buf_bytes(&local), ret);
 	}
@@ -379,7 +382,8 @@ alias_address(struct opener *o, struct bytes typed, struct opener_answer *a, str
 	} else if (e != ERR_OK) {
 		opener_say(a, ERR_FORMAT,
 			   "this cannot be an address here. Remedy: the part before the @ alone, at most 64 "
-			   "of a-z, 0-9 and inner dots and hyphens, no '+'");
+			   "of a-z, 0-9 and inner dots and hyphens, no '+', and not one that the house "
+			   "writes as");
 	}
 	buf_wipe(&local);
 	return e == ERR_OK;

@@ -665,6 +665,8 @@ test_names_cannot_be_given_twice(void **state)
 	assert_int_equal(add_member("abuse", "", app, recovery), ERR_EXISTS);
 	assert_int_equal(add_member("a+b", "", app, recovery), ERR_FORMAT);
 	assert_int_equal(add_member("mailer-daemon", "", app, recovery), ERR_FORMAT);
+	assert_int_equal(add_member("noreply-reports", "", app, recovery), ERR_FORMAT);
+	assert_int_equal(command(CONTROL_ALIAS_SET, "noreply-reports", "alice", NULL), ERR_FORMAT);
 	assert_int_equal(add_member("bob", "", app, recovery), ERR_OK);
 	assert_int_equal(command(CONTROL_ALIAS_SET, "alice", "bob", NULL), ERR_EXISTS);
 	assert_int_equal(command(CONTROL_ALIAS_SET, "sales", "carol", NULL), ERR_NOT_FOUND);

@@ -66,6 +66,12 @@ name_of_login(struct bytes typed, const char *domain, struct buf *ret)
 	return normalise(typed, domain, ret, &local);
 }
 
+bool
+name_is_the_house(struct bytes local)
+{
+	return bytes_is(local, "mailer-daemon") || bytes_is(local, "noreply-reports");
+}
+
 enum err
 name_of_member(struct bytes typed, const char *domain, struct buf *ret)
 {

@@ -13,6 +13,8 @@
  * octets, without '+' (which separates a subaddress).
  */
 bool name_is_local(struct bytes name);
+/* True for what the house itself writes as: the author of reports to members, and of those to other providers (reports/write.h). */
+bool name_is_the_house(struct bytes local);
 /*
  * What a volunteer typed ("Alice", "alice@domain") as a local part, appended to ret in lower case. ERR_DENIED:
  * another domain. ERR_FORMAT: not such a name. ERR_MEMORY.
