@@ -264,6 +264,21 @@ bytes_is_utf8(struct bytes a)
 	return true;
 }
 
+uint32_t
+bytes_utf8_next(struct bytes a, size_t *at)
+{
+	uint8_t c = a.ptr[(*at)++];
+	if (c < 0x80) {
+		return c;
+	}
+	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+	uint32_t value = c & (0x3fU >> more);
+	for (; more > 0 && *at < a.len; more--) {
+		value = value << 6 | (a.ptr[(*at)++] & 0x3fU);
+	}
+	return value;
+}
+
 void
 buf_init(struct buf *b, size_t max)
 {
@@ -556,4 +571,17 @@ struct bytes
 buf_bytes(const struct buf *b)
 {
 	return bytes_of(b->ptr, b->len);
+}
+
+enum err
+buf_append_utf8(struct buf *b, uint32_t c)
+{
+	static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+	uint8_t o[4];
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+	for (size_t i = n; i-- > 1; c >>= 6) {
+		o[i] = (uint8_t)(0x80 | (c & 0x3f));
+	}
+	o[0] = (uint8_t)(lead[n] | c);
+	return buf_append(b, bytes_of(o, n));
 }

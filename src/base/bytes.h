@@ -64,6 +64,8 @@ bool ascii_is_alpha(uint8_t c);
 bool ascii_is_alnum(uint8_t c);
 /* True for well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates). */
 bool bytes_is_utf8(struct bytes a);
+/* The character at *at of text for which that is true, *at < a.len; moves *at behind it. */
+uint32_t bytes_utf8_next(struct bytes a, size_t *at);
 bool bytes_is_ascii(struct bytes a);
 
 void buf_init(struct buf *b, size_t max);
@@ -82,6 +84,8 @@ COHUE_MUST_USE enum err buf_append_u64(struct buf *b, uint64_t value);    /* dec
 COHUE_MUST_USE enum err buf_append_hex(struct buf *b, struct bytes a);    /* lower-case */
 COHUE_MUST_USE enum err buf_append_base64(struct buf *b, struct bytes a); /* RFC 4648, padded, one line */
 COHUE_MUST_USE enum err buf_append_xml(struct buf *b, struct bytes a);    /* as text, or within quotes */
+/* One character, below 0x110000 and no surrogate, as UTF-8. ERR_MEMORY, ERR_LIMIT. */
+COHUE_MUST_USE enum err buf_append_utf8(struct buf *b, uint32_t c);
 COHUE_MUST_USE enum err buf_printf(struct buf *b, const char *format, ...) COHUE_PRINTF(2, 3);
 /* Drops n bytes at the front (n <= len). */
 void buf_consume(struct buf *b, size_t n);

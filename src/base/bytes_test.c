@@ -101,6 +101,25 @@ xml_text_ends_nowhere(void **state)
 	buf_clear(&small);
 }
 
+static void
+characters_are_written_and_read_back_at_each_length(void **state)
+{
+	(void)state;
+	static const uint32_t chars[] = {0, 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x10000, 0x10ffff};
+	struct buf b = BUF_INIT(64);
+	size_t at = 0;
+	for (size_t i = 0; i < sizeof(chars) / sizeof(chars[0]); i++) {
+		assert_int_equal(buf_append_utf8(&b, chars[i]), ERR_OK);
+	}
+	assert_int_equal(b.len, 2 * (1 + 2 + 3 + 4));
+	assert_true(bytes_is_utf8(buf_bytes(&b)));
+	for (size_t i = 0; i < sizeof(chars) / sizeof(chars[0]); i++) {
+		assert_int_equal(bytes_utf8_next(buf_bytes(&b), &at), chars[i]);
+	}
+	assert_int_equal(at, b.len);
+	buf_clear(&b);
+}
+
 int
 main(void)
 {
@@ -108,6 +127,7 @@ main(void)
 	    cmocka_unit_test(a_buffer_refuses_to_grow_past_its_maximum),
 	    cmocka_unit_test(base64_round_trips_and_refuses_what_is_not),
 	    cmocka_unit_test(utf8_is_told_from_what_is_not),
+	    cmocka_unit_test(characters_are_written_and_read_back_at_each_length),
 	    cmocka_unit_test(numbers_are_read_strictly),
 	    cmocka_unit_test(views_are_found_sliced_and_compared),
 	    cmocka_unit_test(xml_text_ends_nowhere),

@@ -6,47 +6,6 @@
 #include "base/arena.h"
 #include "protocol/imap_nfc.h"
 
-/* --- UTF-8 and UTF-16 --- */
-
-/* One character of well-formed UTF-8; moves *at on. */
-static uint32_t
-next_char(struct bytes s, size_t *at)
-{
-	uint8_t c = s.ptr[(*at)++];
-	if (c < 0x80) {
-		return c;
-	}
-	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-	uint32_t value = c & (0x3fU >> more);
-	for (; more > 0 && *at < s.len; more--) {
-		value = value << 6 | (s.ptr[(*at)++] & 0x3fU);
-	}
-	return value;
-}
-
-static enum err
-append_char(struct buf *out, uint32_t c)
-{
-	uint8_t o[4];
-	size_t n = 0;
-	if (c < 0x80) {
-		o[n++] = (uint8_t)c;
-	} else if (c < 0x800) {
-		o[n++] = (uint8_t)(0xc0 | c >> 6);
-		o[n++] = (uint8_t)(0x80 | (c & 0x3f));
-	} else if (c < 0x10000) {
-		o[n++] = (uint8_t)(0xe0 | c >> 12);
-		o[n++] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-		o[n++] = (uint8_t)(0x80 | (c & 0x3f));
-	} else {
-		o[n++] = (uint8_t)(0xf0 | c >> 18);
-		o[n++] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
-		o[n++] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-		o[n++] = (uint8_t)(0x80 | (c & 0x3f));
-	}
-	return buf_append(out, bytes_of(o, n));
-}
-
 /* --- Modified UTF-7 (RFC 3501 section 5.1.3) --- */
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
@@ -84,8 +43,8 @@ decode_shift(struct buf *out, struct bytes name, size_t *at)
 			high = unit;
 			continue;
 		}
-		enum err e =
-		    append_char(out, high != 0 ? 0x10000 + ((high - 0xd800) << 10) + (unit - 0xdc00) : unit);
+		enum err e = buf_append_utf8(
+		    out, high != 0 ? 0x10000 + ((high - 0xd800) << 10) + (unit - 0xdc00) : unit);
 		high = 0;
 		if (e != ERR_OK) {
 			return e;
@@ -150,7 +109,7 @@ encode_shift(struct buf *out, struct bytes name, size_t *at)
 	unsigned count = 0;
 	enum err e = buf_append_byte(out, '&');
 	while (e == ERR_OK && *at < name.len && (name.ptr[*at] < 0x20 || name.ptr[*at] >= 0x7f)) {
-		uint32_t c = next_char(name, at);
+		uint32_t c = bytes_utf8_next(name, at);
 		uint32_t units[2] = {c, 0};
 		size_t n = 1;
 		if (c >= 0x10000) {
@@ -234,7 +193,7 @@ imap_mailbox_name_fit(struct bytes name)
 {
 	uint32_t before = 0;
 	for (size_t at = 0; at < name.len;) {
-		uint32_t c = next_char(name, &at);
+		uint32_t c = bytes_utf8_next(name, &at);
 		if (is_hidden_char(c) || (is_joiner(c) && (before < 0x80 || is_joiner(before))) ||
 		    (is_joiner(before) && c < 0x80)) {
 			return false;
@@ -258,7 +217,7 @@ imap_mailbox_name_valid(struct bytes name)
 		return false;
 	}
 	for (size_t at = 0; at < name.len;) {
-		if (is_forbidden_char(next_char(name, &at))) {
+		if (is_forbidden_char(bytes_utf8_next(name, &at))) {
 			return false;
 		}
 	}

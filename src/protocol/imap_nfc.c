@@ -125,34 +125,6 @@ compose(struct text *t)
 	t->count = kept;
 }
 
-static uint32_t
-next_char(struct bytes s, size_t *at)
-{
-	uint8_t c = s.ptr[(*at)++];
-	if (c < 0x80) {
-		return c;
-	}
-	unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-	uint32_t value = c & (0x3fU >> more);
-	for (; more > 0 && *at < s.len; more--) {
-		value = value << 6 | (s.ptr[(*at)++] & 0x3fU);
-	}
-	return value;
-}
-
-static enum err
-append_char(struct buf *out, uint32_t c)
-{
-	uint8_t o[4];
-	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-	static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
-	for (size_t i = n; i-- > 1; c >>= 6) {
-		o[i] = (uint8_t)(0x80 | (c & 0x3f));
-	}
-	o[0] = (uint8_t)(lead[n] | c);
-	return buf_append(out, bytes_of(o, n));
-}
-
 static bool
 may_combine(struct bytes text)
 {
@@ -178,11 +150,11 @@ imap_nfc(struct bytes text, struct buf *out)
 	size_t start = out->len;
 	enum err e = t.chars == NULL ? ERR_MEMORY : ERR_OK;
 	for (size_t at = 0; e == ERR_OK && at < text.len;) {
-		put_apart(&t, next_char(text, &at));
+		put_apart(&t, bytes_utf8_next(text, &at));
 	}
 	compose(&t);
 	for (size_t i = 0; e == ERR_OK && i < t.count; i++) {
-		e = append_char(out, t.chars[i]);
+		e = buf_append_utf8(out, t.chars[i]);
 	}
 	if (e != ERR_OK) {
 		buf_truncate(out, start);

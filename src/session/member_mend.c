@@ -93,7 +93,15 @@ add(struct member *m, uint64_t n, enum mend_how how, bool told, struct bytes ske
 	return buf_append(&mend->skeleton, skeleton);
 }
 
-/* The state is loaded anew, with it. */
+/* What says something of the log, and not of the way to it. */
+static bool
+is_damage(enum err e)
+{
+	return e == ERR_OK || e == ERR_DAMAGED || e == ERR_LIMIT || e == ERR_FORMAT || e == ERR_AUTH ||
+	       e == ERR_NOT_FOUND || e == ERR_UNSUPPORTED;
+}
+
+/* The state is loaded anew, with what is known now. Where that is nothing more than before, it cannot be mended. */
 static enum err
 begin_anew(struct member *m, enum err e)
 {
@@ -102,7 +110,7 @@ begin_anew(struct member *m, enum err e)
 		member_unload(m);
 		return ERR_AGAIN;
 	}
-	return e == ERR_MEMORY || e == ERR_CLOSED || e == ERR_TIMEOUT ? e : member_broken(m, ERR_DAMAGED);
+	return is_damage(e) ? member_broken(m, ERR_DAMAGED) : e;
 }
 
 /* A disk may read wrongly once: that something is lost is believed at the second look, some while later. */
